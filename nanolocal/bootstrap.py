@@ -1,0 +1,87 @@
+"""The one place that wires everything together. Faces get a ``Session`` and know no other room's insides."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanolocal.chat.turn import Chat
+from nanolocal.device.machine import Machine, estimate_joules, inspect
+from nanolocal.engines.pool import EnginePool
+from nanolocal.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
+from nanolocal.ledger.wallet import Wallet
+from nanolocal.library.library import Library
+from nanolocal.paths import Paths, make_private, starter_models
+from nanolocal.routing.router import RuleRouter
+from nanolocal.settings import Settings
+from nanolocal.settings import load as load_settings
+from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
+from nanolocal.vault.vault import Vault, VaultState
+
+
+@dataclass(slots=True)
+class Session:
+    """An open vault and everything that works on it."""
+
+    paths: Paths
+    settings: Settings
+    machine: Machine
+    vault: Vault
+    store: Conversations
+    ledger: Wallet
+    library: Library
+    router: RuleRouter
+    engines: EnginePool
+    chat: Chat
+
+    async def close(self) -> None:
+        """End the engines, then close the vault."""
+        await self.engines.close()
+        self.vault.close()
+
+
+def vault_state(paths: Paths) -> VaultState:
+    """Whether there is a vault, and what opens it."""
+    return Vault.state(paths.vault)
+
+
+def open_library(paths: Paths, settings: Settings) -> Library:
+    """The builds on this device; needs no vault."""
+    folders = [starter_models(), paths.models, *(Path(name).expanduser() for name in settings.model_directories)]
+    return Library([folder for folder in folders if folder.is_dir()], paths.index)
+
+
+def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:
+    """The router over ``library``; needs no vault."""
+    budget = machine.memory_budget(settings.memory_mb)
+    return RuleRouter(library.builds, lambda: budget)
+
+
+def open_session(paths: Paths, passphrase: str | None) -> Session:
+    """Open the vault, or make one: with ``passphrase``, or with a key file when it is ``None``.
+
+    Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
+    """
+    settings = load_settings(paths.settings)
+    make_private(paths.data)
+    vault = open_vault(paths, passphrase)
+    machine = inspect()
+    library = open_library(paths, settings)
+    router = open_router(library, settings, machine)
+    store = Conversations(vault.database, vault.blobs)
+    ledger = Wallet(vault.database)
+    engines = EnginePool(machine.memory_budget(settings.memory_mb))
+    chat = Chat(router, store, ledger, engines, estimate_joules)
+    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, chat)
+
+
+def open_vault(paths: Paths, passphrase: str | None) -> Vault:
+    """The vault alone, made when there is none."""
+    migrations = (*VAULT_MIGRATIONS, *LEDGER_MIGRATIONS)
+    if vault_state(paths) is VaultState.ABSENT:
+        return Vault.create(paths.vault, passphrase, migrations)
+    return Vault.open(paths.vault, passphrase, migrations)
+
+
+def open_wallet(vault: Vault) -> Wallet:
+    """The ledger in an open vault."""
+    return Wallet(vault.database)

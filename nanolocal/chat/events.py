@@ -1,0 +1,88 @@
+"""What happens during a turn, as faces see it. Engines yield the first group, the turn adds the second."""
+
+from dataclasses import dataclass
+
+from nanolocal.chat.messages import Answer, Attachment, Stopped, Timing, Usage
+from nanolocal.chat.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The build is being brought into memory; ``fraction`` runs from 0 to 1."""
+
+    build_id: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """``done`` of ``total`` prompt tokens are read; ``cached`` of them were still in memory."""
+
+    done: int
+    total: int
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer, already safe for a terminal, and how many tokens it took."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStep:
+    """Denoising step ``step`` of ``total`` is done; ``preview`` is a small PNG or ``None``."""
+
+    step: int
+    total: int
+    preview: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextDropped:
+    """The oldest ``messages`` (``tokens`` tokens) of the conversation do not fit and were left out of this answer."""
+
+    messages: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDone:
+    """The engine's own account of the answer it gave."""
+
+    usage: Usage
+    timing: Timing
+    stopped: Stopped
+    picture: Attachment | None = None
+
+
+EngineEvent = Loading | Reading | TextDelta | ImageStep | ContextDropped | EngineDone
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChosen:
+    """Which build answers, and why."""
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The most this answer can cost is reserved; ``chat_id`` and ``prompt_id`` are ``None`` when nothing is stored."""
+
+    max_cost_micro: int
+    balance_micro: int
+    chat_id: str | None
+    prompt_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is stored and paid for."""
+
+    answer: Answer
+
+
+Event = RouteChosen | Held | Loading | Reading | TextDelta | ImageStep | ContextDropped | Finished

@@ -1,0 +1,115 @@
+"""What an engine is asked to do: the prompt, the build's card and the user's wishes joined into one job."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from itertools import pairwise
+
+from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
+from nanolocal.chat.ports import ImageJob, StoredMessage, TextJob
+from nanolocal.chat.routes import Build, Kind, Route
+from nanolocal.errors import UsageError
+
+_SAMPLING = {"max_tokens": 1024, "temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.0}
+_MIN_SIDE, _MAX_SIDE = 32, 4096
+_MAX_STEPS = 200
+_TEMPLATE_TOKENS = 16
+"""Tokens that a chat template adds to one message, at the most."""
+_LEAD_IN = re.compile(
+    r"^(?:please |can you |could you |would you |i want you to )*"
+    r"(?:draw|paint|sketch|illustrate|make|create|generate|render|show)(?: me| us)?\s+",
+    re.IGNORECASE,
+)
+
+
+def text_job(history: Sequence[Message], route: Route, wishes: Wishes) -> TextJob:
+    """A conversation for a text engine; raises ``UsageError`` for a setting out of range."""
+    settings = _SAMPLING | dict(route.build.defaults)
+    max_tokens = int(settings["max_tokens"]) if wishes.max_tokens is None else wishes.max_tokens
+    temperature = settings["temperature"] if wishes.temperature is None else wishes.temperature
+    _in_range("--max-tokens", max_tokens, 1, 1_000_000)
+    _in_range("--temperature", temperature, 0.0, 5.0)
+    return TextJob(
+        messages=tuple(history),
+        n_ctx=route.n_ctx,
+        max_tokens=min(max_tokens, route.n_ctx),
+        temperature=temperature,
+        top_p=settings["top_p"],
+        top_k=int(settings["top_k"]),
+        min_p=settings["min_p"],
+        repeat_penalty=settings["repeat_penalty"],
+        seed=_seed(wishes.seed),
+    )
+
+
+def image_job(prompt: str, build: Build, wishes: Wishes) -> ImageJob:
+    """A picture for an image engine; raises ``UsageError`` for a size or a number of steps out of range."""
+    defaults = build.defaults
+    width = wishes.width or int(defaults.get("width", 512))
+    height = wishes.height or int(defaults.get("height", 512))
+    steps = wishes.steps or int(defaults.get("steps", 20))
+    for name, side in (("width", width), ("height", height)):
+        _in_range(name, side, _MIN_SIDE, int(defaults.get(f"max_{name}", _MAX_SIDE)))
+        if side % 8:
+            raise UsageError(f"the {name} of a picture is a multiple of 8, not {side}", "for example --size 64x64")
+    _in_range("--steps", steps, 1, _MAX_STEPS)
+    return ImageJob(
+        prompt=_LEAD_IN.sub("", prompt.strip()),
+        width=width,
+        height=height,
+        steps=steps,
+        guidance=defaults.get("guidance", 7.0),
+        seed=_seed(wishes.seed),
+    )
+
+
+def most_it_can_use(job: TextJob | ImageJob) -> Usage:
+    """An upper bound of the usage: a token is at least one byte long, and a context cannot overflow."""
+    if isinstance(job, ImageJob):
+        return Usage(pixel_steps=job.width * job.height * job.steps)
+    prompt = sum(len(message.text.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in job.messages)
+    return Usage(prompt_tokens=min(prompt, job.n_ctx), completion_tokens=job.max_tokens)
+
+
+def conversation(path: Sequence[StoredMessage], system: str | None, prompt: Message) -> tuple[Message, ...]:
+    """What a text engine reads: the system prompt, every answered prompt with its answer, and the new prompt.
+
+    Prompts that were never answered, and pictures, are left out: they are in the vault, but no text follows from them.
+    """
+    messages = [Message(Role.SYSTEM, system)] if system else []
+    for asked, answered in pairwise(path):
+        is_pair = asked.message.role is Role.USER and answered.message.role is Role.ASSISTANT
+        if is_pair and answered.message.text:
+            messages += [with_files(asked.message), answered.message]
+    return (*messages, with_files(prompt))
+
+
+def with_files(message: Message) -> Message:
+    """The message with its text files written out in front, so that a text engine can read them."""
+    files = [item for item in message.attachments if not item.media_type.startswith("image/")]
+    text = "".join(f"[{item.name}]\n{_decoded(item)}\n\n" for item in files) + message.text
+    return Message(message.role, text)
+
+
+def is_text(build: Build) -> bool:
+    """Whether a build writes text."""
+    return build.kind is Kind.TEXT
+
+
+def _decoded(item: Attachment) -> str:
+    try:
+        return item.data.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{item.name} is not a text file", "attach text or a picture") from error
+
+
+def _seed(wished: int | None) -> int:
+    if wished is None:
+        return secrets.randbelow(2**31)
+    _in_range("--seed", wished, 0, 2**32 - 1)
+    return wished
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{name} is between {low} and {high}, not {value}", "leave it out for the build's own value")

@@ -1,0 +1,117 @@
+"""The values of a conversation: messages, usage, answers. Pure data; ids belong to the vault."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nanolocal.chat.routes import Route
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Stopped(StrEnum):
+    """Why an answer ended."""
+
+    END = "end"
+    LENGTH = "length"
+    USER = "user"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that came with a prompt, or a picture that came with an answer."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as an engine sees it."""
+
+    role: Role
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer consumed. ``cached_tokens`` is the part of ``prompt_tokens`` that was not computed again.
+
+    ``pixel_steps`` is width x height x denoising steps done.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    pixel_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds and tokens per second of one answer; zero where a phase did not happen."""
+
+    load_s: float = 0.0
+    ttft_s: float = 0.0
+    prompt_tok_s: float = 0.0
+    decode_tok_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished (or interrupted) answer with its price. ``problem`` says what interrupted it, if anything."""
+
+    text: str
+    picture: Attachment | None
+    route: Route
+    usage: Usage
+    timing: Timing
+    stopped: Stopped
+    cost_micro: int
+    balance_micro: int
+    energy_j: float
+    chat_id: str | None
+    message_id: str | None
+    dropped_tokens: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked for beside the prompt; ``None`` leaves the choice to the build's defaults."""
+
+    model: str | None = None
+    prefer: str = "balanced"
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    system: str | None = None
+    max_credits_micro: int | None = None
+    store: bool = True
+    picture: bool = False
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One turn. ``prompt`` is ``None`` to answer the stored message ``parent_id`` once more (regenerate).
+
+    ``chat_id`` is ``None`` to start a conversation. ``parent_id`` is the message that the prompt follows;
+    ``None`` means the newest one, ``""`` the start of the conversation (editing the first prompt makes a branch).
+    """
+
+    prompt: str | None
+    attachments: tuple[Attachment, ...] = ()
+    wishes: Wishes = Wishes()
+    chat_id: str | None = None
+    parent_id: str | None = None

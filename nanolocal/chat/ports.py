@@ -1,0 +1,164 @@
+"""What a turn needs from the other rooms: five small protocols."""
+
+from asyncio import Event as AsyncEvent
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nanolocal.chat.events import EngineEvent
+from nanolocal.chat.messages import Answer, Attachment, Message, Usage, Wishes
+from nanolocal.chat.routes import Build, Route
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """What the router may look at. ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes."""
+
+    prompt: str
+    attachments: tuple[Attachment, ...]
+    history_bytes: int
+    wishes: Wishes
+    current_build_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextJob:
+    """A conversation to continue with at most ``max_tokens`` tokens; ``None`` for the seed draws one."""
+
+    messages: tuple[Message, ...]
+    n_ctx: int
+    max_tokens: int
+    temperature: float = 0.7
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageJob:
+    """A picture to draw; width and height in pixels."""
+
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int | None = None
+    negative: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message with its place in the tree; ``siblings`` are the ids that share its parent, itself included."""
+
+    id: str
+    parent_id: str | None
+    message: Message
+    created_at: float
+    siblings: tuple[str, ...]
+    build_id: str | None = None
+    task: str | None = None
+    stopped: str | None = None
+    cost_micro: int = 0
+    usage: Usage = field(default_factory=Usage)
+    route_json: str | None = None
+    decode_tok_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An open reservation in the ledger."""
+
+    id: str
+    amount_micro: int
+
+
+class PriceCard(Protocol):
+    """An immutable price of one build."""
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the card's content."""
+        ...
+
+    def cost(self, usage: Usage) -> int:
+        """Micro-credits that this usage costs, rounded up."""
+        ...
+
+
+class Transaction(Protocol):
+    """An open write transaction; opaque to the turn."""
+
+
+class Router(Protocol):
+    """Chooses the build."""
+
+    def pick(self, request: RouteRequest) -> Route:
+        """Return the decision, or raise ``NoBuildFits``."""
+        ...
+
+
+class Engines(Protocol):
+    """Runs builds."""
+
+    def run(self, build: Build, job: TextJob | ImageJob, stop: AsyncEvent) -> AsyncGenerator[EngineEvent]:
+        """Load the build if needed and stream; the last event is ``EngineDone``. Setting ``stop`` ends it early.
+
+        Raises ``EngineFailed`` when the engine cannot load or dies, ``NoBuildFits`` when the prompt is too long.
+        """
+        ...
+
+
+class Store(Protocol):
+    """Keeps conversations as trees."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin a write transaction; it commits at the end of the block and rolls back on an exception."""
+        ...
+
+    def start_chat(self, tx: Transaction, title: str, system: str | None) -> str:
+        """Make a conversation and return its id."""
+        ...
+
+    def add_prompt(self, tx: Transaction, chat_id: str, parent_id: str | None, message: Message) -> str:
+        """Store what the user said after ``parent_id`` and return the message's id."""
+        ...
+
+    def add_answer(self, tx: Transaction, chat_id: str, parent_id: str, answer: Answer, hold: Hold) -> str:
+        """Store an answer with its usage, cost and route record, and return the message's id."""
+        ...
+
+    def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
+        """The messages from the first to ``tip_id``, or to the newest leaf; raises ``UsageError`` for an unknown id."""
+        ...
+
+    def system_prompt(self, chat_id: str) -> str | None:
+        """The conversation's system prompt; raises ``UsageError`` for an unknown id."""
+        ...
+
+
+class Ledger(Protocol):
+    """Holds, settles and voids charges."""
+
+    def balance(self) -> int:
+        """Micro-credits that can be spent now: posted minus everything held."""
+        ...
+
+    def price(self, build: Build) -> PriceCard:
+        """The card in force for a build; made and recorded on first use."""
+        ...
+
+    def hold(self, build: Build, amount_micro: int) -> Hold:
+        """Reserve an amount in a transaction of its own; raises ``OutOfCredit``."""
+        ...
+
+    def settle(self, tx: Transaction, hold: Hold, build: Build, usage: Usage, chat_id: str | None) -> int:
+        """Charge what the usage costs, never more than the hold, and release the rest; returns the micro-credits."""
+        ...
+
+    def void(self, hold: Hold) -> None:
+        """Release a hold in a transaction of its own; nothing is charged."""
+        ...

@@ -1,0 +1,85 @@
+"""Builds, tasks and the recorded decision that joins a prompt to a build."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    """What an engine is needed for."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+class Task(StrEnum):
+    """What a prompt asks for; sub-tasks are written ``math/word_problem``."""
+
+    CHAT = "chat"
+    WRITING = "writing"
+    SUMMARIZE = "summarize"
+    CODE = "code"
+    MATH = "math"
+    TRANSLATE = "translate"
+    EXTRACT = "extract"
+    DATA = "data"
+    ROLEPLAY = "roleplay"
+    IMAGE_GEN = "image_gen"
+    IMAGE_EDIT = "image_edit"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One stored file set of a model. ``id`` is ``model:quantization``; ``context_length`` is in tokens, 0 if unknown.
+
+    ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
+    """
+
+    id: str
+    name: str
+    kind: Kind
+    path: Path
+    quantization: str
+    size_bytes: int
+    sha256: str
+    parameters: int = 0
+    context_length: int = 0
+    kv_bytes_per_token: int = 0
+    architecture: str = ""
+    licence: str = ""
+    tiny: bool = False
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A build that could not be chosen: the gate that rejected it, and why in words."""
+
+    build_id: str
+    gate: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """A build that could have answered, and its score next to the winner's."""
+
+    build_id: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The recorded decision: which build answers, as which task, and why. ``n_ctx`` is the context in tokens."""
+
+    task: str
+    build: Build
+    n_ctx: int
+    confidence: float
+    score: float
+    reasons: tuple[str, ...]
+    runners_up: tuple[RunnerUp, ...] = ()
+    rejected: tuple[Rejected, ...] = ()

@@ -1,0 +1,223 @@
+"""One turn, the path that every face uses: route, hold, store, run, commit.
+
+Send, regenerate, edit, retry and compare are this path with other arguments. Whatever happens in the middle (a stop, a
+dead engine, a closed face) ends in one of two ways: before the first token the hold is voided and nothing is charged;
+after it, what was delivered is stored and charged in one transaction.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from nanolocal.chat import jobs
+from nanolocal.chat.events import (
+    ContextDropped,
+    EngineDone,
+    EngineEvent,
+    Event,
+    Finished,
+    Held,
+    Reading,
+    RouteChosen,
+    TextDelta,
+)
+from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
+from nanolocal.chat.ports import Engines, Hold, ImageJob, Ledger, Router, RouteRequest, Store, StoredMessage, TextJob
+from nanolocal.chat.routes import Route
+from nanolocal.errors import EngineFailed, OutOfCredit, UsageError
+from nanolocal.safetext import safe_line
+
+_TITLE_LENGTH = 60
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What the engine has delivered so far."""
+
+    pieces: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+    picture: Attachment | None = None
+    stopped: Stopped = Stopped.USER
+    dropped_tokens: int = 0
+    problem: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.pieces and self.picture is None and not self.usage.pixel_steps
+
+    def take(self, event: EngineEvent) -> None:
+        match event:
+            case Reading(_, total, cached):
+                self.usage = Usage(prompt_tokens=total, cached_tokens=cached)
+            case TextDelta(text, tokens):
+                self.pieces.append(text)
+                read = self.usage
+                self.usage = Usage(read.prompt_tokens, read.cached_tokens, read.completion_tokens + tokens)
+            case ContextDropped(_, tokens):
+                self.dropped_tokens = tokens
+            case EngineDone(usage, timing, stopped, picture):
+                self.usage, self.timing, self.stopped, self.picture = usage, timing, stopped, picture
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A turn that may begin: everything decided, the price reserved, the prompt stored."""
+
+    route: Route
+    job: TextJob | ImageJob
+    hold: Hold
+    chat_id: str | None
+    prompt_id: str | None
+
+
+class Chat:
+    """Takes turns. ``joules`` estimates the energy of so many CPU seconds."""
+
+    def __init__(
+        self, router: Router, store: Store, ledger: Ledger, engines: Engines, joules: Callable[[float], float]
+    ) -> None:
+        self._router = router
+        self._store = store
+        self._ledger = ledger
+        self._engines = engines
+        self._joules = joules
+
+    async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event]:
+        """Answer one prompt as a stream of events that ends with ``Finished``.
+
+        Setting ``stop`` ends the answer early and keeps what was delivered. Raises ``UsageError``, ``NoBuildFits``,
+        ``OutOfCredit`` or ``EngineFailed``; then nothing was charged.
+        """
+        path, prompt = await asyncio.to_thread(self._read, request)
+        route = await asyncio.to_thread(self._route, request, path, prompt)
+        yield RouteChosen(route)
+        # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
+        plan = self._begin(request, path, prompt, route)
+        delivery = _Delivery()
+        answer: Answer | None = None
+        try:
+            yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
+            async with aclosing(self._run(plan, delivery, stop)) as events:
+                async for event in events:
+                    yield event
+            answer = self._finish(plan, delivery)
+        finally:
+            if answer is None:
+                self._finish(plan, delivery)
+        yield Finished(answer)
+
+    def _read(self, request: TurnRequest) -> tuple[tuple[StoredMessage, ...], Message]:
+        """The messages before the prompt, and the prompt; a regenerated prompt is the last message of its path."""
+        if request.prompt is None:
+            if request.chat_id is None or request.parent_id is None:
+                raise UsageError("there is no prompt to answer again", "send one first")
+            path = tuple(self._store.path(request.chat_id, request.parent_id))
+            return path[:-1], path[-1].message
+        prompt = Message(Role.USER, request.prompt.strip(), request.attachments)
+        if not prompt.text and not prompt.attachments:
+            raise UsageError("the prompt is empty", "type something to ask")
+        if request.chat_id is None or request.parent_id == "":
+            return (), prompt
+        return tuple(self._store.path(request.chat_id, request.parent_id)), prompt
+
+    def _route(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message) -> Route:
+        answered_by = [stored.build_id for stored in path if stored.build_id]
+        return self._router.pick(
+            RouteRequest(
+                prompt=jobs.with_files(prompt).text,
+                attachments=prompt.attachments,
+                history_bytes=sum(len(stored.message.text.encode("utf-8", "replace")) for stored in path),
+                wishes=request.wishes,
+                current_build_id=answered_by[-1] if answered_by else None,
+            )
+        )
+
+    def _begin(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route) -> _Plan:
+        """Reserve the most that the answer can cost, then put the prompt on disk."""
+        system = request.wishes.system
+        if system is None and request.chat_id is not None:
+            system = self._store.system_prompt(request.chat_id)
+        job: TextJob | ImageJob
+        if jobs.is_text(route.build):
+            job = jobs.text_job(jobs.conversation(path, system, prompt), route, request.wishes)
+        else:
+            job = jobs.image_job(prompt.text, route.build, request.wishes)
+        most = self._ledger.price(route.build).cost(jobs.most_it_can_use(job))
+        limit = request.wishes.max_credits_micro
+        if limit is not None and most > limit:
+            raise OutOfCredit(
+                f"the answer can cost up to {most} micro-credits and --max-credits allows {limit}",
+                "ask for fewer tokens with --max-tokens",
+            )
+        hold = self._ledger.hold(route.build, most)
+        try:
+            chat_id, prompt_id = self._store_prompt(request, path, prompt, system)
+        except BaseException:
+            self._ledger.void(hold)
+            raise
+        return _Plan(route, job, hold, chat_id, prompt_id)
+
+    def _store_prompt(
+        self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, system: str | None
+    ) -> tuple[str | None, str | None]:
+        if not request.wishes.store:
+            return None, None
+        if request.prompt is None:
+            return request.chat_id, request.parent_id
+        with self._store.transaction() as tx:
+            title = safe_line(prompt.text)[:_TITLE_LENGTH] or safe_line(prompt.attachments[0].name)[:_TITLE_LENGTH]
+            chat_id = request.chat_id or self._store.start_chat(tx, title, system)
+            return chat_id, self._store.add_prompt(tx, chat_id, path[-1].id if path else None, prompt)
+
+    async def _run(self, plan: _Plan, delivery: _Delivery, stop: asyncio.Event) -> AsyncGenerator[Event]:
+        """Stream the engine's events; an engine that dies after its first token ends the stream, not the turn."""
+        began = time.monotonic()
+        try:
+            async with aclosing(self._engines.run(plan.route.build, plan.job, stop)) as events:
+                async for event in events:
+                    delivery.take(event)
+                    if not isinstance(event, EngineDone):
+                        yield event
+        except EngineFailed as error:
+            if delivery.is_empty:
+                raise
+            delivery.stopped, delivery.problem = Stopped.CRASH, error.message
+            delivery.timing = Timing(cpu_s=time.monotonic() - began)
+
+    def _finish(self, plan: _Plan, delivery: _Delivery) -> Answer:
+        """Keep and charge what was delivered; when that is nothing, release the hold."""
+        if delivery.is_empty:
+            self._ledger.void(plan.hold)
+            answer, message_id = self._answer(plan, delivery, cost=0), None
+        else:
+            answer, message_id = self._commit(plan, delivery)
+        return replace(answer, balance_micro=self._ledger.balance(), message_id=message_id)
+
+    def _commit(self, plan: _Plan, delivery: _Delivery) -> tuple[Answer, str | None]:
+        """Settle and store in one transaction; without a conversation, settle alone."""
+        with self._store.transaction() as tx:
+            cost = self._ledger.settle(tx, plan.hold, plan.route.build, delivery.usage, plan.chat_id)
+            answer = self._answer(plan, delivery, cost)
+            if plan.chat_id is None or plan.prompt_id is None:
+                return answer, None
+            return answer, self._store.add_answer(tx, plan.chat_id, plan.prompt_id, answer, plan.hold)
+
+    def _answer(self, plan: _Plan, delivery: _Delivery, cost: int) -> Answer:
+        return Answer(
+            text="".join(delivery.pieces),
+            picture=delivery.picture,
+            route=plan.route,
+            usage=delivery.usage,
+            timing=delivery.timing,
+            stopped=delivery.stopped,
+            cost_micro=cost,
+            balance_micro=0,
+            energy_j=round(self._joules(delivery.timing.cpu_s), 3),
+            chat_id=plan.chat_id,
+            message_id=None,
+            dropped_tokens=delivery.dropped_tokens,
+            problem=delivery.problem,
+        )

@@ -1,0 +1,110 @@
+"""``nanolocal ask``: one answer on stdout."""
+
+import argparse
+import asyncio
+import mimetypes
+import sys
+from pathlib import Path
+
+from nanolocal.chat.amounts import MICRO
+from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
+from nanolocal.cli import output
+from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
+from nanolocal.cli.turns import answer_as_json, receipt, take_turn
+from nanolocal.errors import EngineFailed, UsageError
+from nanolocal.settings import PREFERENCES
+
+_INTERRUPTED = 130
+_MAX_ATTACHMENT_BYTES = 32 * 2**20
+
+
+def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("ask", parents=[common], help="one answer on stdout")
+    parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="joined with standard input")
+    parser.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or a picture")
+    parser.add_argument("--chat", metavar="ID", help="continue this conversation")
+    parser.add_argument("--no-store", action="store_true", help="keep nothing but the charge")
+    add_wishes(parser)
+    parser.set_defaults(run=run)
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that shape an answer."""
+    parser.add_argument("--model", default="auto", metavar="BUILD", help="this build instead of the router's choice")
+    parser.add_argument("--prefer", choices=PREFERENCES, help="what the router weighs most")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest word")
+    parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
+    parser.add_argument("--system", metavar="TEXT", help="instructions for the whole conversation")
+    parser.add_argument("--max-credits", type=float, metavar="C", help="refuse when the answer can cost more")
+
+
+def wishes_of(args: argparse.Namespace, prefer: str) -> Wishes:
+    """The options as wishes; ``prefer`` is what the settings say."""
+    limit = args.max_credits
+    if limit is not None and not 0 <= limit < MICRO:
+        raise UsageError(f"--max-credits is between 0 and {MICRO}, not {limit}", "for example --max-credits 0.01")
+    return Wishes(
+        model=args.model,
+        prefer=args.prefer or prefer,
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
+        seed=args.seed,
+        system=args.system,
+        max_credits_micro=None if limit is None else round(limit * MICRO),
+        store=not getattr(args, "no_store", False),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer the prompt; exits with 130 when stopped and 1 when the engine died on the way."""
+    prompt = join_input(args.prompt)
+    attachments = tuple(read_attachment(Path(name)) for name in args.attach)
+    if not prompt and not attachments:
+        raise UsageError("the prompt is empty", 'nanolocal ask "your question"')
+    answer = asyncio.run(_ask(args, prompt, attachments))
+    if wants_json(args):
+        output.as_json(answer_as_json(answer))
+    elif answer.picture is not None:
+        output.line(f"[a picture; nanolocal chats show {answer.chat_id} --pictures DIR]")
+    elif answer.text:
+        output.line()
+    if answer.problem:
+        raise EngineFailed(f"{answer.problem}; what it said is kept", "ask again to start a fresh engine")
+    return _INTERRUPTED if answer.stopped is Stopped.USER else 0
+
+
+async def _ask(args: argparse.Namespace, prompt: str, attachments: tuple[Attachment, ...]) -> Answer:
+    progress = output.Progress(is_quiet(args))
+    session = open_session(args)
+    try:
+        request = TurnRequest(prompt, attachments, wishes_of(args, session.settings.prefer), chat_id=args.chat)
+        answer = await take_turn(session, request, progress, say=not wants_json(args))
+    finally:
+        await session.close()
+    if not wants_json(args):
+        progress.say(("\n" if sys.stdout.isatty() else "") + receipt(answer))
+    return answer
+
+
+def join_input(prompt: str) -> str:
+    """The prompt and, below it, what was piped in."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return prompt.strip()
+    try:
+        piped = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError("standard input is not text", "attach a picture with --attach FILE") from error
+    return "\n\n".join(part for part in (prompt.strip(), piped.strip()) if part)
+
+
+def read_attachment(path: Path) -> Attachment:
+    """A file as an attachment; raises ``UsageError`` when it cannot be read or is too large."""
+    try:
+        if path.stat().st_size > _MAX_ATTACHMENT_BYTES:
+            raise UsageError(f"{path.name} is larger than 32 MiB", "attach a smaller file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "give another file") from error
+    return Attachment(path.name, mimetypes.guess_type(path.name)[0] or "text/plain", data)

@@ -1,0 +1,167 @@
+"""``nanolocal chats``: the conversations in the vault."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanolocal.chat.amounts import format_credits
+from nanolocal.chat.messages import Role
+from nanolocal.chat.ports import StoredMessage
+from nanolocal.cli import output
+from nanolocal.cli.common import Subparsers, open_session, wants_json
+from nanolocal.errors import UsageError
+from nanolocal.paths import make_private
+
+if TYPE_CHECKING:
+    from nanolocal.bootstrap import Session
+
+_NAMES = {Role.USER: "You", Role.ASSISTANT: "Assistant", Role.SYSTEM: "System"}
+
+
+def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Declare the command and its parts."""
+    parser = commands.add_parser("chats", parents=[common], help="list, show, search and delete conversations")
+    parser.set_defaults(run=_with_session(run_list), limit=50)
+    parts = parser.add_subparsers(metavar="PART")
+    listing = parts.add_parser("list", parents=[common], help="the newest conversations")
+    listing.add_argument("--limit", type=int, default=50, metavar="N")
+    listing.set_defaults(run=_with_session(run_list))
+    show = parts.add_parser("show", parents=[common], help="one conversation")
+    show.add_argument("chat", metavar="ID", help="its id, or the start of it")
+    show.add_argument("--pictures", type=Path, metavar="DIR", help="write its pictures there, unencrypted")
+    show.set_defaults(run=_with_session(run_show))
+    search = parts.add_parser("search", parents=[common], help="find words in all conversations")
+    search.add_argument("words", nargs="+", metavar="WORD")
+    search.add_argument("--limit", type=int, default=20, metavar="N")
+    search.set_defaults(run=_with_session(run_search))
+    delete = parts.add_parser("delete", parents=[common], help="remove a conversation for good")
+    delete.add_argument("chat", metavar="ID")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.set_defaults(run=_with_session(run_delete))
+
+
+def _with_session(command: "Callable[[argparse.Namespace, Session], int]") -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        session = open_session(args)
+        try:
+            return command(args, session)
+        finally:
+            asyncio.run(session.close())
+
+    return run
+
+
+def run_list(args: argparse.Namespace, session: "Session") -> int:
+    """List conversations, the newest first."""
+    rows = session.store.chats(_positive(args.limit))
+    if wants_json(args):
+        keys = ("id", "title", "updated_at", "messages")
+        output.as_json({"chats": [{key: getattr(row, key) for key in keys} for row in rows]})
+        return 0
+    output.table(
+        [(row.id[:12], _when(row.updated_at), str(row.messages), row.title) for row in rows],
+        ("ID", "CHANGED", "MESSAGES", "TITLE"),
+    )
+    return 0
+
+
+def run_show(args: argparse.Namespace, session: "Session") -> int:
+    """Print one conversation along its newest branch."""
+    chat_id = _whole_id(session, args.chat)
+    path = session.store.path(chat_id)
+    pictures = _save_pictures(path, args.pictures) if args.pictures else []
+    if wants_json(args):
+        output.as_json({"id": chat_id, "messages": [_as_json(stored) for stored in path], "pictures": pictures})
+        return 0
+    for stored in path:
+        output.line(f"{_NAMES[stored.message.role]}:")
+        for item in stored.message.attachments:
+            output.line(f"[{item.name}]")
+        if stored.message.text:
+            output.line(stored.message.text)
+        output.line()
+    for name in pictures:
+        output.line(name)
+    return 0
+
+
+def run_search(args: argparse.Namespace, session: "Session") -> int:
+    """Print the messages that hold the words, best first."""
+    hits = session.store.search(" ".join(args.words), _positive(args.limit))
+    if wants_json(args):
+        keys = ("chat_id", "message_id", "title", "snippet", "created_at")
+        output.as_json({"hits": [{key: getattr(hit, key) for key in keys} for hit in hits]})
+        return 0
+    for hit in hits:
+        output.line(f"{hit.chat_id[:12]}  {_when(hit.created_at)}  {hit.title}")
+        output.line(f"    {hit.snippet}")
+    return 0
+
+
+def run_delete(args: argparse.Namespace, session: "Session") -> int:
+    """Delete one conversation with its pictures and its words in the index."""
+    chat_id = _whole_id(session, args.chat)
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("deleting cannot be undone", f"nanolocal chats delete {args.chat} --yes")
+        output.piece(f"Delete conversation {chat_id[:12]} for good? [y/N] ")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 0
+    session.store.delete_chat(chat_id)
+    if wants_json(args):
+        output.as_json({"deleted": chat_id})
+    return 0
+
+
+def _whole_id(session: "Session", start: str) -> str:
+    """The conversation whose id begins with ``start``; raises ``UsageError`` when there is none or more than one."""
+    if session.store.chat_exists(start):
+        return start
+    matches = [row.id for row in session.store.chats(1_000_000) if start and row.id.startswith(start)]
+    if len(matches) == 1:
+        return matches[0]
+    found = "more than one conversation begins" if matches else "no conversation begins"
+    raise UsageError(f"{found} with {start!r}", "nanolocal chats list")
+
+
+def _save_pictures(path: "list[StoredMessage] | tuple[StoredMessage, ...]", folder: Path) -> list[str]:
+    saved = []
+    for stored in path:
+        for n, item in enumerate(stored.message.attachments, 1):
+            if item.media_type.startswith("image/"):
+                file = make_private(folder) / f"{stored.id[:12]}-{n}.png"
+                file.write_bytes(item.data)
+                saved.append(str(file))
+    return saved
+
+
+def _as_json(stored: StoredMessage) -> dict[str, object]:
+    return {
+        "id": stored.id,
+        "parent_id": stored.parent_id,
+        "role": stored.message.role,
+        "text": stored.message.text,
+        "attachments": [item.name for item in stored.message.attachments],
+        "created_at": stored.created_at,
+        "build": stored.build_id,
+        "task": stored.task,
+        "stopped": stored.stopped,
+        "cost_micro": stored.cost_micro,
+        "cost": format_credits(stored.cost_micro),
+        "route": json.loads(stored.route_json) if stored.route_json else None,
+    }
+
+
+def _positive(limit: int) -> int:
+    if limit < 1:
+        raise UsageError(f"--limit is at least 1, not {limit}", "--limit 20")
+    return min(limit, 1_000_000)
+
+
+def _when(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,97 @@
+"""What commands share: where the home is, how the vault opens, how a turn is rendered as lines."""
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from nanolocal.cli import output
+from nanolocal.errors import UsageError, VaultLocked
+from nanolocal.paths import Paths
+
+if TYPE_CHECKING:
+    from nanolocal.bootstrap import Session
+    from nanolocal.vault.vault import Vault
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def paths_of(args: argparse.Namespace) -> Paths:
+    """Where this invocation keeps things."""
+    return Paths.choose(getattr(args, "home", None))
+
+
+def wants_json(args: argparse.Namespace) -> bool:
+    """Whether ``--json`` was given."""
+    return bool(getattr(args, "json", False))
+
+
+def is_quiet(args: argparse.Namespace) -> bool:
+    """Whether ``--quiet`` was given."""
+    return bool(getattr(args, "quiet", False))
+
+
+def given_passphrase(args: argparse.Namespace) -> str | None:
+    """The passphrase from ``--passphrase-file`` or the environment."""
+    file = getattr(args, "passphrase_file", None)
+    if file is None:
+        return os.environ.get("NANOLOCAL_PASSPHRASE") or None
+    try:
+        first = Path(file).read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the passphrase from {file}: {error}", "give another file") from error
+    if not first:
+        raise UsageError(f"the first line of {file} is empty", "put the passphrase on it")
+    return first
+
+
+def open_session(args: argparse.Namespace) -> "Session":
+    """Open the vault with what was given, or ask on the terminal; a new home gets a vault of its own."""
+    from nanolocal import bootstrap
+
+    paths = paths_of(args)
+    is_new = bootstrap.vault_state(paths) is bootstrap.VaultState.ABSENT
+    passphrase = _passphrase(args, paths)
+    session = bootstrap.open_session(paths, passphrase)
+    if is_new and not is_quiet(args) and sys.stderr.isatty():
+        kept = "your passphrase" if passphrase else "a key file; `nanolocal vault passphrase` sets a passphrase"
+        output.note(f"made an encrypted vault in {paths.vault}, opened by {kept}")
+    return session
+
+
+@contextmanager
+def open_vault(args: argparse.Namespace) -> Iterator["Vault"]:
+    """The vault alone, closed at the end of the block."""
+    from nanolocal import bootstrap
+
+    vault = bootstrap.open_vault(paths_of(args), _passphrase(args, paths_of(args)))
+    try:
+        yield vault
+    finally:
+        vault.close()
+
+
+def _passphrase(args: argparse.Namespace, paths: Paths) -> str | None:
+    from nanolocal import bootstrap
+
+    given = given_passphrase(args)
+    state = bootstrap.vault_state(paths)
+    if state is bootstrap.VaultState.KEYFILE:
+        return None
+    if given is not None or state is bootstrap.VaultState.ABSENT:
+        return given
+    return ask_passphrase("Passphrase: ")
+
+
+def ask_passphrase(prompt: str) -> str:
+    """Read a passphrase from the terminal without showing it; raises ``VaultLocked`` when there is none."""
+    if not sys.stdin.isatty():
+        raise VaultLocked("the vault is locked", "set NANOLOCAL_PASSPHRASE or use --passphrase-file FILE")
+    try:
+        return getpass.getpass(prompt, stream=sys.stderr)
+    except EOFError as error:
+        raise VaultLocked("the vault is locked", "type the passphrase") from error

@@ -1,0 +1,86 @@
+"""``nanolocal credits``: what answers cost, and what is left."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from nanolocal.chat.amounts import format_credits
+from nanolocal.cli import output
+from nanolocal.cli.common import Subparsers, open_vault, wants_json
+from nanolocal.errors import UsageError
+
+if TYPE_CHECKING:
+    from nanolocal.ledger.wallet import Wallet
+
+
+def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Declare the command and its parts."""
+    parser = commands.add_parser("credits", parents=[common], help="what answers cost, and what is left")
+    parser.set_defaults(run=run_balance)
+    parts = parser.add_subparsers(metavar="PART")
+    parts.add_parser("balance", parents=[common], help="what can be spent now").set_defaults(run=run_balance)
+    history = parts.add_parser("history", parents=[common], help="the newest entries")
+    history.add_argument("--limit", type=int, default=20, metavar="N")
+    history.set_defaults(run=run_history)
+    verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
+    verify.set_defaults(run=run_verify)
+
+
+def run_balance(args: argparse.Namespace) -> int:
+    """Print the balance."""
+    with _wallet(args) as wallet:
+        balance = wallet.balance()
+    if wants_json(args):
+        output.as_json({"balance_micro": balance, "balance": format_credits(balance)})
+    else:
+        output.line(f"{format_credits(balance)} credits")
+    return 0
+
+
+def run_history(args: argparse.Namespace) -> int:
+    """Print the newest entries of the ledger."""
+    if args.limit < 1:
+        raise UsageError(f"--limit is at least 1, not {args.limit}", "--limit 20")
+    with _wallet(args) as wallet:
+        rows = wallet.history(args.limit)
+    if wants_json(args):
+        keys = ("seq", "ts", "kind", "amount_micro", "build_id", "chat_id")
+        output.as_json({"entries": [{key: getattr(row, key) for key in keys} for row in rows]})
+        return 0
+    output.table(
+        [
+            (
+                str(row.seq),
+                datetime.fromtimestamp(row.ts).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+                row.kind,
+                format_credits(row.amount_micro),
+                row.build_id or "",
+            )
+            for row in rows
+        ],
+        ("ENTRY", "TIME", "KIND", "CREDITS", "BUILD"),
+    )
+    return 0
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Walk the chain; raises ``Damaged`` where it breaks."""
+    with _wallet(args) as wallet:
+        wallet.verify()
+        newest = wallet.history(1)
+    entries = newest[0].seq if newest else 0
+    if wants_json(args):
+        output.as_json({"verified": True, "entries": entries})
+    else:
+        output.line(f"{entries} entries, chain and sums are right")
+    return 0
+
+
+@contextmanager
+def _wallet(args: argparse.Namespace) -> "Iterator[Wallet]":
+    from nanolocal import bootstrap
+
+    with open_vault(args) as vault:
+        yield bootstrap.open_wallet(vault)

@@ -1,0 +1,89 @@
+"""The only place that writes to stdout and stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from nanolocal.errors import NanolocalError
+from nanolocal.safetext import safe, safe_line
+
+
+def line(text: str = "") -> None:
+    """One safe line on stdout."""
+    sys.stdout.write(safe(text) + "\n")
+
+
+def piece(text: str) -> None:
+    """A piece of an answer on stdout, visible at once."""
+    sys.stdout.write(safe(text))
+    sys.stdout.flush()
+
+
+def as_json(value: object) -> None:
+    """One JSON value on one line of stdout, flushed."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def table(rows: Iterable[Sequence[str]], header: Sequence[str]) -> None:
+    """Columns as wide as their widest cell; the last one runs free."""
+    safe_rows = [[safe_line(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[n]) for row in safe_rows) for n in range(len(header))]
+    for row in safe_rows:
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def error(problem: NanolocalError) -> None:
+    """One error line and, where there is one, one hint line on stderr."""
+    _to_stderr(f"nanolocal: error: {safe_line(problem.message)}\n")
+    if problem.hint:
+        _to_stderr(f"hint: {safe_line(problem.hint)}\n")
+
+
+def note(text: str) -> None:
+    """One remark on stderr."""
+    _to_stderr(f"nanolocal: {safe_line(text)}\n")
+
+
+class Progress:
+    """One line on stderr that rewrites itself; silent unless stderr is a terminal and the user wants to hear."""
+
+    def __init__(self, is_quiet: bool) -> None:
+        self._is_shown = not is_quiet and _is_terminal(sys.stderr.fileno()) and os.environ.get("TERM") != "dumb"
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._is_shown:
+            plain = safe_line(text)[:78]
+            _to_stderr("\r" + plain.ljust(self._width))
+            self._width = len(plain)
+
+    def clear(self) -> None:
+        """Leave the line empty and the cursor at its start."""
+        if self._is_shown and self._width:
+            _to_stderr("\r" + " " * self._width + "\r")
+            self._width = 0
+
+    def say(self, text: str) -> None:
+        """Leave a remark behind, where progress is shown at all."""
+        self.clear()
+        if self._is_shown:
+            _to_stderr(safe_line(text) + "\n")
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
+def _to_stderr(text: str) -> None:
+    """Write where the user looks; a closed stderr must not end the program."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,125 @@
+"""One turn on the command line: progress on stderr, Ctrl+C stops and keeps what was said."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from nanolocal.chat.amounts import format_credits
+from nanolocal.chat.events import (
+    ContextDropped,
+    Event,
+    Finished,
+    ImageStep,
+    Loading,
+    Reading,
+    RouteChosen,
+    TextDelta,
+)
+from nanolocal.chat.messages import Answer, TurnRequest
+from nanolocal.chat.routes import Route
+from nanolocal.cli import output
+from nanolocal.errors import EngineFailed
+
+if TYPE_CHECKING:
+    from nanolocal.bootstrap import Session
+
+
+async def take_turn(session: "Session", request: TurnRequest, progress: output.Progress, say: bool) -> Answer:
+    """Run one turn; with ``say`` the text goes to stdout as it comes. Raises what the turn raises."""
+    stop = asyncio.Event()
+    with_signals = sys.platform != "win32"
+    loop = asyncio.get_running_loop()
+    if with_signals:
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+    show = _Show(progress, say)
+    try:
+        async with aclosing(session.chat.turn(request, stop)) as events:
+            async for event in events:
+                show(event)
+    finally:
+        progress.clear()
+        if with_signals:
+            loop.remove_signal_handler(signal.SIGINT)
+    if show.answer is None:
+        raise EngineFailed("the turn ended without an answer", "nanolocal doctor")
+    return show.answer
+
+
+class _Show:
+    """Turns events into lines."""
+
+    def __init__(self, progress: output.Progress, say: bool) -> None:
+        self.answer: Answer | None = None
+        self._progress = progress
+        self._write: Callable[[str], None] = output.piece if say else _ignore
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RouteChosen(route):
+                self._progress.show(f"{route.build.id}: {route.reasons[0]}")
+            case Loading(build_id, fraction):
+                self._progress.show(f"loading {build_id} {fraction:.0%}")
+            case Reading(done, total):
+                self._progress.show(f"reading {done} of {total} tokens")
+            case ImageStep(step, total):
+                self._progress.show(f"drawing: step {step} of {total}")
+            case ContextDropped(messages, tokens):
+                self._progress.say(f"left out the oldest {messages} messages ({tokens} tokens): they do not fit")
+            case TextDelta(text):
+                self._progress.clear()
+                self._write(text)
+            case Finished(answer):
+                self.answer = answer
+
+
+def _ignore(_: str) -> None:
+    """Say nothing: the text goes out in one piece later."""
+
+
+def receipt(answer: Answer) -> str:
+    """One line about an answer: who, how much, how fast, for what."""
+    speed = f", {answer.timing.decode_tok_s:.0f} tokens/s" if answer.timing.decode_tok_s else ""
+    amount = f"{answer.usage.completion_tokens} tokens{speed}, " if answer.usage.completion_tokens else ""
+    ended = "" if answer.stopped in ("end", "length") else f", {answer.stopped}"
+    return f"{answer.route.build.id}: {amount}{format_credits(answer.cost_micro)} credits{ended}"
+
+
+def answer_as_json(answer: Answer) -> dict[str, object]:
+    """The contract of ``ask --json``."""
+    timing = {key: round(value, 4) for key, value in asdict(answer.timing).items() if key != "cpu_s"}
+    usage = asdict(answer.usage)
+    picture_steps = usage.pop("pixel_steps")
+    if picture_steps:
+        usage["pixel_steps"] = picture_steps
+    return {
+        "text": answer.text,
+        "model": answer.route.build.name,
+        "build": answer.route.build.id,
+        "task": answer.route.task,
+        "route": route_as_json(answer.route),
+        "usage": usage,
+        "timing": timing,
+        "cost_micro": answer.cost_micro,
+        "balance_micro": answer.balance_micro,
+        "energy_j": answer.energy_j,
+        "chat_id": answer.chat_id,
+        "message_id": answer.message_id,
+        "stopped": answer.stopped,
+        "dropped_tokens": answer.dropped_tokens,
+        "problem": answer.problem,
+    }
+
+
+def route_as_json(route: Route) -> dict[str, object]:
+    """A decision as it is stored and shown."""
+    return {
+        "confidence": route.confidence,
+        "score": route.score,
+        "reasons": list(route.reasons),
+        "runners_up": [asdict(item) for item in route.runners_up],
+        "rejected": [asdict(item) for item in route.rejected],
+    }

@@ -1,0 +1,59 @@
+"""Every error nanolocal raises on purpose.
+
+Each says what happened (``message``), what to do next (``hint``), and which exit code a command ends with::
+
+    NanolocalError
+    ├── EngineFailed      1    an engine could not load, run or finish
+    ├── UsageError        2    the command, a setting or a file given by the user is wrong
+    ├── VaultLocked       3    the passphrase is missing or wrong
+    ├── NoBuildFits       4    no stored build can answer this prompt on this machine
+    ├── OutOfCredit       5    the balance does not cover the most the answer can cost
+    └── Damaged           6    stored data was changed or broken outside nanolocal
+"""
+
+
+class NanolocalError(Exception):
+    """One clear sentence for the user, and the next step."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class EngineFailed(NanolocalError):
+    """An engine could not load its build, died, or stopped answering."""
+
+    exit_code = 1
+
+
+class UsageError(NanolocalError):
+    """The command line, a setting or a file given by the user is wrong."""
+
+    exit_code = 2
+
+
+class VaultLocked(NanolocalError):
+    """The vault needs a passphrase, or the one given is wrong."""
+
+    exit_code = 3
+
+
+class NoBuildFits(NanolocalError):
+    """No stored build can take this prompt here; ``rejected`` in the route says why."""
+
+    exit_code = 4
+
+
+class OutOfCredit(NanolocalError):
+    """The available balance does not cover the hold."""
+
+    exit_code = 5
+
+
+class Damaged(NanolocalError):
+    """Stored data fails its check: damaged, tampered with, or from another vault."""
+
+    exit_code = 6

@@ -1,0 +1,1 @@
+"""The builds on this device: found, checked and described."""

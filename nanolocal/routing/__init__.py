@@ -1,0 +1,1 @@
+"""Which stored build answers a prompt, and why."""

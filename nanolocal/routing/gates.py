@@ -1,0 +1,79 @@
+"""The hard limits. A build that breaks one is out, and the gate's name and reason are kept."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nanolocal.chat.ports import RouteRequest
+from nanolocal.chat.routes import Build, Kind, Rejected
+
+MIN_ANSWER_TOKENS = 64
+DEFAULT_CONTEXT = 8192
+_MOST_BYTES_PER_TOKEN = 8
+"""No real text averages more, so a prompt longer than this cannot fit; the engine counts exactly."""
+_MEMORY_OVERHEAD = 1.15
+"""Compute buffers and repacked weights on top of the file, as a share of its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a turn needs: the kind of engine, the bytes of text that go in, and the bytes of memory there are."""
+
+    kind: Kind
+    text_bytes: int
+    has_picture: bool
+    memory_budget: int
+
+
+def demand_of(request: RouteRequest, kind: Kind, memory_budget: int) -> Demand:
+    """Sum up what ``request`` needs from a build of ``kind``."""
+    return Demand(
+        kind=kind,
+        text_bytes=len(request.prompt.encode("utf-8", "replace")),
+        has_picture=any(item.media_type.startswith("image/") for item in request.attachments),
+        memory_budget=memory_budget,
+    )
+
+
+def context_for(build: Build, request: RouteRequest) -> int:
+    """Tokens of context to load: room for the whole conversation, at most what the build was trained on."""
+    wanted = DEFAULT_CONTEXT
+    need = (len(request.prompt) + request.history_bytes) // 3 + 1024
+    while wanted < need:
+        wanted *= 2
+    return min(wanted, build.context_length or wanted)
+
+
+def memory_needed(build: Build, n_ctx: int) -> int:
+    """Bytes that running ``build`` with ``n_ctx`` tokens takes, roughly; the engine reports the truth."""
+    return int(build.size_bytes * _MEMORY_OVERHEAD) + build.kv_bytes_per_token * n_ctx + 64 * 2**20
+
+
+def gate_of(build: Build, demand: Demand, n_ctx: int) -> Rejected | None:
+    """The first gate that ``build`` does not pass, or nothing."""
+    for name, check in _GATES:
+        for reason in check(build, demand, n_ctx):
+            return Rejected(build.id, name, reason)
+    return None
+
+
+def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    if build.kind is not demand.kind:
+        yield f"it makes {'pictures' if build.kind is Kind.IMAGE else 'text'}"
+    elif demand.has_picture:
+        yield "it cannot look at pictures"
+
+
+def _context(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    at_least = demand.text_bytes // _MOST_BYTES_PER_TOKEN
+    if build.kind is Kind.TEXT and at_least > n_ctx - MIN_ANSWER_TOKENS:
+        yield f"the prompt needs at least {at_least:,} tokens and it reads at most {n_ctx:,}"
+
+
+def _memory(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    needed = memory_needed(build, n_ctx)
+    if needed > demand.memory_budget:
+        yield f"it needs {needed / 2**30:.1f} GiB of memory and {demand.memory_budget / 2**30:.1f} GiB are free"
+
+
+_Gate = Callable[[Build, Demand, int], Iterator[str]]
+_GATES: tuple[tuple[str, _Gate], ...] = (("modality", _modality), ("context", _context), ("memory", _memory))

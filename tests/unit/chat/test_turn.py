@@ -1,0 +1,270 @@
+"""One turn over the real vault and the real ledger; only the engine plays a script."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from nanolocal.ledger.wallet import Wallet
+
+from nanolocal import bootstrap
+from nanolocal.chat.events import ContextDropped, EngineDone, Event, Finished, Held, Reading, RouteChosen, TextDelta
+from nanolocal.chat.messages import Answer, Attachment, Role, Stopped, Timing, TurnRequest, Usage, Wishes
+from nanolocal.chat.ports import ImageJob, TextJob
+from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.turn import Chat
+from nanolocal.errors import EngineFailed, NoBuildFits, OutOfCredit, UsageError
+from nanolocal.routing.router import RuleRouter
+from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.vault import Vault
+from tests.fakes.engines import Script, ScriptedEngines, says
+
+TEXT = Build("talker:Q8_0", "Talker", Kind.TEXT, Path("t"), "Q8_0", 5_000_000_000, "a" * 64, 5_000_000, 1024)
+IMAGE = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10**7, "b" * 64, 10**6, defaults={"width": 64})
+PICTURE = Attachment("picture.png", "image/png", b"\x89PNG not really")
+
+
+@dataclass(slots=True)
+class World:
+    vault: Vault
+    store: Conversations
+    ledger: Wallet
+
+    def chat(self, *scripts: Script) -> tuple[Chat, ScriptedEngines]:
+        engines = ScriptedEngines(*scripts)
+        router = RuleRouter(lambda: (TEXT, IMAGE), lambda: 2**34)
+        return Chat(router, self.store, self.ledger, engines, lambda seconds: seconds * 10), engines
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    paths = bootstrap.Paths.choose(tmp_path)
+    paths.data.mkdir(parents=True, mode=0o700)
+    vault = bootstrap.open_vault(paths, None)
+    yield World(vault, Conversations(vault.database, vault.blobs), bootstrap.open_wallet(vault))
+    vault.close()
+
+
+def play(chat: Chat, request: TurnRequest, stop_after: int | None = None) -> list[Event]:
+    """All events of a turn; ``stop`` is set after so many text deltas."""
+
+    async def run() -> list[Event]:
+        stop, seen = asyncio.Event(), list[Event]()
+        async with aclosing(chat.turn(request, stop)) as events:
+            async for event in events:
+                seen.append(event)
+                if stop_after == sum(isinstance(item, TextDelta) for item in seen):
+                    stop.set()
+        return seen
+
+    return asyncio.run(run())
+
+
+def answer_of(events: list[Event]) -> Answer:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last.answer
+
+
+def test_a_turn_routes_holds_stores_streams_and_settles(world: World) -> None:
+    before = world.ledger.balance()
+    chat, _ = world.chat(says("Once ", "upon ", "a time."))
+    events = play(chat, TurnRequest("Tell me a story"))
+    assert [type(event) for event in events[:3]] == [RouteChosen, Held, Reading]
+    answer = answer_of(events)
+    assert (answer.text, answer.stopped, answer.usage) == ("Once upon a time.", Stopped.END, Usage(10, 0, 3))
+    assert answer.cost_micro > 0
+    assert world.ledger.balance() == before - answer.cost_micro == answer.balance_micro
+    assert answer.chat_id is not None
+    stored = world.store.path(answer.chat_id)
+    assert [(item.message.role, item.message.text) for item in stored] == [
+        (Role.USER, "Tell me a story"),
+        (Role.ASSISTANT, "Once upon a time."),
+    ]
+    assert stored[1].id == answer.message_id
+    assert stored[1].cost_micro == answer.cost_micro
+
+
+def test_the_prompt_is_on_disk_before_the_engine_runs(world: World) -> None:
+    chat, _ = world.chat([EngineFailed("it broke")])
+    with pytest.raises(EngineFailed, match="it broke"):
+        play(chat, TurnRequest("remember me"))
+    (row,) = world.store.chats(10)
+    assert [item.message.text for item in world.store.path(row.id)] == ["remember me"]
+
+
+def test_a_failure_before_the_first_token_costs_nothing(world: World) -> None:
+    before = world.ledger.balance()
+    chat, _ = world.chat([Reading(5, 5), EngineFailed("it broke")])
+    with pytest.raises(EngineFailed):
+        play(chat, TurnRequest("hello"))
+    assert world.ledger.balance() == before
+
+
+def test_an_engine_that_dies_later_leaves_the_partial_answer_and_its_price(world: World) -> None:
+    before = world.ledger.balance()
+    chat, _ = world.chat([Reading(5, 5), TextDelta("half ", 1), TextDelta("an", 1), EngineFailed("killed (SIGKILL)")])
+    answer = answer_of(play(chat, TurnRequest("hello")))
+    assert (answer.text, answer.stopped, answer.usage) == ("half an", Stopped.CRASH, Usage(5, 0, 2))
+    assert "SIGKILL" in (answer.problem or "")
+    assert answer.chat_id is not None
+    assert world.store.path(answer.chat_id)[-1].stopped == "crash"
+    assert world.ledger.balance() == before - answer.cost_micro < before
+
+
+def test_stop_keeps_the_partial_answer(world: World) -> None:
+    chat, _ = world.chat(says("one ", "two ", "three"))
+    answer = answer_of(play(chat, TurnRequest("count"), stop_after=2))
+    assert (answer.text, answer.stopped, answer.usage.completion_tokens) == ("one two ", Stopped.USER, 2)
+
+
+def test_stop_before_the_first_token_is_free(world: World) -> None:
+    before = world.ledger.balance()
+    chat, _ = world.chat(says("never"))
+    answer = answer_of(play(chat, TurnRequest("count"), stop_after=0))
+    assert (answer.text, answer.cost_micro, answer.message_id) == ("", 0, None)
+    assert world.ledger.balance() == before
+
+
+def test_a_face_that_goes_away_keeps_and_pays_for_what_it_saw(world: World) -> None:
+    before = world.ledger.balance()
+    chat, engines = world.chat(says("one ", "two ", "three"))
+
+    async def leave() -> None:
+        async with aclosing(chat.turn(TurnRequest("count"), asyncio.Event())) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    return
+
+    asyncio.run(leave())
+    (row,) = world.store.chats(10)
+    assert world.store.path(row.id)[-1].message.text == "one "
+    assert world.ledger.balance() < before
+    assert engines.was_closed_early
+
+
+def test_history_goes_along_and_the_next_turn_follows(world: World) -> None:
+    chat, engines = world.chat(says("Hello Ada."), says("Ada."))
+    first = answer_of(play(chat, TurnRequest("I am Ada", wishes=Wishes(system="Be brief."))))
+    play(chat, TurnRequest("Who am I?", chat_id=first.chat_id))
+    job = engines.jobs[1]
+    assert isinstance(job, TextJob)
+    assert [(message.role, message.text) for message in job.messages] == [
+        (Role.SYSTEM, "Be brief."),
+        (Role.USER, "I am Ada"),
+        (Role.ASSISTANT, "Hello Ada."),
+        (Role.USER, "Who am I?"),
+    ]
+
+
+def test_regenerating_and_editing_make_branches(world: World) -> None:
+    chat, engines = world.chat(says("one"), says("two"), says("three"))
+    first = answer_of(play(chat, TurnRequest("count")))
+    assert first.chat_id is not None
+    prompt_id = world.store.path(first.chat_id)[0].id
+    again = answer_of(play(chat, TurnRequest(None, chat_id=first.chat_id, parent_id=prompt_id)))
+    assert len(world.store.path(first.chat_id, again.message_id)[-1].siblings) == 2
+    edited = answer_of(play(chat, TurnRequest("count up", chat_id=first.chat_id, parent_id="")))
+    path = world.store.path(first.chat_id, edited.message_id)
+    assert [item.message.text for item in path] == ["count up", "three"]
+    assert len(path[0].siblings) == 2
+    assert isinstance(engines.jobs[1], TextJob)
+    assert [message.text for message in engines.jobs[1].messages] == ["count"]
+
+
+def test_a_prompt_that_was_never_answered_is_left_out_of_the_history(world: World) -> None:
+    chat, engines = world.chat([EngineFailed("broken")], says("fine"))
+    with pytest.raises(EngineFailed):
+        play(chat, TurnRequest("first"))
+    (row,) = world.store.chats(10)
+    play(chat, TurnRequest("second", chat_id=row.id))
+    assert isinstance(engines.jobs[1], TextJob)
+    assert [message.text for message in engines.jobs[1].messages] == ["second"]
+
+
+def test_text_files_are_read_out_in_front_of_the_prompt(world: World) -> None:
+    chat, engines = world.chat(says("ok"))
+    play(chat, TurnRequest("What does it say?", (Attachment("n.txt", "text/plain", b"seven swans"),)))
+    assert isinstance(engines.jobs[0], TextJob)
+    assert engines.jobs[0].messages[-1].text == "[n.txt]\nseven swans\n\nWhat does it say?"
+
+
+def test_a_picture_is_drawn_stored_and_charged_by_steps(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=64 * 64 * 12), Timing(), Stopped.END, PICTURE)
+    chat, engines = world.chat([done])
+    answer = answer_of(play(chat, TurnRequest("Draw me a red circle", wishes=Wishes(height=64, steps=12, seed=7))))
+    assert engines.jobs[0] == ImageJob("a red circle", 64, 64, 12, 7.0, 7)
+    assert answer.picture == PICTURE
+    assert answer.cost_micro > 0
+    assert answer.chat_id is not None
+    assert world.store.path(answer.chat_id)[-1].message.attachments == (PICTURE,)
+
+
+def test_nothing_is_stored_when_the_user_says_so_but_the_charge_is(world: World) -> None:
+    before = world.ledger.balance()
+    chat, _ = world.chat(says("secret"))
+    answer = answer_of(play(chat, TurnRequest("hush", wishes=Wishes(store=False))))
+    assert (answer.chat_id, answer.message_id, world.store.chats(10)) == (None, None, [])
+    assert world.ledger.balance() == before - answer.cost_micro < before
+
+
+def test_without_credit_nothing_runs_and_nothing_is_stored(world: World) -> None:
+    chat, engines = world.chat()
+    world.ledger.hold(TEXT, world.ledger.balance())
+    with pytest.raises(OutOfCredit):
+        play(chat, TurnRequest("hello"))
+    assert (engines.jobs, world.store.chats(10)) == ([], [])
+
+
+def test_a_price_limit_refuses_before_anything_runs(world: World) -> None:
+    chat, engines = world.chat()
+    with pytest.raises(OutOfCredit, match="--max-credits"):
+        play(chat, TurnRequest("hello", wishes=Wishes(max_credits_micro=0)))
+    assert engines.jobs == []
+
+
+def test_a_prompt_that_the_engine_finds_too_long_costs_nothing(world: World) -> None:
+    before = world.ledger.balance()
+    chat, _ = world.chat([NoBuildFits("too long")])
+    with pytest.raises(NoBuildFits):
+        play(chat, TurnRequest("hello"))
+    assert world.ledger.balance() == before
+
+
+def test_what_was_dropped_from_the_context_is_reported(world: World) -> None:
+    chat, _ = world.chat([ContextDropped(2, 300), *says("fine")])
+    events = play(chat, TurnRequest("hello"))
+    assert ContextDropped(2, 300) in events
+    assert answer_of(events).dropped_tokens == 300
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        (TurnRequest("  \n"), "empty"),
+        (TurnRequest("hi", wishes=Wishes(max_tokens=0)), "max-tokens"),
+        (TurnRequest("hi", wishes=Wishes(temperature=-1.0)), "temperature"),
+        (TurnRequest("draw a cat", wishes=Wishes(width=63)), "multiple of 8"),
+        (TurnRequest("draw a cat", wishes=Wishes(width=8)), "between 32 and"),
+        (TurnRequest("hi", chat_id="f" * 32), ""),
+        (TurnRequest(None), "no prompt"),
+        (TurnRequest("hi", (Attachment("x.bin", "application/octet-stream", b"\xff\xfe\x00"),)), "not a text file"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_costs_nothing(world: World, request_: TurnRequest, named: str) -> None:
+    before = world.ledger.balance()
+    chat, engines = world.chat()
+    with pytest.raises(UsageError, match=named):
+        play(chat, request_)
+    assert (engines.jobs, world.store.chats(10), world.ledger.balance()) == ([], [], before)
+
+
+def test_every_turn_leaves_a_ledger_that_verifies(world: World) -> None:
+    chat, _ = world.chat(says("a"), [EngineFailed("x")], says("b", "c"))
+    first = answer_of(play(chat, TurnRequest("one")))
+    with pytest.raises(EngineFailed):
+        play(chat, replace(TurnRequest("two"), chat_id=first.chat_id))
+    play(chat, TurnRequest("three", chat_id=first.chat_id))
+    world.ledger.verify()

@@ -1,0 +1,130 @@
+"""The router: gates, order, stickiness, explanations."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanolocal.chat.messages import Attachment, Wishes
+from nanolocal.chat.ports import RouteRequest
+from nanolocal.chat.routes import Build, Kind, Task
+from nanolocal.errors import NoBuildFits, UsageError
+from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.tasks import guess_task
+
+GIB = 2**30
+SMALL = Build("small:Q8_0", "Small", Kind.TEXT, Path("s"), "Q8_0", 5_000_000, "a" * 64, 5_000_000, 1024)
+BIG = Build("big:Q4_K_M", "Big", Kind.TEXT, Path("b"), "Q4_K_M", 2 * GIB, "b" * 64, 4_000_000_000, 32768)
+PAINTER = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10_000_000, "c" * 64, 5_000_000)
+
+
+def router(*builds: Build, budget: int = 8 * GIB) -> RuleRouter:
+    return RuleRouter(lambda: builds, lambda: budget)
+
+
+def request(prompt: str, model: str | None = None, picture: bool = False) -> RouteRequest:
+    return RouteRequest(prompt, (), 0, Wishes(model=model, picture=picture))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "task"),
+    [
+        ("Tell me a short story about a fox.", Task.WRITING),
+        ("a red circle", Task.CHAT),
+        ("Draw a red circle above a blue square", Task.IMAGE_GEN),
+        ("please paint me a sunset", Task.IMAGE_GEN),
+        ("Can you make a picture of two cats?", Task.IMAGE_GEN),
+        ("draw a conclusion from these facts", Task.CHAT),
+        ("How do I paint a fence?", Task.CHAT),
+        ("12 * 7 + 3", Task.MATH),
+        ("Translate 'good morning' to French", Task.TRANSLATE),
+        ("Summarize this text: ...", Task.SUMMARIZE),
+        ("Write a python function that sorts a list", Task.CODE),
+        ("Pretend you are a pirate", Task.ROLEPLAY),
+        ("hello", Task.CHAT),
+    ],
+)
+def test_rules_recognise_the_task(prompt: str, task: Task) -> None:
+    assert guess_task(prompt).task is task
+
+
+def test_a_mention_of_pictures_deep_in_a_pasted_text_draws_nothing() -> None:
+    pasted = "What do you think of this report?\n" + "The committee met again. " * 40 + "Make a picture of the house."
+    assert guess_task(pasted).task is not Task.IMAGE_GEN
+
+
+def test_the_better_build_answers_and_the_other_is_the_runner_up() -> None:
+    route = router(SMALL, BIG, PAINTER).pick(request("hello there"))
+    assert route.build is BIG
+    assert [item.build_id for item in route.runners_up] == [SMALL.id]
+    assert [(item.build_id, item.gate) for item in route.rejected] == [(PAINTER.id, "modality")]
+    assert route.reasons
+
+
+def test_what_does_not_fit_into_memory_is_rejected_with_the_numbers() -> None:
+    route = router(SMALL, BIG, budget=GIB).pick(request("hello there"))
+    assert route.build is SMALL
+    assert route.rejected[0].gate == "memory"
+    assert "GiB" in route.rejected[0].reason
+
+
+def test_a_prompt_too_long_for_every_build_names_the_limit() -> None:
+    with pytest.raises(NoBuildFits, match="reads at most 1,024"):
+        router(SMALL, PAINTER).pick(request("word " * 400_000))
+
+
+def test_a_long_prompt_goes_to_the_build_that_can_read_it() -> None:
+    route = router(SMALL, BIG).pick(request("word " * 4_000))
+    assert route.build is BIG
+    assert route.rejected[0].gate == "context"
+
+
+def test_a_picture_needs_a_build_that_draws() -> None:
+    assert router(SMALL, PAINTER).pick(request("draw a cat")).build is PAINTER
+    assert router(SMALL, PAINTER).pick(request("a cat", picture=True)).build is PAINTER
+    with pytest.raises(NoBuildFits, match="draws pictures"):
+        router(SMALL).pick(request("draw a cat"))
+
+
+def test_an_attached_picture_is_refused_while_no_build_can_look_at_it() -> None:
+    asked = RouteRequest("what is this?", (Attachment("a.png", "image/png", b""),), 0, Wishes())
+    with pytest.raises(NoBuildFits, match="look at pictures"):
+        router(SMALL, BIG).pick(asked)
+
+
+def test_a_named_build_wins_and_an_unknown_name_lists_the_known_ones() -> None:
+    assert router(SMALL, BIG).pick(request("hello", model="small")).build is SMALL
+    with pytest.raises(UsageError) as caught:
+        router(SMALL, BIG).pick(request("hello", model="nobody"))
+    assert SMALL.id in caught.value.hint
+
+
+def test_a_conversation_stays_with_its_build_when_another_is_hardly_better() -> None:
+    rival = replace(SMALL, id="rival:Q8_0", parameters=6_000_000)
+    asked = RouteRequest("hello", (), 0, Wishes(), current_build_id=SMALL.id)
+    assert router(SMALL, rival).pick(asked).build is SMALL
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**11), st.integers(10**5, 10**11), st.integers(256, 10**6)), max_size=6),
+    st.integers(0, 10**11),
+    st.text(min_size=1, max_size=200).filter(str.strip),
+)
+def test_every_pick_fits_and_the_same_input_gives_the_same_pick(
+    sizes: list[tuple[int, int, int]], budget: int, prompt: str
+) -> None:
+    builds = [
+        replace(SMALL, id=f"m{n}:Q4_0", size_bytes=size, parameters=weights, context_length=context)
+        for n, (size, weights, context) in enumerate(sizes)
+    ]
+    chosen = router(*builds, budget=budget)
+    asked = RouteRequest(prompt, (), 0, Wishes())
+    try:
+        route = chosen.pick(asked)
+    except NoBuildFits:
+        return
+    assert route.build.size_bytes <= budget
+    assert route == chosen.pick(asked)
+    assert {route.build.id} | {item.build_id for item in route.rejected} <= {build.id for build in builds}
