@@ -68,7 +68,7 @@ def open_session(paths: Paths, passphrase: str | None) -> Session:
     library = open_library(paths, settings)
     router = open_router(library, settings, machine)
     store = Conversations(vault.database, vault.blobs)
-    ledger = Wallet(vault.database)
+    ledger = open_wallet(vault)
     engines = EnginePool(machine.memory_budget(settings.memory_mb))
     chat = Chat(router, store, ledger, engines, estimate_joules)
     return Session(paths, settings, machine, vault, store, ledger, library, router, engines, chat)
@@ -83,5 +83,6 @@ def open_vault(paths: Paths, passphrase: str | None) -> Vault:
 
 
 def open_wallet(vault: Vault) -> Wallet:
-    """The ledger in an open vault."""
-    return Wallet(vault.database)
+    """The ledger in an open vault, checked against the vault's anchor; raises ``Damaged``."""
+    anchor = vault.anchor
+    return Wallet.open(vault.database, (anchor.seq, anchor.head), vault.keep_anchor)

@@ -27,7 +27,7 @@ def load(path: Path) -> Settings:
     """Read the settings at ``path``; raises ``UsageError`` naming file and line for anything it does not know."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", "mend or remove the file") from error

@@ -1,6 +1,11 @@
 """How amounts are written for people: credits from micro-credits, sizes from bytes. Money is never rounded."""
 
+import re
+
+from nanolocal.errors import UsageError
+
 MICRO = 1_000_000
+_AMOUNT = re.compile(r"(\d{1,9})(?:\.(\d{1,6}))?")
 
 
 def format_credits(micro: int) -> str:
@@ -8,6 +13,14 @@ def format_credits(micro: int) -> str:
     sign = "-" if micro < 0 else ""
     whole, rest = divmod(abs(micro), MICRO)
     return f"{sign}{whole}.{rest:06d}"
+
+
+def parse_credits(text: str) -> int:
+    """Credits as people write them (``0.10``) in micro-credits, exactly; raises ``UsageError`` for anything else."""
+    match = _AMOUNT.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{text!r} is not an amount of credits", "write it as 0.10, with at most six places")
+    return int(match.group(1)) * MICRO + int((match.group(2) or "").ljust(6, "0"))
 
 
 def format_bytes(size: int) -> str:

@@ -46,7 +46,7 @@ class _Delivery:
 
     @property
     def is_empty(self) -> bool:
-        return not self.pieces and self.picture is None and not self.usage.pixel_steps
+        return not any(self.pieces) and self.picture is None and not self.usage.pixel_steps
 
     def take(self, event: EngineEvent) -> None:
         match event:

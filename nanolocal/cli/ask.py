@@ -5,14 +5,18 @@ import asyncio
 import mimetypes
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nanolocal.chat.amounts import MICRO
+from nanolocal.chat.amounts import parse_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
 from nanolocal.cli.turns import answer_as_json, receipt, take_turn
 from nanolocal.errors import EngineFailed, UsageError
 from nanolocal.settings import PREFERENCES
+
+if TYPE_CHECKING:
+    from nanolocal.library.library import Library
 
 _INTERRUPTED = 130
 _MAX_ATTACHMENT_BYTES = 32 * 2**20
@@ -37,22 +41,19 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest word")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
     parser.add_argument("--system", metavar="TEXT", help="instructions for the whole conversation")
-    parser.add_argument("--max-credits", type=float, metavar="C", help="refuse when the answer can cost more")
+    parser.add_argument("--max-credits", metavar="C", help="refuse when the answer can cost more")
 
 
-def wishes_of(args: argparse.Namespace, prefer: str) -> Wishes:
-    """The options as wishes; ``prefer`` is what the settings say."""
-    limit = args.max_credits
-    if limit is not None and not 0 <= limit < MICRO:
-        raise UsageError(f"--max-credits is between 0 and {MICRO}, not {limit}", "for example --max-credits 0.01")
+def wishes_of(args: argparse.Namespace, library: "Library", prefer: str) -> Wishes:
+    """The options as wishes; ``prefer`` is what the settings say. A path given as the build is adopted."""
     return Wishes(
-        model=args.model,
+        model=library.adopt(Path(args.model)).id if _is_path(args.model) else args.model,
         prefer=args.prefer or prefer,
         max_tokens=args.max_tokens,
         temperature=args.temperature,
         seed=args.seed,
         system=args.system,
-        max_credits_micro=None if limit is None else round(limit * MICRO),
+        max_credits_micro=None if args.max_credits is None else parse_credits(args.max_credits),
         store=not getattr(args, "no_store", False),
     )
 
@@ -79,13 +80,19 @@ async def _ask(args: argparse.Namespace, prompt: str, attachments: tuple[Attachm
     progress = output.Progress(is_quiet(args))
     session = open_session(args)
     try:
-        request = TurnRequest(prompt, attachments, wishes_of(args, session.settings.prefer), chat_id=args.chat)
+        request = TurnRequest(
+            prompt, attachments, wishes_of(args, session.library, session.settings.prefer), chat_id=args.chat
+        )
         answer = await take_turn(session, request, progress, say=not wants_json(args))
     finally:
         await session.close()
     if not wants_json(args):
         progress.say(("\n" if sys.stdout.isatty() else "") + receipt(answer))
     return answer
+
+
+def _is_path(model: str) -> bool:
+    return model.endswith(".gguf") or Path(model).name != model
 
 
 def join_input(prompt: str) -> str:

@@ -61,7 +61,11 @@ async def _draw(args: argparse.Namespace, prompt: str, width: int | None, height
     session = open_session(args)
     try:
         wishes = replace(
-            wishes_of(args, session.settings.prefer), picture=True, width=width, height=height, steps=args.steps
+            wishes_of(args, session.library, session.settings.prefer),
+            picture=True,
+            width=width,
+            height=height,
+            steps=args.steps,
         )
         answer = await take_turn(session, TurnRequest(prompt, wishes=wishes), progress, say=False)
     finally:

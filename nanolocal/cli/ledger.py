@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from nanolocal.chat.amounts import format_credits
+from nanolocal.chat.amounts import format_credits, parse_credits
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.errors import UsageError
@@ -24,6 +24,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     history = parts.add_parser("history", parents=[common], help="the newest entries")
     history.add_argument("--limit", type=int, default=20, metavar="N")
     history.set_defaults(run=run_history)
+    topup = parts.add_parser("topup", parents=[common], help="grant yourself more; no money moves")
+    topup.add_argument("credits", metavar="CREDITS", help="for example 0.10")
+    topup.set_defaults(run=run_topup)
     verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
     verify.set_defaults(run=run_verify)
 
@@ -68,13 +71,23 @@ def run_history(args: argparse.Namespace) -> int:
 def run_verify(args: argparse.Namespace) -> int:
     """Walk the chain; raises ``Damaged`` where it breaks."""
     with _wallet(args) as wallet:
-        wallet.verify()
-        newest = wallet.history(1)
-    entries = newest[0].seq if newest else 0
+        checked = wallet.verify()
     if wants_json(args):
-        output.as_json({"verified": True, "entries": entries})
+        output.as_json({"verified": True, "entries": checked.entries})
     else:
-        output.line(f"{entries} entries, chain and sums are right")
+        output.line(f"{checked.entries} entries, chain and sums are right")
+    return 0
+
+
+def run_topup(args: argparse.Namespace) -> int:
+    """Add to the balance; raises ``UsageError`` for an amount that is not one."""
+    amount = parse_credits(args.credits)
+    with _wallet(args) as wallet:
+        balance = wallet.top_up(amount)
+    if wants_json(args):
+        output.as_json({"balance_micro": balance, "balance": format_credits(balance)})
+    else:
+        output.line(f"{format_credits(balance)} credits")
     return 0
 
 

@@ -40,7 +40,7 @@ class Library:
     def get(self, build_id: str) -> Build:
         """The build of that id or of that model name; raises ``UsageError`` naming the nearest ones."""
         builds = self.builds()
-        matches = [b for b in builds if b.id == build_id] or [b for b in builds if b.id.startswith(f"{build_id}:")]
+        matches = [build for build in builds if build_id in (build.id, build.id.partition(":")[0])]
         if matches:
             return max(matches, key=lambda build: build.size_bytes)
         known = ", ".join(build.id for build in builds) or "none"
@@ -50,6 +50,26 @@ class Library:
         """Look through all folders again."""
         self._found = None
         return self.builds()
+
+    def adopt(self, path: Path) -> Build:
+        """Add the GGUF file or pipeline folder at ``path`` for as long as this library is open, copying nothing.
+
+        Raises ``UsageError`` when it is neither, ``Damaged`` when it does not add up.
+        """
+        if not path.exists():
+            raise UsageError(f"there is no file {path}", "nanolocal models list")
+        index = path / "model_index.json"
+        if path.is_dir() and not index.is_file():
+            raise UsageError(
+                f"{path} is a folder without a model_index.json", "give a .gguf file or a diffusers folder"
+            )
+        build = self._describe(index if path.is_dir() else path)
+        builds, problems = self._look()
+        known = next((other for other in builds if other.path.resolve() == build.path.resolve()), None)
+        if known is None:
+            known = replace(build, id=str(path))
+            self._found = (*builds, known), problems
+        return known
 
     def _look(self) -> tuple[tuple[Build, ...], tuple[Problem, ...]]:
         if self._found is None:
@@ -70,13 +90,6 @@ class Library:
         if path.name == "model_index.json":
             return describe_pipeline(path.parent, self._fingerprints)
         return describe_gguf(path, self._fingerprints)
-
-
-def describe_file(path: Path, index: Path) -> Build:
-    """The GGUF file or pipeline folder at ``path`` as a build; raises ``UsageError`` or ``Damaged``."""
-    if path.is_dir() and not (path / "model_index.json").is_file():
-        raise UsageError(f"{path} is a folder without a model_index.json", "give a .gguf file or a diffusers folder")
-    return Library([], index)._describe(path / "model_index.json" if path.is_dir() else path)
 
 
 def _candidates(directories: Iterable[Path]) -> Iterator[Path]:

@@ -35,7 +35,9 @@ def demand_of(request: RouteRequest, kind: Kind, memory_budget: int) -> Demand:
 
 
 def context_for(build: Build, request: RouteRequest) -> int:
-    """Tokens of context to load: room for the whole conversation, at most what the build was trained on."""
+    """Tokens of context to load: room for the whole conversation, at most what the build was trained on; pictures 0."""
+    if build.kind is Kind.IMAGE:
+        return 0
     wanted = DEFAULT_CONTEXT
     need = (len(request.prompt) + request.history_bytes) // 3 + 1024
     while wanted < need:

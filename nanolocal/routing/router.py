@@ -19,6 +19,7 @@ _STAY_BONUS = 0.05
 """Changing builds inside a conversation has to be worth a load and reading everything again."""
 _SHOWN_RUNNERS_UP = 3
 
+_WORDS = {Task.IMAGE_GEN: "a picture", Task.IMAGE_EDIT: "changing a picture"}
 IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
 
 
@@ -90,10 +91,9 @@ def _by_score(item: tuple[float, Build]) -> tuple[float, str]:
 
 
 def _reasons(build: Build, request: RouteRequest, guess: Guess, fitting: int) -> tuple[str, ...]:
-    because = f" ({guess.evidence!r})" if guess.evidence else ""
     quality, is_guessed = expected_quality(build, guess.task)
     reasons = [
-        f"the prompt asks for {guess.task}{because}, {guess.confidence:.0%} sure",
+        _what_was_asked(guess),
         f"expected quality {quality:.2f}, " + ("guessed from its size" if is_guessed else "from its card"),
     ]
     if request.wishes.model not in (None, "", "auto"):
@@ -107,6 +107,12 @@ def _reasons(build: Build, request: RouteRequest, guess: Guess, fitting: int) ->
     return tuple(reasons)
 
 
+def _what_was_asked(guess: Guess) -> str:
+    if not guess.evidence:
+        return f"no special task seen, so {guess.task}"
+    return f"{_WORDS.get(guess.task, guess.task)}: {guess.evidence!r}, {guess.confidence:.0%} sure"
+
+
 def _no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Demand) -> NoBuildFits:
     near = [item for item in rejected if item.gate != "modality"]
     if near:
@@ -114,4 +120,4 @@ def _no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: De
     if demand.has_picture:
         return NoBuildFits("no stored build can look at pictures", "add a vision model to the models folder")
     noun = "draws pictures" if kind is Kind.IMAGE else "writes text"
-    return NoBuildFits(f"no stored build {noun}, and the prompt asks for {guess.task}", "nanolocal models list")
+    return NoBuildFits(f"no stored build {noun} ({_what_was_asked(guess)})", "nanolocal models list")

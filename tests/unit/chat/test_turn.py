@@ -248,7 +248,7 @@ def test_what_was_dropped_from_the_context_is_reported(world: World) -> None:
         (TurnRequest("hi", wishes=Wishes(temperature=-1.0)), "temperature"),
         (TurnRequest("draw a cat", wishes=Wishes(width=63)), "multiple of 8"),
         (TurnRequest("draw a cat", wishes=Wishes(width=8)), "between 32 and"),
-        (TurnRequest("hi", chat_id="f" * 32), ""),
+        (TurnRequest("hi", chat_id="f" * 32), "no conversation"),
         (TurnRequest(None), "no prompt"),
         (TurnRequest("hi", (Attachment("x.bin", "application/octet-stream", b"\xff\xfe\x00"),)), "not a text file"),
     ],

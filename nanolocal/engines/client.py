@@ -1,0 +1,186 @@
+"""The parent's side of one engine child: start it, talk to it, notice when it dies or stands still."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from nanolocal.engines import protocol
+from nanolocal.engines.launch import child_environment
+from nanolocal.engines.protocol import Beat, Cancel, Failed, Frame, Hello, Reply, Request
+from nanolocal.safetext import safe_line
+
+_STDERR_BYTES = 64 * 2**10
+_CPU_STEP_S = 0.05
+_REASONS = ("assert", "error", "what()", "terminate", "exception", "fatal", "failed", "killed")
+_MAX_REASON = 300
+
+
+class ChildDied(Exception):
+    """The child is gone; the text says how, in words for the user."""
+
+
+@dataclass(slots=True)
+class _Pulse:
+    """When the child last did something, by the loop's clock, and the CPU seconds it had used then."""
+
+    at: float
+    cpu_s: float = 0.0
+
+
+class Child:
+    """A running engine process. Make one with ``start``; it belongs to the event loop that started it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, stall_s: float) -> None:
+        self._process = process
+        self._stall_s = stall_s
+        self._inbox: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._stderr = bytearray()
+        self._verdict = ""
+        self._is_working = False
+        self._pulse = _Pulse(asyncio.get_running_loop().time())
+        self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._keep_stderr())]
+
+    @classmethod
+    async def start(cls, kind: str, stall_s: float) -> "Child":
+        """Start a child for ``text`` or ``image``; ``stall_s`` is how long it may stand still while it should work."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-X", "utf8", "-W", "ignore", "-m", "nanolocal.engines.host", kind),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=child_environment(os.environ),
+            start_new_session=True,
+        )
+        return cls(process, stall_s)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take a request."""
+        return self._process.returncode is None and not self._verdict
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def send(self, request: Request) -> None:
+        """Send a request; one to a dead child is lost, and ``receive`` tells."""
+        self._is_working = True
+        self._pulse.at = asyncio.get_running_loop().time()
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(protocol.encode(request))
+
+    async def receive(self) -> Reply:
+        """The next reply; raises ``ChildDied`` when there will be none."""
+        reply = await self._inbox.get()
+        if reply is None:
+            self._inbox.put_nowait(None)
+            raise ChildDied(self._obituary())
+        return reply
+
+    def rest(self) -> None:
+        """Nothing is asked of the child for now: it may stand still."""
+        self._is_working = False
+
+    async def cancel(self, job: int, grace_s: float) -> None:
+        """Ask the child to stop ``job`` and take its replies until it has; kill it after ``grace_s`` seconds."""
+        self.send(Cancel(job))
+        with suppress(ChildDied):
+            try:
+                async with asyncio.timeout(grace_s):
+                    while not isinstance(await self.receive(), protocol.Done | Failed):
+                        pass
+            except TimeoutError:
+                self.kill("did not stop when it was told to")
+
+    def kill(self, verdict: str) -> None:
+        """End the process at once; ``verdict`` is what ``ChildDied`` then says."""
+        self._verdict = self._verdict or verdict
+        if self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                # Popen.kill would reap a process that is dead already, behind the back of asyncio.
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End the process and wait until its memory is free."""
+        self.kill("was unloaded")
+        await asyncio.gather(*self._tasks)
+
+    async def _receive(self) -> None:
+        """Read frames until the child is gone; ends with the process reaped and ``None`` in the inbox."""
+        try:
+            while True:
+                async with asyncio.timeout(self._stall_s):
+                    frame = await self._read_frame()
+                self._take(frame)
+        except asyncio.IncompleteReadError:
+            pass
+        except TimeoutError:
+            self.kill(f"stopped answering for {self._stall_s:.0f} seconds")
+        except protocol.ProtocolError as error:
+            self.kill(f"sent garbage: {error}")
+        finally:
+            self.kill("")
+            await self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            await self._tasks[1]
+            self._inbox.put_nowait(None)
+
+    async def _read_frame(self) -> Frame:
+        assert self._process.stdout is not None
+        header = await self._process.stdout.readexactly(protocol.HEADER_BYTES)
+        return protocol.decode(await self._process.stdout.readexactly(protocol.payload_length(header)))
+
+    def _take(self, frame: Frame) -> None:
+        now = asyncio.get_running_loop().time()
+        if isinstance(frame, Beat):
+            if not self._is_working or frame.cpu_s - self._pulse.cpu_s > _CPU_STEP_S:
+                self._pulse = _Pulse(now, frame.cpu_s)
+            elif now - self._pulse.at > self._stall_s:
+                raise TimeoutError
+            return
+        self._pulse.at = now
+        if isinstance(frame, Hello):
+            if frame.protocol != protocol.VERSION:
+                raise protocol.ProtocolError(f"protocol {frame.protocol} instead of {protocol.VERSION}")
+        elif isinstance(frame, Reply):
+            self._inbox.put_nowait(frame)
+        else:
+            raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no reply")
+
+    async def _keep_stderr(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(_STDERR_BYTES):
+            self._stderr += data
+            del self._stderr[:-_STDERR_BYTES]
+
+    def _obituary(self) -> str:
+        if self._verdict:
+            return self._verdict
+        code = self._process.returncode or 0
+        how = f"ended by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        reason = _last_reason(self._stderr.decode("utf-8", "replace").splitlines())
+        return f"{how}: {reason}" if reason else how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _last_reason(lines: Sequence[str]) -> str:
+    """The last line that tells why, else the last line at all."""
+    useful = [line for line in lines if any(word in line.lower() for word in _REASONS)]
+    spoken = useful or [line for line in lines if line.strip()]
+    return safe_line(spoken[-1])[:_MAX_REASON] if spoken else ""

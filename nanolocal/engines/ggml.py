@@ -1,0 +1,273 @@
+"""llama.cpp through the low-level bindings: a model, a context over it and a sampler, each freed by ``close``.
+
+Only child processes use this: llama.cpp ends the process on a file that it does not expect. ``llama_cpp`` takes a
+quarter of a second to import and is imported where it is needed.
+"""
+
+import ctypes
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from nanolocal.errors import EngineFailed
+
+BATCH = 256
+"""Tokens read in one step."""
+
+_WARN, _ERROR, _CONTINUED = 3, 4, 5
+_ALL_LAYERS = 99
+_PENALTY_WINDOW = 64
+
+
+def library() -> ModuleType:
+    """The low-level bindings."""
+    from llama_cpp import llama_cpp
+
+    module: ModuleType = llama_cpp
+    return module
+
+
+class Backend:
+    """llama.cpp in this process. Its warnings go to file descriptor 2; the last errors are kept for messages."""
+
+    def __init__(self) -> None:
+        lib = library()
+        self._errors: deque[str] = deque(maxlen=8)
+        self._level = 0
+        self._log = lib.llama_log_callback(self._take_log)
+        lib.llama_log_set(self._log, None)
+        lib.llama_backend_init()
+
+    def last_error(self) -> str:
+        """The first of the last errors, without the name of the function that reported it; ``""`` if there is none."""
+        return self._errors[0].partition(": ")[2] if self._errors else ""
+
+    def forget_errors(self) -> None:
+        """Begin a new account of errors."""
+        self._errors.clear()
+
+    def _take_log(self, level: int, text: bytes, _: object) -> None:
+        if level != _CONTINUED:
+            self._level = level
+        if self._level < _WARN:
+            return
+        os.write(2, text)
+        if level == _ERROR:
+            self._errors.append(text.decode("utf-8", "replace").strip())
+
+
+class Model:
+    """A loaded GGUF file; raises ``EngineFailed`` when it cannot be loaded. ``on_progress`` gets 0..1."""
+
+    def __init__(self, backend: Backend, path: Path, on_progress: Callable[[float], None]) -> None:
+        _check_file(path)
+        self._lib = lib = library()
+
+        def report(fraction: float, _: object) -> bool:
+            on_progress(fraction)
+            return True
+
+        parameters = lib.llama_model_default_params()
+        progress = lib.llama_progress_callback(report)
+        parameters.progress_callback = progress
+        parameters.n_gpu_layers = _ALL_LAYERS if lib.llama_supports_gpu_offload() else 0
+        backend.forget_errors()
+        self.pointer = lib.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self.pointer:
+            raise EngineFailed(f"llama.cpp cannot load {path.name}: {backend.last_error() or 'no reason given'}")
+        self._vocabulary = lib.llama_model_get_vocab(self.pointer)
+        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
+        self.trained_context: int = lib.llama_model_n_ctx_train(self.pointer)
+        if not self.vocabulary_size or not lib.llama_model_has_decoder(self.pointer):
+            self.close()
+            raise EngineFailed(f"{path.name} writes no text", "choose a build of a language model")
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._lib.llama_model_free(self.pointer)
+
+    def chat_template(self) -> str | None:
+        """The template in the file's metadata."""
+        template: bytes | None = self._lib.llama_model_chat_template(self.pointer, None)
+        return None if template is None else template.decode("utf-8", "replace")
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """The tokens of ``text``; the names of control tokens in it count as such only if ``special``."""
+        data = text.encode("utf-8", "replace")
+        size = len(data) + 2
+        tokens = (ctypes.c_int32 * size)()
+        count = self._lib.llama_tokenize(self._vocabulary, data, len(data), tokens, size, False, special)
+        if count < 0:
+            tokens = (ctypes.c_int32 * -count)()
+            count = self._lib.llama_tokenize(self._vocabulary, data, len(data), tokens, -count, False, special)
+        return tokens[: max(count, 0)]
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that ``token`` writes; none for a control token."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = self._lib.llama_token_to_piece(self._vocabulary, token, buffer, size, 0, False)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    def token_text(self, token: int) -> str:
+        """The name of ``token`` in the vocabulary, ``""`` when there is no such token."""
+        if not 0 <= token < self.vocabulary_size:
+            return ""
+        name: bytes = self._lib.llama_vocab_get_text(self._vocabulary, token)
+        return name.decode("utf-8", "replace")
+
+    def is_control(self, token: int) -> bool:
+        """Whether ``token`` steers the model rather than being text."""
+        steering = self._lib.LLAMA_TOKEN_ATTR_CONTROL | self._lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        return bool(self._lib.llama_vocab_get_attr(self._vocabulary, token) & steering)
+
+    def ends(self, token: int) -> bool:
+        """Whether ``token`` ends an answer."""
+        return bool(self._lib.llama_vocab_is_eog(self._vocabulary, token))
+
+    @property
+    def bos(self) -> int:
+        """The token that begins a text, -1 if there is none."""
+        return int(self._lib.llama_vocab_bos(self._vocabulary))
+
+    @property
+    def eos(self) -> int:
+        """The token that ends a text, -1 if there is none."""
+        return int(self._lib.llama_vocab_eos(self._vocabulary))
+
+    @property
+    def wants_bos(self) -> bool:
+        """Whether every text begins with ``bos``."""
+        return bool(self._lib.llama_vocab_get_add_bos(self._vocabulary)) and self.bos >= 0
+
+
+class Context:
+    """What a model has read: one sequence of at most ``size`` tokens. ``stop`` is a ``StopFlag``'s buffer.
+
+    A prompt is read by all ``threads``, an answer written by one less: every token has hundreds of points where threads
+    wait for each other, and one that has to share its core with the screen holds up all the others.
+    """
+
+    def __init__(self, model: Model, size: int, threads: int, stop: ctypes.Array[ctypes.c_char]) -> None:
+        self._lib = lib = library()
+        self.size = size
+        self._stop = stop
+        parameters = lib.llama_context_default_params()
+        parameters.n_ctx = size
+        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters.n_threads, parameters.n_threads_batch = max(threads - 1, 1), threads
+        parameters.no_perf = True
+        parameters.abort_callback = _when_not_empty(lib)
+        parameters.abort_callback_data = ctypes.addressof(stop)
+        self.pointer = lib.llama_init_from_model(model.pointer, parameters)
+        if not self.pointer:
+            raise EngineFailed(f"there is no memory for a context of {size} tokens", "choose a smaller build")
+        self._memory = lib.llama_get_memory(self.pointer)
+        if not self._memory:
+            self.close()
+            raise EngineFailed("this model keeps no memory of what it reads, so it cannot chat", "choose another build")
+        self._batch = lib.llama_batch_init(BATCH, 0, 1)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._memory:
+            self._lib.llama_batch_free(self._batch)
+        self._lib.llama_free(self.pointer)
+
+    def decode(self, tokens: Sequence[int], position: int) -> bool:
+        """Read at most ``BATCH`` tokens from ``position`` on; false when the stop flag ended it midway.
+
+        Raises ``EngineFailed`` when llama.cpp cannot.
+        """
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index] = token
+            batch.pos[index] = position + index
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = 0
+            batch.logits[index] = 0
+        batch.logits[len(tokens) - 1] = 1
+        result = self._lib.llama_decode(self.pointer, batch)
+        if result not in (0, 2):
+            raise EngineFailed(f"llama.cpp cannot read on after {position} tokens (llama_decode: {result})")
+        return bool(result == 0)
+
+    def keep(self, count: int) -> bool:
+        """Forget all but the first ``count`` tokens; when the model cannot do that, forget all and return false."""
+        if self._lib.llama_memory_seq_rm(self._memory, 0, count, -1):
+            return True
+        self._lib.llama_memory_clear(self._memory, True)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen; a ``temperature`` of 0 takes the likeliest."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repeat_penalty: float
+    seed: int
+
+
+class Sampler:
+    """A chain of samplers in C: penalties, top-k first of the rest, so that they see few candidates."""
+
+    def __init__(self, model: Model, how: Sampling, read: Sequence[int]) -> None:
+        self._lib = lib = library()
+        parameters = lib.llama_sampler_chain_default_params()
+        parameters.no_perf = True
+        self._chain = lib.llama_sampler_chain_init(parameters)
+        if how.repeat_penalty != 1.0:
+            size = model.vocabulary_size
+            self._add(lib.llama_sampler_init_penalties(size, _PENALTY_WINDOW, how.repeat_penalty, 0.0, 0.0))
+        if how.temperature <= 0:
+            self._add(lib.llama_sampler_init_greedy())
+        else:
+            self._add(lib.llama_sampler_init_top_k(how.top_k))
+            self._add(lib.llama_sampler_init_top_p(how.top_p, 1))
+            self._add(lib.llama_sampler_init_min_p(how.min_p, 1))
+            self._add(lib.llama_sampler_init_temp(how.temperature))
+            self._add(lib.llama_sampler_init_dist(how.seed & 0xFFFFFFFF))
+        for token in read[-_PENALTY_WINDOW:]:
+            lib.llama_sampler_accept(self._chain, token)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._lib.llama_sampler_free(self._chain)
+
+    def choose(self, context: Context) -> int:
+        """The next token after what ``context`` read last."""
+        return int(self._lib.llama_sampler_sample(self._chain, context.pointer, -1))
+
+    def _add(self, sampler: object) -> None:
+        self._lib.llama_sampler_chain_add(self._chain, sampler)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is clearly no GGUF file, in words better than llama.cpp's."""
+    if not path.is_file():
+        raise EngineFailed(f"{path.name} is {'a folder' if path.is_dir() else 'missing'}, not a GGUF file")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise EngineFailed(f"{path.name} is not a GGUF file", "get the file again")
+
+
+def _when_not_empty(lib: ModuleType) -> object:
+    """An abort callback that is true when its data, a C string, is not empty.
+
+    llama.cpp asks after every node of its graph, hundreds of times a token. The C library's ``strlen`` answers without
+    the interpreter, whose lock a Python function would take each time.
+    """
+    c_library = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
+    return ctypes.cast(c_library.strlen, lib.ggml_abort_callback)

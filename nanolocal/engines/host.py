@@ -1,0 +1,189 @@
+"""The child: ``python -I -m nanolocal.engines.host text|image`` runs one engine over its standard input and output.
+
+Frames alone go through the pipes: file descriptor 1 is moved away first, so that a library that prints ends up on
+standard error, which the parent keeps in memory. The child dies with its parent and leaves no core dump.
+"""
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from nanolocal import errors
+from nanolocal.engines import protocol
+from nanolocal.engines.protocol import (
+    Beat,
+    Cancel,
+    Done,
+    Failed,
+    Hello,
+    Loaded,
+    LoadImage,
+    LoadText,
+    Reply,
+    Request,
+    RunImage,
+    RunText,
+)
+from nanolocal.engines.stopflag import StopFlag
+
+_BEAT_S = 1.0
+_NICENESS = 5
+_PACKAGES = {"text": ("llama-cpp-python",), "image": ("torch", "diffusers", "transformers")}
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _SIGKILL = 1, 4, 9
+
+
+class Engine(Protocol):
+    """A loaded build."""
+
+    def run(self, job: RunText | RunImage) -> Done:
+        """Do one job."""
+        ...
+
+
+class Host:
+    """Serves one engine: requests from a thread, jobs in the main thread, a heartbeat from another."""
+
+    def __init__(self, requests: BinaryIO, replies: BinaryIO) -> None:
+        self._requests = requests
+        self._replies = replies
+        self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._write_lock = threading.Lock()
+        self._stop = StopFlag()
+        self._engine: Engine | None = None
+        self._cpu_before = 0.0
+
+    def serve(self, kind: str) -> None:
+        """Serve until the parent closes the pipe."""
+        self._emit(Hello(protocol.VERSION, os.getpid(), _versions(kind)))
+        threading.Thread(target=self._receive, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+        while True:
+            request = self._inbox.get()
+            try:
+                self._do(request)
+            except errors.NanolocalError as error:
+                self._emit(Failed(type(error).__name__, error.message, error.hint))
+            except MemoryError:
+                self._emit(Failed("EngineFailed", "there is not enough memory", "choose a smaller build"))
+            except Exception as error:  # whatever a library raises, the parent gets one clear line
+                self._emit(Failed("EngineFailed", f"{type(error).__name__}: {error}", ""))
+
+    def _do(self, request: Request) -> None:
+        match request:
+            case LoadText() | LoadImage():
+                self._engine = _load(request, self._emit, self._stop)
+                self._emit(Loaded(_memory()))
+            case RunText() | RunImage():
+                if self._engine is None:
+                    raise errors.EngineFailed("no build is loaded")
+                self._stop.begin(request.job)
+                done = self._engine.run(request)
+                cpu_s = time.process_time()
+                self._emit(replace(done, memory=_memory(), cpu_s=cpu_s - self._cpu_before))
+                self._cpu_before = cpu_s
+
+    def _emit(self, reply: Reply) -> None:
+        data = protocol.encode(reply)
+        with self._write_lock:
+            self._replies.write(data)
+            self._replies.flush()
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(_BEAT_S)
+            self._emit(Beat(time.process_time()))
+
+    def _receive(self) -> None:
+        """Take requests; the end of the stream, or garbage in it, ends the process whatever it is doing."""
+        try:
+            while (frame := protocol.read_frame(self._requests)) is not None:
+                if isinstance(frame, Cancel):
+                    self._stop.stop(frame.job)
+                elif isinstance(frame, LoadText | LoadImage | RunText | RunImage):
+                    self._inbox.put(frame)
+                else:
+                    raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no request")
+        except protocol.ProtocolError as error:
+            os.write(2, f"error: the parent sent {error}\n".encode("utf-8", "replace"))
+            os._exit(2)
+        os._exit(0)
+
+
+def main() -> int:
+    """Run an engine until the parent is gone."""
+    kind = sys.argv[1] if len(sys.argv) == 2 else ""
+    if kind not in _PACKAGES:
+        sys.stderr.write("usage: python -I -m nanolocal.engines.host text|image\n")
+        return 2
+    requests, replies = _take_pipes()
+    _harden()
+    Host(requests, replies).serve(kind)
+    return 0
+
+
+def _load(request: LoadText | LoadImage, emit: Callable[[Reply], None], stop: StopFlag) -> Engine:
+    """Load a build; each kind imports its own heavy libraries only."""
+    if isinstance(request, LoadText):
+        from nanolocal.engines.llama import TextEngine
+
+        return TextEngine(request, emit, stop)
+    from nanolocal.engines.diffusion import ImageEngine
+
+    return ImageEngine(request, emit, stop)
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Move the protocol's pipes away from descriptors 0 and 1, which become /dev/null and standard error."""
+    requests, replies = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return os.fdopen(requests, "rb"), os.fdopen(replies, "wb")
+
+
+def _harden() -> None:
+    """No core dump, no peeking by other processes, dead with the parent, and behind the screen in line for the CPU."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _memory() -> int:
+    """Bytes of memory that this process holds."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _versions(kind: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in ("nanolocal", *_PACKAGES[kind]):
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            found.append((name, ""))
+    return tuple(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""From a conversation to the tokens that a model reads, no more of them than fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nanolocal.chat.context import fit_messages, prompt_room
+from nanolocal.chat.messages import Message
+from nanolocal.engines.ggml import Model
+from nanolocal.engines.templates import Piece, Template, TemplateFailed, tidy, without_system
+from nanolocal.errors import EngineFailed, NoBuildFits
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to read, and how much of the conversation was left out."""
+
+    tokens: list[int]
+    dropped_messages: int = 0
+    dropped_tokens: int = 0
+
+
+class Prompter:
+    """Makes prompts for one model with its own chat template."""
+
+    def __init__(self, model: Model, build: str) -> None:
+        self._model = model
+        self._build = build
+        words = {"bos_token": model.token_text(model.bos), "eos_token": model.token_text(model.eos)}
+        try:
+            self._template = Template(model.chat_template(), words)
+        except TemplateFailed as error:
+            raise EngineFailed(f"{build} cannot chat: {error}", "choose another build") from error
+
+    def prompt(self, messages: Sequence[Message], n_ctx: int, max_tokens: int) -> Prompt:
+        """The prompt for ``messages`` that leaves room for an answer.
+
+        Raises ``NoBuildFits`` when the newest message alone is too long, ``EngineFailed`` when the template fails.
+        """
+        room = prompt_room(n_ctx, max_tokens)
+        talk = tidy(messages)
+        tokens = self._tokens(talk)
+        if len(tokens) <= room:
+            return Prompt(tokens)
+        counts = [len(self._model.tokenize(message.text, special=False)) for message in talk]
+        share, overhead = divmod(max(len(tokens) - sum(counts), 0), len(talk))
+        counts = [count + share for count in counts]
+        allowed = room
+        while True:
+            window = fit_messages([message.role for message in talk], counts, overhead, allowed)
+            tokens = self._tokens([talk[index] for index in window.kept])
+            if len(tokens) <= room:
+                return Prompt(tokens, window.dropped_messages, window.dropped_tokens)
+            if not window.fits:
+                raise NoBuildFits(
+                    f"the prompt has {len(tokens)} tokens, {self._build} reads at most {room}",
+                    "shorten it, ask for fewer tokens with --max-tokens, or choose a build with a longer context",
+                )
+            allowed -= len(tokens) - room
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        tokens = self._tokenize(self._render(messages))
+        bos = self._model.bos
+        return [bos, *tokens] if self._model.wants_bos and tokens[:1] != [bos] else tokens
+
+    def _render(self, messages: Sequence[Message]) -> list[Piece]:
+        try:
+            return self._template.render(messages)
+        except TemplateFailed as error:
+            merged = without_system(messages)
+            if merged == list(messages):
+                raise EngineFailed(f"{self._build} cannot chat: {error}", "choose another build") from error
+        try:
+            return self._template.render(merged)
+        except TemplateFailed as error:
+            raise EngineFailed(f"{self._build} cannot chat: {error}", "choose another build") from error
+
+    def _tokenize(self, pieces: Sequence[Piece]) -> list[int]:
+        """Tokenize all pieces at once, as the model was trained, unless a message's text then acts as a control token.
+
+        Piece by piece, only the template's own words can make control tokens; so when both ways make the same ones, the
+        messages have none.
+        """
+        model = self._model
+        whole = model.tokenize("".join(piece.text for piece in pieces), special=True)
+        apart = [token for piece in pieces for token in model.tokenize(piece.text, special=piece.message is None)]
+        same = list(filter(model.is_control, whole)) == list(filter(model.is_control, apart))
+        return whole if same else apart

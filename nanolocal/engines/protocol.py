@@ -1,0 +1,286 @@
+"""What parent and engine child say to each other: frames of JSON behind a four-byte big-endian length.
+
+The parent sends ``LoadText`` or ``LoadImage`` once, then one ``RunText`` or ``RunImage`` at a time, and ``Cancel`` at
+any moment. The child answers with ``Hello``, then ``Progress`` and ``Loaded`` for a load, and for a job its events up
+to ``Done`` or ``Failed``. ``Beat`` comes every second, whatever else happens.
+"""
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import BinaryIO, get_type_hints
+
+VERSION = 1
+MAX_FRAME_BYTES = 16 * 2**20
+HEADER_BYTES = 4
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class ProtocolError(Exception):
+    """The other side sent something that is not a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadText:
+    """Load a GGUF file; ``build`` is the build's id, for messages."""
+
+    build: str
+    path: str
+    n_ctx: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadImage:
+    """Load a diffusers folder."""
+
+    build: str
+    path: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunText:
+    """Continue ``messages`` (role, text)."""
+
+    job: int
+    messages: Pairs
+    n_ctx: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repeat_penalty: float
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunImage:
+    """Draw a picture."""
+
+    job: int
+    prompt: str
+    negative: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop ``job`` as soon as possible; without effect when it is over."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame of a child."""
+
+    protocol: int
+    pid: int
+    versions: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The child lives and has used ``cpu_s`` CPU seconds so far."""
+
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``fraction`` of the load is done."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The build is ready; the child holds ``memory`` bytes."""
+
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The oldest messages were left out."""
+
+    messages: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Prompt tokens in memory, of so many, and how many of them were there before."""
+
+    done: int
+    total: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of text, made of ``tokens`` tokens."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A denoising step is done; ``preview`` is a small PNG."""
+
+    step: int
+    total: int
+    preview: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of a job. ``stopped`` is a value of ``chat.messages.Stopped``; times in seconds, speeds per second."""
+
+    stopped: str
+    memory: int
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    pixel_steps: int = 0
+    ttft_s: float = 0.0
+    prompt_tok_s: float = 0.0
+    decode_tok_s: float = 0.0
+    cpu_s: float = 0.0
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A load or a job failed with the error class ``error`` of ``nanolocal.errors``; the child lives on."""
+
+    error: str
+    message: str
+    hint: str
+
+
+Request = LoadText | LoadImage | RunText | RunImage | Cancel
+Reply = Hello | Beat | Progress | Loaded | Dropped | Read | Delta | Step | Done | Failed
+Frame = Request | Reply
+
+_FRAMES: dict[str, type[Frame]] = {
+    frame.__name__: frame
+    for frame in (
+        LoadText, LoadImage, RunText, RunImage, Cancel,
+        Hello, Beat, Progress, Loaded, Dropped, Read, Delta, Step, Done, Failed,
+    )
+}  # fmt: skip
+
+
+def encode(frame: Frame) -> bytes:
+    """``frame`` as bytes, length first; raises ``ProtocolError`` when it is too long."""
+    values = {field.name: getattr(frame, field.name) for field in fields(frame)}
+    payload = json.dumps({"frame": type(frame).__name__, **values}, ensure_ascii=False, default=_to_base64)
+    data = payload.encode("utf-8", errors="replace")
+    if len(data) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a {type(frame).__name__} frame of {len(data)} bytes")
+    return struct.pack(">I", len(data)) + data
+
+
+def payload_length(header: bytes) -> int:
+    """The payload's length in bytes, from the four bytes before it; raises ``ProtocolError`` when it is too long."""
+    length: int = struct.unpack(">I", header)[0]
+    if not 0 < length <= MAX_FRAME_BYTES:
+        raise ProtocolError(f"a frame that claims {length} bytes")
+    return length
+
+
+def decode(payload: bytes) -> Frame:
+    """The frame in ``payload``; raises ``ProtocolError`` for anything else."""
+    try:
+        values = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"{payload[:40]!r} is not JSON") from error
+    if not isinstance(values, dict):
+        raise ProtocolError(f"{payload[:40]!r} is not an object")
+    name = values.pop("frame", None)
+    frame = _FRAMES.get(name) if isinstance(name, str) else None
+    if frame is None:
+        raise ProtocolError(f"unknown frame {str(name)[:40]!r}")
+    hints = get_type_hints(frame)
+    if values.keys() != hints.keys():
+        raise ProtocolError(f"a {name} frame with {sorted(values.keys() ^ hints.keys())} missing or unknown")
+    try:
+        make: Callable[..., Frame] = frame
+        return make(**{key: _READERS[hints[key]](value) for key, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(f"a {name} frame with a wrong value: {error}") from error
+
+
+def read_frame(stream: BinaryIO) -> Frame | None:
+    """The next frame of a blocking stream, ``None`` at its end; raises ``ProtocolError`` for garbage."""
+    header = stream.read(HEADER_BYTES)
+    if not header:
+        return None
+    if len(header) < HEADER_BYTES:
+        raise ProtocolError("the stream ends inside a header")
+    length = payload_length(header)
+    payload = stream.read(length)
+    if len(payload) < length:
+        raise ProtocolError("the stream ends inside a frame")
+    return decode(payload)
+
+
+def _to_base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} cannot travel in a frame")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("expected a whole number")
+    return value
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, float) else float(_whole(value))
+
+
+def _whole_or_none(value: object) -> int | None:
+    return None if value is None else _whole(value)
+
+
+def _bytes_or_none(value: object) -> bytes | None:
+    try:
+        return None if value is None else base64.b64decode(_text(value), validate=True)
+    except binascii.Error as error:
+        raise ValueError("expected base64") from error
+
+
+def _pairs(value: object) -> Pairs:
+    if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
+        raise TypeError("expected pairs of texts")
+    return tuple((_text(first), _text(second)) for first, second in value)
+
+
+_READERS: dict[object, Callable[[object], object]] = {
+    str: _text,
+    int: _whole,
+    float: _number,
+    int | None: _whole_or_none,
+    bytes | None: _bytes_or_none,
+    Pairs: _pairs,
+}

@@ -1,0 +1,243 @@
+"""One build's place in memory, and one job on it: frames of the child become events of the turn."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from nanolocal.chat.events import ContextDropped, EngineDone, EngineEvent, ImageStep, Loading, Reading, TextDelta
+from nanolocal.chat.messages import Attachment, Stopped, Timing, Usage
+from nanolocal.chat.ports import ImageJob, TextJob
+from nanolocal.chat.routes import Build
+from nanolocal.engines import protocol
+from nanolocal.engines.client import Child, ChildDied
+from nanolocal.errors import EngineFailed, NanolocalError, NoBuildFits, UsageError
+from nanolocal.safetext import safe, safe_line
+
+_ERRORS: dict[str, type[NanolocalError]] = {"NoBuildFits": NoBuildFits, "UsageError": UsageError}
+_GRACE_S = 5.0
+"""How long a child may take to stop a job before it is killed."""
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A build in memory, or on its way there. ``memory`` in bytes: an estimate until the child has measured it."""
+
+    build: Build
+    memory: int
+    threads: int
+    stall_s: float
+    is_busy: bool = True
+    used_at: float = 0.0
+    child: Child | None = None
+    is_loaded: bool = False
+    is_killed: bool = False
+    jobs: int = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a job can begin without loading."""
+        return self.is_loaded and self.child is not None and self.child.is_alive
+
+    def kill(self, verdict: str = "was unloaded") -> None:
+        """End the child, also one that is just being started; a running job ends with ``EngineFailed``: ``verdict``."""
+        self.is_killed = True
+        if self.child is not None:
+            self.child.kill(verdict)
+
+    async def unload(self) -> None:
+        """End the child and wait until its memory is free."""
+        self.is_loaded = False
+        child, self.child = self.child, None
+        if child is not None:
+            await child.close()
+
+
+class SeatedJob:
+    """One job on a seat that is held for it."""
+
+    def __init__(self, seat: Seat, job: TextJob | ImageJob, stop: asyncio.Event) -> None:
+        self._seat = seat
+        self._job = job
+        self._stop = stop
+        self._usage = Usage()
+        self._load_s = 0.0
+        self._has_answered = False
+
+    async def events(self) -> AsyncGenerator[EngineEvent]:
+        """Load if needed, then run. Raises what ``Engines.run`` raises."""
+        try:
+            while True:
+                was_ready = self._seat.is_ready
+                try:
+                    async with aclosing(self._load_and_work(was_ready)) as events:
+                        async for event in events:
+                            yield event
+                    return
+                except ChildDied:
+                    # A child may die unnoticed while it is idle: that is no failure of this job.
+                    if not was_ready or self._has_answered or self._stop.is_set() or self._seat.is_killed:
+                        raise
+        except ChildDied as death:
+            if not self._stop.is_set():
+                raise self._failure(str(death), "try again; if it happens again, choose another build") from death
+            yield EngineDone(self._usage, Timing(load_s=self._load_s), Stopped.USER)
+
+    async def _load_and_work(self, is_ready: bool) -> AsyncGenerator[EngineEvent]:
+        if not is_ready:
+            async with aclosing(self._load()) as events:
+                async for event in events:
+                    yield event
+        async with aclosing(self._work()) as events:
+            async for event in events:
+                yield event
+
+    async def _load(self) -> AsyncGenerator[EngineEvent]:
+        seat = self._seat
+        began = time.monotonic()
+        await seat.unload()
+        seat.child = child = await Child.start(seat.build.kind, seat.stall_s)
+        if seat.is_killed:
+            child.kill("was unloaded")
+        try:
+            async with _meanwhile(self._kill_on_stop(child)):
+                yield Loading(seat.build.id, 0.0)
+                child.send(self._load_request())
+                while not seat.is_loaded:
+                    match await child.receive():
+                        case protocol.Progress(fraction):
+                            yield Loading(seat.build.id, min(fraction, 0.99))
+                        case protocol.Failed(error, message, hint):
+                            raise self._refusal(error, message, hint)
+                        case protocol.Loaded(memory):
+                            seat.memory, seat.is_loaded = memory, True
+            yield Loading(seat.build.id, 1.0)
+        finally:
+            self._load_s = time.monotonic() - began
+            if not seat.is_loaded:
+                child.kill("was stopped while it loaded")
+
+    async def _work(self) -> AsyncGenerator[EngineEvent]:
+        child = self._seat.child
+        assert child is not None
+        self._seat.jobs += 1
+        number = self._seat.jobs
+        is_over = False
+        self._send(child, number)
+        try:
+            async with _meanwhile(self._cancel_on_stop(child, number)):
+                while not is_over:
+                    reply = await child.receive()
+                    self._has_answered = True
+                    is_over = isinstance(reply, protocol.Done | protocol.Failed)
+                    event = self._event(reply)
+                    if event is not None:
+                        yield event
+        finally:
+            if not is_over:
+                await self._abandon(child, number)
+            child.rest()
+
+    async def _abandon(self, child: Child, number: int) -> None:
+        """Nobody wants the rest: make the child stop, whatever else is cancelled meanwhile."""
+        try:
+            await child.cancel(number, _GRACE_S)
+        except BaseException:
+            child.kill("did not stop when it was told to")
+            raise
+
+    def _event(self, reply: protocol.Reply) -> EngineEvent | None:
+        """What a reply means for the turn; raises what the child reports as failed."""
+        usage = self._usage
+        match reply:
+            case protocol.Dropped(messages, tokens):
+                return ContextDropped(messages, tokens)
+            case protocol.Read(done, total, cached):
+                self._usage = Usage(prompt_tokens=done, cached_tokens=cached)
+                return Reading(done, total, cached)
+            case protocol.Delta(text, tokens):
+                self._usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens + tokens)
+                return TextDelta(safe(text), tokens)
+            case protocol.Step(step, total, preview) if isinstance(self._job, ImageJob):
+                self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
+                return ImageStep(step, total, preview)
+            case protocol.Done():
+                self._seat.memory = reply.memory
+                return self._done(reply)
+            case protocol.Failed(error, message, hint):
+                raise self._refusal(error, message, hint)
+        return None
+
+    def _done(self, done: protocol.Done) -> EngineDone:
+        usage = Usage(done.prompt_tokens, done.cached_tokens, done.completion_tokens, done.pixel_steps)
+        timing = Timing(self._load_s, done.ttft_s, done.prompt_tok_s, done.decode_tok_s, done.cpu_s)
+        picture = None if done.picture is None else Attachment("picture.png", "image/png", done.picture)
+        return EngineDone(usage, timing, Stopped(done.stopped), picture)
+
+    def _load_request(self) -> protocol.Request:
+        build = self._seat.build
+        if isinstance(self._job, TextJob):
+            return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, self._seat.threads)
+        return protocol.LoadImage(build.id, str(build.path), self._seat.threads)
+
+    def _send(self, child: Child, number: int) -> None:
+        try:
+            child.send(_run_request(number, self._job))
+        except protocol.ProtocolError as error:
+            raise NoBuildFits("the prompt is larger than 16 MiB", "shorten it") from error
+
+    async def _kill_on_stop(self, child: Child) -> None:
+        await self._stop.wait()
+        child.kill("was stopped while it loaded")
+
+    async def _cancel_on_stop(self, child: Child, number: int) -> None:
+        await self._stop.wait()
+        child.send(protocol.Cancel(number))
+        await asyncio.sleep(_GRACE_S)
+        child.kill("did not stop when it was told to")
+
+    def _refusal(self, error: str, message: str, hint: str) -> NanolocalError:
+        if error in _ERRORS:
+            return _ERRORS[error](safe_line(message), safe_line(hint))
+        return self._failure(message, hint or "check the build's files, or choose another build")
+
+    def _failure(self, message: str, hint: str) -> EngineFailed:
+        return EngineFailed(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
+
+
+def _as_clause(message: str) -> str:
+    """A death ("ended by ...") goes on with the sentence; anything else is what the engine reports."""
+    verbs = ("ended ", "was ", "did ", "stopped ", "sent ")
+    return message if message.startswith(verbs) else f"failed: {message}"
+
+
+def _run_request(number: int, job: TextJob | ImageJob) -> protocol.Request:
+    if isinstance(job, ImageJob):
+        return protocol.RunImage(
+            number, job.prompt, job.negative, job.width, job.height, job.steps, job.guidance, job.seed
+        )
+    return protocol.RunText(
+        job=number,
+        messages=tuple((str(message.role), message.text) for message in job.messages),
+        n_ctx=job.n_ctx,
+        max_tokens=job.max_tokens,
+        temperature=job.temperature,
+        top_p=job.top_p,
+        top_k=job.top_k,
+        min_p=job.min_p,
+        repeat_penalty=job.repeat_penalty,
+        seed=job.seed,
+    )
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Do ``work`` beside the block; what is left of it at the end is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,138 @@
+"""A real vault with its rooms in a test's directory, opened as bootstrap does but with a cheap passphrase."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, Usage
+from nanolocal.chat.ports import Hold
+from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
+from nanolocal.ledger.schema import MIGRATIONS as LEDGER
+from nanolocal.ledger.wallet import Wallet
+from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.keys import Stretching
+from nanolocal.vault.schema import MIGRATIONS as VAULT
+from nanolocal.vault.vault import Vault
+
+MIGRATIONS = (*VAULT, *LEDGER)
+CHEAP = Stretching(memory_kib=19 * 1024, iterations=1, lanes=1)
+PASSPHRASE = "correct horse"
+BUILD = Build("tiny:Q8_0", "Tiny", Kind.TEXT, Path("tiny.gguf"), "Q8_0", 800_000_000, "ab" * 32)
+ROUTE = Route(
+    "chat", BUILD, 2048, 0.9, 0.8, ("only one",), (RunnerUp("b:Q4", 0.5, "slower"),), (Rejected("c:Q4", "memory", "x"),)
+)
+
+
+@dataclass
+class Home:
+    vault: Vault
+    store: Conversations
+    wallet: Wallet
+
+    def turn(
+        self,
+        prompt: str,
+        answer: str,
+        chat_id: str | None = None,
+        attachments: tuple[Attachment, ...] = (),
+        picture: Attachment | None = None,
+        parent_id: str | None = None,
+        title: str = "a title",
+        system: str | None = None,
+    ) -> tuple[str, str, str]:
+        """Prompt and answer as the turn stores them; returns the ids of chat, prompt and answer."""
+        with self.store.transaction() as tx:
+            chat_id = chat_id or self.store.start_chat(tx, title, system)
+            prompt_id = self.store.add_prompt(tx, chat_id, parent_id, Message(Role.USER, prompt, attachments))
+        return chat_id, prompt_id, self.answer(chat_id, prompt_id, answer, picture)
+
+    def answer(self, chat_id: str, prompt_id: str, text: str, picture: Attachment | None = None) -> str:
+        hold = self.wallet.hold(BUILD, 50)
+        with self.store.transaction() as tx:
+            cost = self.wallet.settle(tx, hold, BUILD, USAGE, chat_id)
+            return self.store.add_answer(tx, chat_id, prompt_id, an_answer(text, cost, picture), hold)
+
+
+USAGE = Usage(100, 20, 30, 0)
+
+
+def an_answer(text: str, cost: int = 0, picture: Attachment | None = None, problem: str | None = None) -> Answer:
+    timing = Timing(0.1, 0.2, 300.0, 25.5, 1.0)
+    return Answer(text, picture, ROUTE, USAGE, timing, Stopped.END, cost, 0, 1.5, None, None, 0, problem)
+
+
+def a_hold(number: int) -> Hold:
+    return Hold(f"hold-{number}", 0)
+
+
+def open_vault(directory: Path, passphrase: str | None = PASSPHRASE) -> Vault:
+    if (directory / "vault.hdr").exists():
+        return Vault.open(directory, passphrase, MIGRATIONS)
+    return Vault.create(directory, passphrase, MIGRATIONS, CHEAP)
+
+
+def rooms(vault: Vault) -> Home:
+    wallet = Wallet.open(vault.database, (vault.anchor.seq, vault.anchor.head), vault.keep_anchor)
+    return Home(vault, Conversations(vault.database, vault.blobs), wallet)
+
+
+@contextmanager
+def home(directory: Path, passphrase: str | None = PASSPHRASE) -> Iterator[Home]:
+    vault = open_vault(directory, passphrase)
+    try:
+        yield rooms(vault)
+    finally:
+        vault.close()
+
+
+@dataclass
+class Child:
+    """A forked process that runs real code on a real vault and reports lines through a pipe."""
+
+    pid: int
+    lines: Iterator[str]
+
+    def kill(self) -> list[str]:
+        """kill -9; returns the lines it had still reported. A child that ended by itself with an error fails the test."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.finish(-signal.SIGKILL)
+
+    def finish(self, expected: int = 0) -> list[str]:
+        rest = list(self.lines)
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        assert code in (expected, 0), f"the child ended with {code}: {rest}"
+        return rest
+
+
+def fork(work: Callable[[Callable[[str], None]], None]) -> Child:
+    """Run ``work(report)`` in a child process."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        code = 1
+        try:
+            work(lambda line: void(os.write(writing, line.encode() + b"\n")))
+            code = 0
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(code)
+    os.close(writing)
+    return Child(pid, _lines(reading))
+
+
+def void(_: object) -> None:
+    """Drop a value."""
+
+
+def _lines(descriptor: int) -> Iterator[str]:
+    """Whole lines; one that a kill cut short was not acknowledged."""
+    with os.fdopen(descriptor, "rb") as pipe:
+        for line in pipe:
+            if line.endswith(b"\n"):
+                yield line.decode().rstrip("\n")

@@ -1,0 +1,285 @@
+"""A session made of fakes, for tests of the faces. ``FakeChat`` plays a script from the test; it never answers."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from nanolocal.chat.events import Event, Finished, Held, RouteChosen, TextDelta
+from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
+from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
+from nanolocal.errors import NanolocalError, UsageError
+
+NOW = 1_760_000_000.0
+
+TEXT_BUILD = Build(
+    id="oak:Q4_K_M",
+    name="Oak 1B",
+    kind=Kind.TEXT,
+    path=Path("oak.gguf"),
+    quantization="Q4_K_M",
+    size_bytes=812_000_000,
+    sha256="0" * 64,
+    parameters=1_000_000_000,
+    context_length=8192,
+)
+IMAGE_BUILD = Build(
+    id="pine:f16",
+    name="Pine Sketch",
+    kind=Kind.IMAGE,
+    path=Path("pine"),
+    quantization="f16",
+    size_bytes=96_000_000,
+    sha256="1" * 64,
+    tiny=True,
+)
+ROUTE = Route(
+    task="chat",
+    build=TEXT_BUILD,
+    n_ctx=4096,
+    confidence=0.9,
+    score=0.71,
+    reasons=("a short chat prompt", "best quality that fits in memory"),
+    runners_up=(RunnerUp("oak:Q8_0", 0.66, "slower by half"),),
+    rejected=(Rejected("elm:Q4_K_M", "memory", "needs 9.1 GB, 3.9 GB are free"),),
+)
+
+
+class FakeVaultState(StrEnum):
+    ABSENT = "absent"
+    PASSPHRASE = "passphrase"
+    KEYFILE = "keyfile"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeChatRow:
+    id: str
+    title: str
+    updated_at: float
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class FakeHit:
+    chat_id: str
+    message_id: str | None
+    title: str
+    snippet: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FakeEntry:
+    seq: int
+    ts: float
+    kind: str
+    amount_micro: int
+    build_id: str | None = None
+    chat_id: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FakeMachine:
+    processor: str = "Test Processor"
+    cores: int = 4
+    memory_total: int = 8_000_000_000
+    accelerators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FakeProblem:
+    path: Path
+    reason: str
+
+
+class FakeStore:
+    """Conversations in memory, as trees."""
+
+    def __init__(self) -> None:
+        self.titles: dict[str, str] = {}
+        self.messages: dict[str, list[StoredMessage]] = {}
+        self._count = 0
+
+    def add(self, chat_id: str, parent_id: str | None, message: Message, **facts: object) -> str:
+        self._count += 1
+        message_id = f"m{self._count}"
+        self.titles.setdefault(chat_id, message.text[:40])
+        stored = StoredMessage(message_id, parent_id, message, NOW + self._count, (), **facts)  # type: ignore[arg-type]
+        self.messages.setdefault(chat_id, []).append(stored)
+        return message_id
+
+    def add_turns(self, chat_id: str, pairs: Iterable[tuple[str, str]], title: str = "") -> None:
+        parent: str | None = None
+        if title:
+            self.titles[chat_id] = title
+        for prompt, answer in pairs:
+            parent = self.add(chat_id, parent, Message(Role.USER, prompt))
+            parent = self.add(
+                chat_id,
+                parent,
+                Message(Role.ASSISTANT, answer),
+                build_id=TEXT_BUILD.id,
+                task="chat",
+                stopped="end",
+                cost_micro=420,
+                usage=Usage(120, 0, 64),
+                decode_tok_s=18.4,
+            )
+
+    def chats(self, limit: int, offset: int = 0) -> list[FakeChatRow]:
+        rows = [
+            FakeChatRow(chat_id, title, self.messages[chat_id][-1].created_at, len(self.messages[chat_id]))
+            for chat_id, title in self.titles.items()
+        ]
+        return sorted(rows, key=lambda row: -row.updated_at)[offset : offset + limit]
+
+    def search(self, query: str, limit: int) -> list[FakeHit]:
+        hits = [
+            FakeHit(chat_id, stored.id, self.titles[chat_id], stored.message.text[:60], stored.created_at)
+            for chat_id, messages in self.messages.items()
+            for stored in messages
+            if query.lower() in stored.message.text.lower()
+        ]
+        return hits[:limit]
+
+    def delete_chat(self, chat_id: str) -> None:
+        del self.titles[chat_id]
+        del self.messages[chat_id]
+
+    def path(self, chat_id: str, tip_id: str | None = None) -> list[StoredMessage]:
+        if chat_id not in self.messages:
+            raise UsageError(f"there is no conversation {chat_id}")
+        messages = self.messages[chat_id]
+        by_id = {stored.id: stored for stored in messages}
+        step: StoredMessage | None = by_id[tip_id] if tip_id else messages[-1]
+        path: list[StoredMessage] = []
+        while step is not None:
+            beside = tuple(other.id for other in messages if other.parent_id == step.parent_id)
+            path.append(replace(step, siblings=beside))
+            step = by_id[step.parent_id] if step.parent_id else None
+        return path[::-1]
+
+
+@dataclass(slots=True)
+class FakeLedger:
+    micro: int = 97_100
+    entries: list[FakeEntry] = field(default_factory=lambda: [FakeEntry(1, NOW, "grant", 100_000)])
+
+    def balance(self) -> int:
+        return self.micro
+
+    def history(self, limit: int) -> list[FakeEntry]:
+        return self.entries[-limit:][::-1]
+
+
+@dataclass(slots=True)
+class FakeLibrary:
+    stored: tuple[Build, ...] = (TEXT_BUILD, IMAGE_BUILD)
+    unusable: tuple[FakeProblem, ...] = ()
+
+    def builds(self) -> tuple[Build, ...]:
+        return self.stored
+
+    def problems(self) -> tuple[FakeProblem, ...]:
+        return self.unusable
+
+
+@dataclass(slots=True)
+class FakeEngines:
+    killed: list[str] = field(default_factory=list)
+    on_kill: Callable[[], None] = lambda: None
+
+    def kill(self, build_id: str) -> None:
+        self.killed.append(build_id)
+        self.on_kill()
+
+
+Step = Event | NanolocalError | asyncio.Event | str | Attachment
+
+
+class FakeChat:
+    """Plays ``script`` instead of a turn, and stores what it played as the real turn would.
+
+    A step is an event to yield, a text to yield as one token, a picture to finish with, an error to raise, or an
+    ``asyncio.Event`` to wait for. The route and the hold come first by themselves.
+    """
+
+    def __init__(self, store: FakeStore, ledger: FakeLedger) -> None:
+        self.script: list[Step] = []
+        self.requests: list[TurnRequest] = []
+        self.route = ROUTE
+        self.ignores_stop = False
+        self.died = asyncio.Event()
+        self._store = store
+        self._ledger = ledger
+
+    async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
+        self.requests.append(request)
+        if self.script and isinstance(self.script[0], NanolocalError):
+            raise self.script[0]
+        yield RouteChosen(self.route)
+        chat_id, prompt_id = self._keep_prompt(request)
+        yield Held(5_000, self._ledger.micro - 5_000, chat_id, prompt_id)
+        text, picture, stopped = "", None, Stopped.END
+        for step in self.script:
+            if isinstance(step, NanolocalError):
+                raise step
+            if isinstance(step, asyncio.Event):
+                stopped = await self._wait(step, stop)
+            elif isinstance(step, Attachment):
+                picture = step
+            elif isinstance(step, str):
+                text += step
+                yield TextDelta(step, 1)
+            else:
+                yield step
+            if stopped is not Stopped.END:
+                break
+        yield Finished(self._finish(chat_id, prompt_id, text, picture, stopped))
+
+    async def _wait(self, step: asyncio.Event, stop: asyncio.Event) -> Stopped:
+        while not step.is_set():
+            if self.died.is_set():
+                return Stopped.CRASH
+            if stop.is_set() and not self.ignores_stop:
+                return Stopped.USER
+            await asyncio.sleep(0.005)
+        return Stopped.END
+
+    def _keep_prompt(self, request: TurnRequest) -> tuple[str, str]:
+        if request.prompt is None:
+            assert request.chat_id and request.parent_id
+            return request.chat_id, request.parent_id
+        chat_id = request.chat_id or f"c{len(self._store.titles) + 1}"
+        parent = request.parent_id or None
+        return chat_id, self._store.add(chat_id, parent, Message(Role.USER, request.prompt, request.attachments))
+
+    def _finish(self, chat_id: str, prompt_id: str, text: str, picture: Attachment | None, stopped: Stopped) -> Answer:
+        message_id, cost = None, 0
+        usage = Usage(pixel_steps=49_152) if picture else Usage(120, 0, len(text.split()))
+        if text or picture:
+            cost = 420
+            message = Message(Role.ASSISTANT, text, (picture,) if picture else ())
+            facts = {"build_id": self.route.build.id, "task": self.route.task, "stopped": str(stopped)}
+            message_id = self._store.add(chat_id, prompt_id, message, **facts, cost_micro=cost, usage=usage)
+        self._ledger.micro -= cost
+        timing = Timing(decode_tok_s=0.0 if picture else 18.4)
+        return Answer(
+            text, picture, self.route, usage, timing, stopped, cost, self._ledger.micro, 0.0, chat_id, message_id
+        )
+
+
+class FakeSession:
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.ledger = FakeLedger()
+        self.library = FakeLibrary()
+        self.chat = FakeChat(self.store, self.ledger)
+        self.engines = FakeEngines(on_kill=self.chat.died.set)
+        self.closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
