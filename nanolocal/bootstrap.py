@@ -17,6 +17,17 @@ from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
 from nanolocal.vault.vault import Vault, VaultState
 
+__all__ = [
+    "Session",
+    "VaultState",
+    "open_library",
+    "open_router",
+    "open_session",
+    "open_vault",
+    "open_wallet",
+    "vault_state",
+]
+
 
 @dataclass(slots=True)
 class Session:
@@ -52,8 +63,7 @@ def open_library(paths: Paths, settings: Settings) -> Library:
 
 def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:
     """The router over ``library``; needs no vault."""
-    budget = machine.memory_budget(settings.memory_mb)
-    return RuleRouter(library.builds, lambda: budget)
+    return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
 
 
 def open_session(paths: Paths, passphrase: str | None) -> Session:

@@ -89,7 +89,7 @@ class Wishes:
     """What the user asked for beside the prompt; ``None`` leaves the choice to the build's defaults."""
 
     model: str | None = None
-    prefer: str = "balanced"
+    prefer: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None

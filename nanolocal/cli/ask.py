@@ -44,11 +44,11 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-credits", metavar="C", help="refuse when the answer can cost more")
 
 
-def wishes_of(args: argparse.Namespace, library: "Library", prefer: str) -> Wishes:
-    """The options as wishes; ``prefer`` is what the settings say. A path given as the build is adopted."""
+def wishes_of(args: argparse.Namespace, library: "Library") -> Wishes:
+    """The options as wishes; a path given as the build is adopted."""
     return Wishes(
         model=library.adopt(Path(args.model)).id if _is_path(args.model) else args.model,
-        prefer=args.prefer or prefer,
+        prefer=args.prefer,
         max_tokens=args.max_tokens,
         temperature=args.temperature,
         seed=args.seed,
@@ -80,9 +80,7 @@ async def _ask(args: argparse.Namespace, prompt: str, attachments: tuple[Attachm
     progress = output.Progress(is_quiet(args))
     session = open_session(args)
     try:
-        request = TurnRequest(
-            prompt, attachments, wishes_of(args, session.library, session.settings.prefer), chat_id=args.chat
-        )
+        request = TurnRequest(prompt, attachments, wishes_of(args, session.library), chat_id=args.chat)
         answer = await take_turn(session, request, progress, say=not wants_json(args))
     finally:
         await session.close()

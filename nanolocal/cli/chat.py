@@ -51,7 +51,7 @@ async def _talk(args: argparse.Namespace) -> None:
 
 async def _say(args: argparse.Namespace, session: "Session", prompt: str, chat_id: str | None) -> str | None:
     """Answer one prompt; an error is told and the conversation goes on."""
-    request = TurnRequest(prompt, wishes=wishes_of(args, session.library, session.settings.prefer), chat_id=chat_id)
+    request = TurnRequest(prompt, wishes=wishes_of(args, session.library), chat_id=chat_id)
     output.piece("Assistant: ")
     try:
         answer = await take_turn(session, request, output.Progress(is_quiet=True), say=True)

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,7 +129,7 @@ def _whole_id(session: "Session", start: str) -> str:
     raise UsageError(f"{found} with {start!r}", "nanolocal chats list")
 
 
-def _save_pictures(path: "list[StoredMessage] | tuple[StoredMessage, ...]", folder: Path) -> list[str]:
+def _save_pictures(path: Sequence[StoredMessage], folder: Path) -> list[str]:
     saved = []
     for stored in path:
         for n, item in enumerate(stored.message.attachments, 1):

@@ -61,7 +61,7 @@ async def _draw(args: argparse.Namespace, prompt: str, width: int | None, height
     session = open_session(args)
     try:
         wishes = replace(
-            wishes_of(args, session.library, session.settings.prefer),
+            wishes_of(args, session.library),
             picture=True,
             width=width,
             height=height,

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     library = bootstrap.open_library(paths, settings)
     router = bootstrap.open_router(library, settings, inspect())
     attachments = tuple(read_attachment(Path(name)) for name in args.attach)
-    route = router.pick(RouteRequest(prompt, attachments, 0, wishes_of(args, library, settings.prefer)))
+    route = router.pick(RouteRequest(prompt, attachments, 0, wishes_of(args, library)))
     if wants_json(args):
         output.as_json(
             {"task": route.task, "build": route.build.id, "model": route.build.name, "route": route_as_json(route)}

@@ -12,8 +12,9 @@ from nanolocal.routing.tasks import Guess, guess_task
 _PATIENCE = {"quality": 0.05, "balanced": 0.15, "fast": 0.40, "cheap": 0.40}
 """How much of the score a slow answer can cost, per preference."""
 _REFERENCE_SECONDS = 20.0
+"""An answer that takes this long costs half of that."""
 _ANSWER_TOKENS = 200
-_BYTES_PER_SECOND = 8e9
+_BYTES_PER_SECOND = 20e9
 """Memory bandwidth that a plain laptop reaches; decoding reads every weight once per token."""
 _STAY_BONUS = 0.05
 """Changing builds inside a conversation has to be worth a load and reading everything again."""
@@ -24,17 +25,21 @@ IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
 
 
 class RuleRouter:
-    """Picks among ``builds()`` under ``memory_budget()`` bytes; the same input gives the same pick."""
+    """Picks among ``builds()`` under ``memory_budget`` bytes; the same input gives the same pick.
 
-    def __init__(self, builds: Callable[[], Sequence[Build]], memory_budget: Callable[[], int]) -> None:
+    ``prefer`` is what the user weighs most where a request does not say.
+    """
+
+    def __init__(self, builds: Callable[[], Sequence[Build]], memory_budget: int, prefer: str = "balanced") -> None:
         self._builds = builds
         self._memory_budget = memory_budget
+        self._prefer = prefer
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
         guess = self._guess(request)
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
-        demand = demand_of(request, kind, self._memory_budget())
+        demand = demand_of(request, kind, self._memory_budget)
         candidates = self._wanted(request)
         rejected = [r for build in candidates if (r := gate_of(build, demand, context_for(build, request)))]
         out = {item.build_id for item in rejected}
@@ -70,7 +75,7 @@ class RuleRouter:
             n_ctx=context_for(build, request),
             confidence=guess.confidence,
             score=round(score, 4),
-            reasons=_reasons(build, request, guess, len(fitting)),
+            reasons=_reasons(build, request, guess, len(fitting), self._preference(request)),
             runners_up=tuple(
                 RunnerUp(other.id, round(points, 4), f"{points:.2f} against {score:.2f}")
                 for points, other in scored[1 : 1 + _SHOWN_RUNNERS_UP]
@@ -81,16 +86,19 @@ class RuleRouter:
     def _score(self, build: Build, request: RouteRequest, guess: Guess) -> float:
         quality, _ = expected_quality(build, guess.task)
         seconds = _ANSWER_TOKENS * build.size_bytes / _BYTES_PER_SECOND
-        patience = _PATIENCE.get(request.wishes.prefer, _PATIENCE["balanced"])
+        patience = _PATIENCE[self._preference(request)]
         stay = _STAY_BONUS if build.id == request.current_build_id else 0.0
-        return quality - patience * min(1.0, seconds / _REFERENCE_SECONDS) + stay
+        return quality - patience * seconds / (seconds + _REFERENCE_SECONDS) + stay
+
+    def _preference(self, request: RouteRequest) -> str:
+        return request.wishes.prefer or self._prefer
 
 
 def _by_score(item: tuple[float, Build]) -> tuple[float, str]:
     return -item[0], item[1].id
 
 
-def _reasons(build: Build, request: RouteRequest, guess: Guess, fitting: int) -> tuple[str, ...]:
+def _reasons(build: Build, request: RouteRequest, guess: Guess, fitting: int, prefer: str) -> tuple[str, ...]:
     quality, is_guessed = expected_quality(build, guess.task)
     reasons = [
         _what_was_asked(guess),
@@ -101,7 +109,7 @@ def _reasons(build: Build, request: RouteRequest, guess: Guess, fitting: int) ->
     elif fitting == 1:
         reasons.append("the only stored build that can")
     else:
-        reasons.append(f"best of {fitting} that fit, preferring {request.wishes.prefer}")
+        reasons.append(f"best of {fitting} that fit, preferring {prefer}")
     if build.id == request.current_build_id:
         reasons.append("already answering in this conversation")
     return tuple(reasons)

@@ -114,6 +114,8 @@ def fork(work: Callable[[Callable[[str], None]], None]) -> Child:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)  # a child never outlives its test for long
         code = 1
         try:
             work(lambda line: void(os.write(writing, line.encode() + b"\n")))

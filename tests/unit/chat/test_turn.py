@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from nanolocal.ledger.wallet import Wallet
 
 from nanolocal import bootstrap
 from nanolocal.chat.events import ContextDropped, EngineDone, Event, Finished, Held, Reading, RouteChosen, TextDelta
@@ -16,6 +15,8 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
 from nanolocal.errors import EngineFailed, NoBuildFits, OutOfCredit, UsageError
+from nanolocal.ledger.wallet import Wallet
+from nanolocal.paths import Paths
 from nanolocal.routing.router import RuleRouter
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.vault import Vault
@@ -34,13 +35,13 @@ class World:
 
     def chat(self, *scripts: Script) -> tuple[Chat, ScriptedEngines]:
         engines = ScriptedEngines(*scripts)
-        router = RuleRouter(lambda: (TEXT, IMAGE), lambda: 2**34)
+        router = RuleRouter(lambda: (TEXT, IMAGE), 2**34)
         return Chat(router, self.store, self.ledger, engines, lambda seconds: seconds * 10), engines
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    paths = bootstrap.Paths.choose(tmp_path)
+    paths = Paths.choose(tmp_path)
     paths.data.mkdir(parents=True, mode=0o700)
     vault = bootstrap.open_vault(paths, None)
     yield World(vault, Conversations(vault.database, vault.blobs), bootstrap.open_wallet(vault))

@@ -21,7 +21,7 @@ PAINTER = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10_000_0
 
 
 def router(*builds: Build, budget: int = 8 * GIB) -> RuleRouter:
-    return RuleRouter(lambda: builds, lambda: budget)
+    return RuleRouter(lambda: builds, budget)
 
 
 def request(prompt: str, model: str | None = None, picture: bool = False) -> RouteRequest:
@@ -128,3 +128,11 @@ def test_every_pick_fits_and_the_same_input_gives_the_same_pick(
     assert route.build.size_bytes <= budget
     assert route == chosen.pick(asked)
     assert {route.build.id} | {item.build_id for item in route.rejected} <= {build.id for build in builds}
+
+
+def test_the_preference_decides_between_good_and_quick() -> None:
+    huge = replace(BIG, id="huge:Q4_K_M", size_bytes=6 * GIB, parameters=11_000_000_000)
+    asked = RouteRequest("hello there", (), 0, Wishes(prefer="fast"))
+    assert router(BIG, huge).pick(request("hello there")).build is huge
+    assert router(BIG, huge).pick(asked).build is BIG
+    assert RuleRouter(lambda: (BIG, huge), 8 * GIB, "fast").pick(request("hello there")).build is BIG

@@ -1,0 +1,1 @@
+"""Credits: what answers cost, holds, settlements, and a chain that shows tampering."""

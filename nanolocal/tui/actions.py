@@ -1,0 +1,189 @@
+"""What each command of the table does. One method a command; the chat screen dispatches to them by name."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from nanolocal.chat.commands import find
+from nanolocal.errors import UsageError
+from nanolocal.safetext import safe_line
+from nanolocal.tui import attach, clipboard, pages
+from nanolocal.tui.runner import Asked
+from nanolocal.tui.screens.chats import ChatsScreen, Choice
+from nanolocal.tui.screens.models import ModelsScreen
+from nanolocal.tui.screens.overlay import Page
+from nanolocal.tui.stage import ChatStage
+
+_HISTORY = 50
+
+
+class Actions:
+    """The commands, acting on one chat screen."""
+
+    def __init__(self, stage: ChatStage) -> None:
+        self._stage = stage
+        self._idle_only = {"new", "chats", "image", "regenerate", "edit"}
+        self._table: dict[str, Callable[[str], Awaitable[None]]] = {
+            "new": self._new,
+            "chats": self._chats,
+            "model": self._model,
+            "auto": self._auto,
+            "once": self._once,
+            "image": self._image,
+            "why": self._why,
+            "regenerate": self._regenerate,
+            "edit": self._edit,
+            "copy": self._copy,
+            "credits": self._credits,
+            "save": self._save,
+            "attach": self._attach,
+            "theme": self._theme,
+            "lock": self._lock,
+            "help": self._help,
+            "quit": self._quit,
+        }
+
+    async def run(self, name: str, args: str) -> None:
+        """Do what ``/name args`` asks; raises ``UsageError`` where it cannot be done."""
+        command, action = find(name), self._table.get(name)
+        if command is None or action is None:
+            raise UsageError(f"there is no command /{name}", "/help lists them all.")
+        if name in self._idle_only and self._stage.runner.busy:
+            raise UsageError("an answer is being written", "Esc stops it and keeps the text.")
+        if command.needs_args and not args:
+            self._stage.composer.put(f"/{name} ", self._stage.composer.attachments)
+            return
+        await action(args)
+
+    async def _new(self, args: str) -> None:
+        await self._stage.open_chat(None)
+
+    async def _chats(self, args: str) -> None:
+        self._stage.app.push_screen(ChatsScreen(self._stage.session.store), self._chosen)
+
+    async def _chosen(self, choice: Choice | None) -> None:
+        if choice is None:
+            return
+        if choice.chat_id is not None:
+            await self._stage.open_chat(choice.chat_id, choice.message_id)
+        elif self._stage.conversation.chat_id in choice.deleted:
+            await self._stage.open_chat(None)
+
+    async def _model(self, args: str) -> None:
+        library = self._stage.session.library
+        builds = await asyncio.to_thread(library.builds)
+        if args:
+            self._pin(_build_id(args, [build.id for build in builds]))
+            return
+        problems = await asyncio.to_thread(library.problems)
+        screen = ModelsScreen(builds, problems, self._stage.conversation.pinned)
+        self._stage.app.push_screen(screen, lambda chosen: None if chosen is None else self._pin(chosen or None))
+
+    async def _auto(self, args: str) -> None:
+        self._pin(None)
+
+    def _pin(self, build_id: str | None) -> None:
+        self._stage.conversation.pinned = build_id
+        self._stage.show_choice()
+
+    async def _once(self, args: str) -> None:
+        builds = await asyncio.to_thread(self._stage.session.library.builds)
+        self._stage.conversation.once = _build_id(args, [build.id for build in builds])
+        self._stage.show_choice()
+
+    async def _image(self, args: str) -> None:
+        await self._stage.send(args, wants_picture=True)
+
+    async def _why(self, args: str) -> None:
+        last = self._stage.conversation.last
+        stored = last.answer.route_json if last and last.answer else None
+        live = None if stored else self._stage.runner.route
+        self._stage.app.push_screen(Page("Why this answer", pages.why_page(live, stored)))
+
+    async def _regenerate(self, args: str) -> None:
+        conversation = self._stage.conversation
+        request, last = conversation.again_request(), conversation.last
+        if request is None or last is None:
+            raise UsageError("there is no prompt to answer again", "Send one first.")
+        message = last.prompt.message
+        self._stage.start(Asked(request, message.text, message.attachments, replaces=True))
+
+    async def _edit(self, args: str) -> None:
+        last = self._stage.conversation.last
+        if last is None:
+            raise UsageError("there is no prompt to change", "Send one first.")
+        self._stage.conversation.editing = last.prompt
+        message = last.prompt.message
+        self._stage.composer.put(message.text, message.attachments)
+        self._stage.composer.show_editing(True)
+
+    async def _copy(self, args: str) -> None:
+        text = self._stage.last_text()
+        if not text:
+            raise UsageError("there is no answer to copy", "Ask something first.")
+        await self.copy_text(text)
+
+    async def copy_text(self, text: str) -> None:
+        """Copy by the system's program, else ask the terminal; say which."""
+        if await asyncio.to_thread(clipboard.copy_by_program, text):
+            self._stage.say("Copied.")
+        else:
+            self._stage.app.copy_to_clipboard(text)
+            self._stage.say("Handed to the terminal to copy; not every terminal takes it.")
+
+    async def _credits(self, args: str) -> None:
+        ledger = self._stage.session.ledger
+        balance = await asyncio.to_thread(ledger.balance)
+        entries = await asyncio.to_thread(ledger.history, _HISTORY)
+        self._stage.app.push_screen(Page("Credits", pages.credits_page(balance, entries)))
+
+    async def _save(self, args: str) -> None:
+        last = self._stage.conversation.last
+        if last is None or last.answer is None:
+            raise UsageError("there is no answer to save", "Ask something first.")
+        message = last.answer.message
+        picture = next((item for item in message.attachments if item.media_type.startswith("image/")), None)
+        if not args:
+            suggestion = "picture.png" if picture else "answer.md"
+            self._stage.composer.put(f"/save {suggestion}", self._stage.composer.attachments)
+            self._stage.say("Enter writes this file, unencrypted.")
+            return
+        path = Path(args).expanduser()
+        await asyncio.to_thread(_write_new, path, picture.data if picture else message.text.encode())
+        self._stage.say(f"Saved {safe_line(str(path))}, unencrypted.")
+
+    async def _attach(self, args: str) -> None:
+        self._stage.composer.attach(await asyncio.to_thread(attach.read, Path(args.strip("\"'"))))
+
+    async def _theme(self, args: str) -> None:
+        self._stage.switch_theme()
+
+    async def _lock(self, args: str) -> None:
+        self._stage.leave("lock")
+
+    async def _help(self, args: str) -> None:
+        self._stage.app.push_screen(Page("Help", pages.help_page()))
+
+    async def _quit(self, args: str) -> None:
+        self._stage.leave("")
+
+
+def _build_id(typed: str, ids: list[str]) -> str:
+    """The one build that ``typed`` names, in full or by a part that only it has."""
+    found = [typed] if typed in ids else [build_id for build_id in ids if typed.lower() in build_id.lower()]
+    if len(found) == 1:
+        return found[0]
+    problem = f"{typed} fits {len(found)} builds" if found else f"there is no build {typed}"
+    raise UsageError(problem, "Ctrl+T lists them.")
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that only its owner reads; never over one that is there."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is already there", "Choose another name.") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", "Choose another place.") from error

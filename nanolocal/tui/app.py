@@ -1,0 +1,266 @@
+"""The terminal app: opens the session behind the first screens, then hands over to the chat screen."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.screen import Screen
+
+from nanolocal.chat.commands import COMMANDS
+from nanolocal.errors import NanolocalError
+from nanolocal.tui import terminal
+from nanolocal.tui.pages import key_name
+from nanolocal.tui.pictures import protocol_widget
+from nanolocal.tui.ports import MachinePort, SessionPort, VaultStatePort
+from nanolocal.tui.screens.chat import ChatScreen
+from nanolocal.tui.screens.gate import OpeningScreen, Unlock, UnlockScreen
+from nanolocal.tui.screens.welcome import FIRST_PROMPT, MachineScreen, WelcomeScreen
+from nanolocal.tui.themes import THEMES
+
+if TYPE_CHECKING:
+    from nanolocal.paths import Paths
+
+LOCK = "lock"
+_LOCKED = "NANOLOCAL_LOCKED"
+_STOP_WAIT_S = 3.0
+
+
+class NanolocalApp(App[str]):
+    """Returns ``LOCK`` where it is to be started again, locked.
+
+    ``opener`` opens the session (it may block), ``vault_state`` says what there is to open, ``survey`` looks at the
+    machine. ``locked`` asks at the door even where a passphrase is known.
+    """
+
+    CSS_PATH = "styles.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit")
+    ]
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(
+        self,
+        opener: Callable[[str | None], SessionPort],
+        vault_state: Callable[[], VaultStatePort],
+        survey: Callable[[], MachinePort],
+        *,
+        passphrase: str | None = None,
+        locked: bool = False,
+        theme: str = "dark",
+        clock: Callable[[], float] = time.monotonic,
+        driver_class: type[Driver] | None = None,
+    ) -> None:
+        super().__init__(driver_class=driver_class)
+        self.fault = ""
+        self._opener = opener
+        self._vault_state = vault_state
+        self._survey = survey
+        self._passphrase = None if locked else passphrase
+        self._locked = locked
+        self._clock = clock
+        self._session: SessionPort | None = None
+        self._is_new = False
+        self._leaving = False
+        for each in THEMES.values():
+            self.register_theme(each)
+        self.theme = THEMES[theme].name
+
+    def get_default_screen(self) -> Screen[None]:
+        """The first paint."""
+        return OpeningScreen()
+
+    def on_mount(self) -> None:
+        """Begin once the first screen is drawn; ``nanolocal vault lock`` and a closed terminal lock by a signal."""
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self.leave, LOCK)
+            loop.add_signal_handler(signal.SIGTERM, self.leave, "")
+        self.call_after_refresh(self.run_worker, self._begin(), group="open")
+
+    async def _begin(self) -> None:
+        try:
+            state = (await asyncio.to_thread(self._vault_state)).name
+        except NanolocalError as error:
+            self._tell(error)
+            return
+        self._is_new = state == "ABSENT"
+        if self._is_new and self._passphrase is None:
+            await self.push_screen(WelcomeScreen())
+        elif (state == "PASSPHRASE" and self._passphrase is None) or self._locked:
+            await self.push_screen(UnlockScreen(needs_passphrase=state == "PASSPHRASE"))
+        else:
+            await self._open(self._passphrase)
+
+    def on_unlock(self, event: Unlock) -> None:
+        """Open with what was typed."""
+        self.run_worker(self._open(event.passphrase), group="open", exclusive=True)
+
+    async def _open(self, passphrase: str | None) -> None:
+        try:
+            session = await asyncio.to_thread(self._opener, passphrase)
+        except NanolocalError as error:
+            self._tell(error)
+            return
+        self._session = session
+        self._passphrase = None
+        chat = ChatScreen(session, self.leave, self._clock)
+        if not self._is_new:
+            await self._go_to(chat)
+            return
+        machine = await asyncio.to_thread(self._survey)
+        builds = await asyncio.to_thread(session.library.builds)
+        await self._go_to(chat)
+        chat.composer.put(FIRST_PROMPT)
+        await self.push_screen(MachineScreen(machine, builds))
+
+    async def _go_to(self, screen: Screen[None]) -> None:
+        if isinstance(self.screen, OpeningScreen):
+            await self.push_screen(screen)
+        else:
+            await self.switch_screen(screen)
+
+    def _tell(self, error: NanolocalError) -> None:
+        screen = self.screen
+        if isinstance(screen, OpeningScreen | UnlockScreen | WelcomeScreen):
+            screen.show_error(error)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: the one table of commands, and nothing of Textual's own."""
+        if not isinstance(screen, ChatScreen):
+            return
+        for command in COMMANDS:
+            key = f"  ({key_name(command.key)})" if command.key else ""
+            yield SystemCommand(command.name, f"{command.help}{key}", self._runs(screen, command.name))
+
+    def _runs(self, screen: ChatScreen, name: str) -> Callable[[], None]:
+        def run_it() -> None:
+            self.call_later(screen.action_command, name)
+
+        return run_it
+
+    async def action_quit(self) -> None:
+        """Leave."""
+        self.leave("")
+
+    def leave(self, how: str) -> None:
+        """Keep what is being written, close the session, then exit; ``LOCK`` starts again at the door."""
+        if not self._leaving:
+            self._leaving = True
+            self.run_worker(self._leave(how), group="leave")
+
+    async def _leave(self, how: str) -> None:
+        await self.close_session()
+        self.exit(how)
+
+    async def close_session(self) -> None:
+        """Stop the turn that runs, end the engines and close the vault; nothing where none is open."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        for screen in self.screen_stack:
+            if isinstance(screen, ChatScreen):
+                await _finish_turn(screen)
+        await session.close()
+
+    def _fatal_error(self) -> None:
+        """Leave without Textual's report, whose local variables would show private text."""
+        self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        """Print nothing: ``run`` says one line."""
+        self._exit_renderables.clear()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Note where it happened, without any value."""
+        self.fault = self.fault or _place(error)
+        super()._handle_exception(error)
+
+
+async def _finish_turn(screen: ChatScreen) -> None:
+    runner = screen.runner
+    for _ in range(2):
+        runner.stop()
+        deadline = time.monotonic() + _STOP_WAIT_S
+        while runner.busy and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+
+def _place(error: BaseException) -> str:
+    frames = extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+def run(paths: "Paths", passphrase: str | None) -> int:
+    """Run the terminal app and return the exit code. Raises ``UsageError`` where the settings cannot be read."""
+    from nanolocal import settings
+
+    if not terminal.is_ready():
+        terminal.refuse()
+        return 2
+    theme = settings.load(paths.settings).theme
+    locked = os.environ.pop(_LOCKED, None) is not None
+    colourless = os.environ.get("NO_COLOR")
+    protocol_widget()
+    with terminal.own_terminal() as screen:
+        app = NanolocalApp(
+            lambda given: _open_session(paths, given),
+            lambda: _vault_state(paths),
+            _inspect,
+            passphrase=passphrase,
+            locked=locked,
+            theme=theme,
+            driver_class=terminal.driver_on(screen),
+        )
+        how = asyncio.run(_run_and_close(app))
+    if colourless is not None:
+        os.environ["NO_COLOR"] = colourless
+    if app.fault:
+        sys.stderr.write(f"nanolocal: error: the terminal app ended on a fault ({app.fault})\n")
+        sys.stderr.write("hint: what was stored is safe; start it again, or use: nanolocal chat\n")
+        return 1
+    if how == LOCK and terminal.is_ready():
+        start_again_locked()
+    return 0
+
+
+def start_again_locked() -> None:
+    """Replace this process by a fresh one that asks at the door; nothing of the session stays in memory."""
+    os.environ.pop("NANOLOCAL_PASSPHRASE", None)
+    os.environ[_LOCKED] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the program itself
+
+
+async def _run_and_close(app: NanolocalApp) -> str | None:
+    try:
+        return await app.run_async()
+    finally:
+        await app.close_session()
+
+
+def _open_session(paths: "Paths", passphrase: str | None) -> SessionPort:
+    from nanolocal import bootstrap
+
+    return bootstrap.open_session(paths, passphrase)
+
+
+def _vault_state(paths: "Paths") -> VaultStatePort:
+    from nanolocal import bootstrap
+
+    return bootstrap.vault_state(paths)
+
+
+def _inspect() -> MachinePort:
+    from nanolocal.device import machine
+
+    return machine.inspect()

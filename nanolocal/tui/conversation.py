@@ -1,0 +1,59 @@
+"""The conversation on the screen: where it stands and what the next request looks like. Knows no widget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nanolocal.chat.messages import Attachment, TurnRequest, Wishes
+from nanolocal.chat.ports import StoredMessage
+from nanolocal.tui.turns import Tips, Turn, pair
+
+
+@dataclass(slots=True)
+class Conversation:
+    """``path`` is the branch shown, from the first message to the tip; ``pinned`` and ``once`` are build ids.
+
+    ``editing`` is the prompt that the next one will stand beside.
+    """
+
+    chat_id: str | None = None
+    path: tuple[StoredMessage, ...] = ()
+    pinned: str | None = None
+    once: str | None = None
+    editing: StoredMessage | None = None
+    tips: Tips = field(default_factory=Tips)
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The branch as prompts with their answers."""
+        return pair(self.path)
+
+    @property
+    def last(self) -> Turn | None:
+        """The newest turn of the branch."""
+        turns = self.turns
+        return turns[-1] if turns else None
+
+    def goes_to(self, path: Sequence[StoredMessage]) -> None:
+        """Show another branch, or the same one after it grew."""
+        self.tips.leave(self.path)
+        self.path = tuple(path)
+
+    def next_request(self, text: str, attachments: tuple[Attachment, ...], wants_picture: bool = False) -> TurnRequest:
+        """What to ask after the tip, or beside the prompt that is being edited."""
+        parent = self.path[-1].id if self.path else None
+        if self.editing is not None:
+            parent = self.editing.parent_id or ""
+        wishes = Wishes(model=self.once or self.pinned, picture=wants_picture)
+        return TurnRequest(text, attachments, wishes, self.chat_id, parent)
+
+    def again_request(self) -> TurnRequest | None:
+        """What to ask to answer the last prompt once more; ``None`` where there is none."""
+        last = self.last
+        if last is None:
+            return None
+        return TurnRequest(None, (), Wishes(model=self.once or self.pinned), self.chat_id, last.prompt.id)
+
+    @property
+    def chosen(self) -> str:
+        """Who chooses the model: ``auto``, ``pinned`` or ``once``."""
+        return "once" if self.once else "pinned" if self.pinned else "auto"

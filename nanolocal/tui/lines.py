@@ -1,0 +1,173 @@
+"""Pure functions from values to the lines on the screen. All text that comes back is safe to draw."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.cells import cell_len
+
+from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
+from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.routes import Build
+from nanolocal.errors import NanolocalError
+from nanolocal.safetext import safe_line
+
+_MICRO = 1_000_000
+_LEAST_WHY = 10
+_ENDINGS = {
+    Stopped.USER: "stopped, kept",
+    Stopped.CRASH: "engine died, kept",
+    Stopped.LENGTH: "length limit reached",
+}
+
+
+def credit(micro: int) -> str:
+    """Credits with as many digits as the amount needs: ``0.10``, ``0.0042``, ``0.000031``."""
+    if micro == 0:
+        return "0"
+    whole, rest = divmod(abs(micro), _MICRO)
+    digits = f"{rest:06d}"
+    keep = 2 if whole or rest >= _MICRO // 10 else min(6, len(digits) - len(digits.lstrip("0")) + 2)
+    return f"{'-' if micro < 0 else ''}{whole}.{digits[:keep]}"
+
+
+def count(number: int) -> str:
+    """A token count: ``870``, ``1.2k``, ``33k``."""
+    if number < 1000:
+        return str(number)
+    return f"{number / 1000:.1f}k" if number < 10_000 else f"{number // 1000}k"
+
+
+def size(number: int) -> str:
+    """A number of bytes: ``2 kB``, ``1.1 GB``."""
+    if number < 1000:
+        return f"{number} B"
+    value, unit = number / 1000, "kB"
+    for unit in ("kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.1f} {unit}" if unit == "GB" and value < 100 else f"{value:.0f} {unit}"
+
+
+def tokens(number: int) -> str:
+    """``1 token``, ``1.2k tokens``."""
+    return f"{count(number)} {'token' if number == 1 else 'tokens'}"
+
+
+def speed(tokens_per_second: float) -> str:
+    """``18.4 tok/s``, or nothing where there is no speed to tell."""
+    return f"{tokens_per_second:.1f} tok/s" if tokens_per_second > 0 else ""
+
+
+def day(timestamp: float) -> str:
+    """A local date and time to the minute."""
+    return datetime.fromtimestamp(timestamp).strftime("%Y-%m-%d %H:%M")
+
+
+def token(attachment: Attachment) -> str:
+    """How an attached file is shown: ``[notes.txt 2 kB]``."""
+    return f"[{safe_line(attachment.name)} {size(len(attachment.data))}]"
+
+
+def error_text(error: NanolocalError) -> str:
+    """What happened, then what to do next."""
+    message = safe_line(error.message)
+    hint = f" · {safe_line(error.hint)}" if error.hint else ""
+    return f"! {message[:1].upper()}{message[1:]}{hint}"
+
+
+def build_name(build: Build) -> str:
+    """The model's name with its quantization."""
+    return safe_line(f"{build.name} {build.quantization}")
+
+
+def build_row(build: Build) -> str:
+    """What the model choice says about a build."""
+    kind = "pictures" if build.kind == "image" else f"{count(build.context_length)} context"
+    small = ["starter, small"] if build.tiny else []
+    return " · ".join([safe_line(build.quantization), size(build.size_bytes), kind, *small])
+
+
+def cut(text: str, width: int) -> str:
+    """``text`` in at most ``width`` cells, the end replaced by an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    while text and cell_len(text) >= width:
+        text = text[:-1]
+    return f"{text.rstrip()}…" if width > 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the line under an answer tells."""
+
+    build_id: str
+    task: str
+    usage: Usage
+    tok_s: float
+    cost_micro: int
+    ending: Stopped | None = None
+
+    @classmethod
+    def of(cls, answer: Answer) -> "Receipt":
+        """The receipt of an answer that has just finished."""
+        route = answer.route
+        rate = answer.timing.decode_tok_s
+        return cls(route.build.id, route.task, answer.usage, rate, answer.cost_micro, answer.stopped)
+
+    @classmethod
+    def of_stored(cls, stored: StoredMessage) -> "Receipt":
+        """The receipt of an answer read back from the vault."""
+        ending = Stopped(stored.stopped) if stored.stopped in tuple(Stopped) else None
+        rate, cost = stored.decode_tok_s, stored.cost_micro
+        return cls(stored.build_id or "unknown build", stored.task or "", stored.usage, rate, cost, ending)
+
+    def line(self, width: int) -> str:
+        """One line: build, task, tokens, speed, cost, and how it ended where that matters.
+
+        Where it is longer than ``width`` cells, speed, task and tokens leave in this order.
+        """
+        drawn = self.usage.pixel_steps
+        amount = f"{count(drawn)} pixel steps" if drawn else tokens(self.usage.completion_tokens)
+        ending = _ENDINGS.get(self.ending, "") if self.ending else ""
+        parts = [self.build_id, self.task, amount, speed(self.tok_s), f"{credit(self.cost_micro)} cr", ending]
+        for dropped in ((), (3,), (3, 1), (3, 1, 2)):
+            line = " · ".join(safe_line(part) for n, part in enumerate(parts) if part and n not in dropped)
+            if cell_len(line) <= width:
+                return line
+        return cut(line, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the status line tells. ``chosen`` says who chose the model: ``auto``, ``pinned`` or ``once``."""
+
+    model: str = ""
+    why: str = ""
+    chosen: str = "auto"
+    tok_s: float = 0.0
+    context_used: int = 0
+    context_total: int = 0
+    cost_micro: int = 0
+    balance_micro: int | None = None
+
+    def line(self, width: int) -> str:
+        """The line in at most ``width`` cells: cost, context and speed leave in this order, then the reason."""
+        facts = self._facts()
+        head = cut(safe_line(self.model or "auto"), max(12, width // 2))
+        why = safe_line(self.why or self.chosen)
+        head_width = cell_len(head) + (_LEAST_WHY + 3 if why != head else 0)
+        for dropped in ((), ("cost",), ("cost", "context"), ("cost", "context", "speed")):
+            tail = "".join(f" | {text}" for name, text in facts if name not in dropped)
+            if head_width + cell_len(tail) <= width:
+                break
+        room = width - cell_len(tail) - cell_len(head) - 3
+        reason = f" > {cut(why, room)}" if why != head and room >= _LEAST_WHY else ""
+        return cut(f"{head}{reason}{tail}", width)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        context = f"{count(self.context_used)}/{count(self.context_total)} ctx" if self.context_used and self.context_total else ""
+        balance = "" if self.balance_micro is None else f"bal {credit(self.balance_micro)}"
+        cost = f"{credit(self.cost_micro)} cr" if self.cost_micro else ""
+        facts = [("speed", speed(self.tok_s)), ("context", context), ("cost", cost), ("balance", balance)]
+        return [(name, text) for name, text in facts if text]

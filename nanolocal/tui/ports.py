@@ -1,0 +1,238 @@
+"""The part of a session that the terminal app uses, as protocols; ``bootstrap.Session`` satisfies them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from nanolocal.chat.events import Event
+from nanolocal.chat.messages import TurnRequest, Usage
+from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.routes import Build
+
+
+class ChatRow(Protocol):
+    """A conversation in the list."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Its title, as stored: not yet safe to draw."""
+        ...
+
+    @property
+    def updated_at(self) -> float:
+        """Seconds since 1970."""
+        ...
+
+    @property
+    def messages(self) -> int:
+        """How many messages it holds."""
+        ...
+
+
+class Hit(Protocol):
+    """A message that a search found."""
+
+    @property
+    def chat_id(self) -> str:
+        """The conversation."""
+        ...
+
+    @property
+    def message_id(self) -> str | None:
+        """The message, ``None`` where only the title fits."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Its title, as stored: not yet safe to draw."""
+        ...
+
+    @property
+    def snippet(self) -> str:
+        """The words around the match, as stored: not yet safe to draw."""
+        ...
+
+    @property
+    def created_at(self) -> float:
+        """Seconds since 1970."""
+        ...
+
+
+class EntryRow(Protocol):
+    """A line of the ledger."""
+
+    @property
+    def seq(self) -> int:
+        """Its place in the ledger."""
+        ...
+
+    @property
+    def ts(self) -> float:
+        """Seconds since 1970."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What happened: grant, settle, ..."""
+        ...
+
+    @property
+    def amount_micro(self) -> int:
+        """Micro-credits; a charge is negative."""
+        ...
+
+    @property
+    def build_id(self) -> str | None:
+        """The build that was paid for."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was paid for."""
+        ...
+
+
+class ConversationsPort(Protocol):
+    """Reads and deletes conversations. Every call may block on the disk."""
+
+    def chats(self, limit: int, offset: int = 0) -> Sequence[ChatRow]:
+        """The newest conversations first."""
+        ...
+
+    def search(self, query: str, limit: int) -> Sequence[Hit]:
+        """The messages that fit ``query`` best."""
+        ...
+
+    def delete_chat(self, chat_id: str) -> None:
+        """Erase a conversation."""
+        ...
+
+    def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
+        """The messages from the first to ``tip_id``, the newest leaf if ``None``."""
+        ...
+
+
+class WalletPort(Protocol):
+    """Reads the ledger. Every call may block on the disk."""
+
+    def balance(self) -> int:
+        """Micro-credits that can be spent now."""
+        ...
+
+    def history(self, limit: int) -> Sequence[EntryRow]:
+        """The newest entries first."""
+        ...
+
+
+class ProblemPort(Protocol):
+    """A file that looks like a build and is not usable."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is not usable."""
+        ...
+
+
+class LibraryPort(Protocol):
+    """The builds on this device."""
+
+    def builds(self) -> tuple[Build, ...]:
+        """Every usable build."""
+        ...
+
+    def problems(self) -> Sequence[ProblemPort]:
+        """Files that look like builds and are not usable."""
+        ...
+
+
+class EnginesPort(Protocol):
+    """The running engines."""
+
+    def kill(self, build_id: str) -> None:
+        """End the engine of a build at once."""
+        ...
+
+
+class ChatPort(Protocol):
+    """Answers prompts."""
+
+    def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event]:
+        """Route, hold, store, run and commit one turn."""
+        ...
+
+
+class SessionPort(Protocol):
+    """Everything behind an unlocked vault."""
+
+    @property
+    def store(self) -> ConversationsPort:
+        """The conversations."""
+        ...
+
+    @property
+    def ledger(self) -> WalletPort:
+        """The wallet."""
+        ...
+
+    @property
+    def library(self) -> LibraryPort:
+        """The builds."""
+        ...
+
+    @property
+    def engines(self) -> EnginesPort:
+        """The engines."""
+        ...
+
+    @property
+    def chat(self) -> ChatPort:
+        """The turn."""
+        ...
+
+    async def close(self) -> None:
+        """End the engines and close the vault."""
+        ...
+
+
+class MachinePort(Protocol):
+    """What this machine has, as ``device.machine.inspect`` finds it; memory in bytes."""
+
+    @property
+    def processor(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def cores(self) -> int:
+        """How many this process may use."""
+        ...
+
+    @property
+    def memory_total(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def accelerators(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+
+class VaultStatePort(Protocol):
+    """``bootstrap.VaultState``: its name is ABSENT, PASSPHRASE or KEYFILE."""
+
+    @property
+    def name(self) -> str:
+        """Which state it is."""
+        ...

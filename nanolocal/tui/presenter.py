@@ -1,0 +1,152 @@
+"""Turns the events of one turn into updates of its view and of the status line. The only reader of chat events."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from nanolocal.chat.events import (
+    ContextDropped,
+    Event,
+    Finished,
+    Held,
+    ImageStep,
+    Loading,
+    Reading,
+    RouteChosen,
+    TextDelta,
+)
+from nanolocal.chat.messages import Answer, Stopped
+from nanolocal.chat.routes import Route
+from nanolocal.tui.lines import Receipt, Status, build_name, count, speed
+from nanolocal.tui.lines import tokens as count_tokens
+from nanolocal.tui.widgets.answer import AnswerView
+
+_STOP_HINT = "Esc stops"
+_RETELL_S = 0.1
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the turn has come; ``began`` is when the first token arrived."""
+
+    route: Route | None = None
+    chat_id: str | None = None
+    prompt_id: str | None = None
+    tokens: int = 0
+    began: float = 0.0
+    phase: str = "choosing who answers"
+    stopping: bool = False
+
+
+class Presenter:
+    """Draws one turn on ``view``; ``show_status`` takes the new status line."""
+
+    def __init__(
+        self,
+        view: AnswerView,
+        status: Status,
+        show_status: Callable[[Status], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.progress = Progress()
+        self._view = view
+        self._status = status
+        self._show_status = show_status
+        self._clock = clock
+        self._told = 0.0
+
+    async def show(self, events: AsyncGenerator[Event]) -> Answer | None:
+        """Draw until the stream ends and return the answer; errors of the turn pass through."""
+        self._tell(self.progress.phase)
+        answer: Answer | None = None
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Finished):
+                        answer = event.answer
+                    else:
+                        await self._draw(event)
+        finally:
+            await self._view.finish()
+        if answer is not None:
+            await self._close(answer)
+        return answer
+
+    def show_stopping(self) -> None:
+        """Say that a stop was asked for, and what a second one does."""
+        self.progress.stopping = True
+        self._tell("")
+
+    async def _draw(self, event: Event) -> None:
+        match event:
+            case RouteChosen(route):
+                self._choose(route)
+            case Held(_, balance, chat_id, prompt_id):
+                self.progress.chat_id, self.progress.prompt_id = chat_id, prompt_id
+                self._update(balance_micro=balance)
+            case Loading(_, fraction):
+                self._tell(f"loading {fraction:.0%}")
+            case Reading(done, total, cached):
+                reused = f", {count(cached)} still in memory" if cached else ""
+                self._tell(f"reading {done / total if total else 1:.0%} of {count(total)} tokens{reused}")
+                self._update(context_used=total)
+            case TextDelta(text, tokens):
+                self._write(text, tokens)
+            case ImageStep(step, total, preview):
+                self._tell(f"drawing, step {step} of {total}")
+                await self._view.show_step(preview)
+            case ContextDropped(messages, tokens):
+                left_out = f"{messages} older messages ({count(tokens)} tokens) did not fit and were left out"
+                await self._view.show_note(left_out)
+
+    def _choose(self, route: Route) -> None:
+        self.progress.route = route
+        name = build_name(route.build)
+        self._view.show_speaker(name)
+        why = route.reasons[0] if route.reasons else route.task
+        fresh = Status(name, why, self._status.chosen, balance_micro=self._status.balance_micro)
+        self._status = replace(fresh, context_total=route.n_ctx)
+        self._show_status(self._status)
+        self._tell("starting")
+
+    def _write(self, text: str, tokens: int) -> None:
+        progress = self.progress
+        now = self._clock()
+        if not progress.tokens:
+            progress.began = now
+        progress.tokens += tokens
+        self._view.add(text)
+        if self._told and now - self._told < _RETELL_S:
+            return
+        self._told = now
+        elapsed = now - progress.began
+        rate = speed((progress.tokens - 1) / elapsed) if elapsed > 0 else ""
+        self._tell(" · ".join(part for part in ("writing", count_tokens(progress.tokens), rate) if part))
+
+    def _tell(self, phase: str) -> None:
+        self.progress.phase = phase
+        if self.progress.stopping:
+            self._view.show_foot("stopping · Esc again ends the engine")
+        else:
+            self._view.show_foot(f"{phase} · {_STOP_HINT}")
+
+    async def _close(self, answer: Answer) -> None:
+        if answer.picture is not None:
+            await self._view.show_picture(answer.picture)
+        delivered = bool(answer.text) or answer.picture is not None or answer.cost_micro > 0
+        unheard = answer.stopped is Stopped.USER and not delivered
+        if answer.problem:
+            await self._view.show_note(answer.problem)
+        self._view.show_foot("stopped before the first word, nothing charged" if unheard else Receipt.of(answer).line)
+        usage = answer.usage
+        self._update(
+            tok_s=answer.timing.decode_tok_s,
+            context_used=usage.prompt_tokens + usage.completion_tokens,
+            cost_micro=answer.cost_micro,
+            balance_micro=answer.balance_micro,
+        )
+
+    def _update(self, **changes: int | float | str | None) -> None:
+        self._status = replace(self._status, **changes)  # type: ignore[arg-type]
+        self._show_status(self._status)

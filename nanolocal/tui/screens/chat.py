@@ -1,0 +1,233 @@
+"""The chat screen: transcript, prompt box, status line. It wires them together and holds no rules."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Markdown
+
+from nanolocal.chat.commands import COMMANDS, parse
+from nanolocal.errors import NanolocalError
+from nanolocal.safetext import safe_line
+from nanolocal.tui import attach
+from nanolocal.tui.actions import Actions
+from nanolocal.tui.conversation import Conversation
+from nanolocal.tui.lines import Status, build_name, error_text
+from nanolocal.tui.ports import SessionPort
+from nanolocal.tui.runner import Asked, TurnRunner
+from nanolocal.tui.themes import other
+from nanolocal.tui.turns import beside
+from nanolocal.tui.widgets.composer import Composer, PromptBox
+from nanolocal.tui.widgets.hint import HintLine
+from nanolocal.tui.widgets.status import StatusLine
+from nanolocal.tui.widgets.transcript import Transcript
+
+
+def _command_bindings() -> list[BindingType]:
+    return [
+        Binding(command.key, f"command('{command.name}')", command.help, False, priority=True, id=command.name)
+        for command in COMMANDS
+        if command.key
+    ]
+
+
+class ChatScreen(Screen[None]):
+    """Talks to one session. ``leave`` closes the app; ``clock`` counts seconds."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *_command_bindings(),
+        Binding("escape", "stop", "Stop", False, priority=True, id="stop"),
+        Binding("ctrl+c", "interrupt", "Copy or stop", False, priority=True, id="interrupt"),
+        Binding("alt+left", "branch(-1)", "Version before", False, priority=True, id="branch.before"),
+        Binding("alt+right", "branch(1)", "Version after", False, priority=True, id="branch.after"),
+        Binding("pageup", "page(-1)", "Scroll up", False, priority=True, id="scroll.up"),
+        Binding("pagedown", "page(1)", "Scroll down", False, priority=True, id="scroll.down"),
+    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (90, "-wide")]  # noqa: RUF012 - not a ClassVar in Textual
+
+    def __init__(
+        self, session: SessionPort, leave: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.conversation = Conversation()
+        self.runner = TurnRunner(session, self, clock)
+        self.actions = Actions(self)
+        self.leave = leave
+        self._names: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        """Lay out the column."""
+        yield Transcript(self._name_of)
+        with Vertical(id="bottom"):
+            yield HintLine()
+            yield Composer()
+            yield StatusLine()
+
+    def on_mount(self) -> None:
+        """Take up the box; fill the status line when the ledger has answered."""
+        self.composer.box.focus()
+        self.run_worker(self._look_up(), group="look-up")
+
+    @property
+    def transcript(self) -> Transcript:
+        """The column of turns."""
+        return self.query_one(Transcript)
+
+    @property
+    def composer(self) -> Composer:
+        """The prompt box."""
+        return self.query_one(Composer)
+
+    @property
+    def status_line(self) -> StatusLine:
+        """The status line."""
+        return self.query_one(StatusLine)
+
+    def say(self, line: str) -> None:
+        """Show a line for a moment."""
+        self.query_one(HintLine).say(line)
+
+    def last_text(self) -> str:
+        """The newest answer's text, also while it is being written."""
+        answers = [view.answer.text for view in self.transcript.views if view.answer is not None]
+        return next((text for text in reversed(answers) if text), "")
+
+    def show_choice(self) -> None:
+        """Say who answers next."""
+        conversation = self.conversation
+        name = self._name_of(conversation.once or conversation.pinned) if conversation.chosen != "auto" else ""
+        old = self.status_line.status
+        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=old.balance_micro)
+
+    def switch_theme(self) -> None:
+        """Dark to light, or back."""
+        self.app.theme = other(self.app.theme)
+
+    async def open_chat(self, chat_id: str | None, message_id: str | None = None) -> None:
+        """Show a conversation, at a message if one is named; ``None`` begins a new one."""
+        fresh = Conversation(chat_id, pinned=None if chat_id else self.conversation.pinned)
+        if chat_id is not None:
+            fresh.path = tuple(await asyncio.to_thread(self.session.store.path, chat_id))
+            if message_id is not None and message_id not in {stored.id for stored in fresh.path}:
+                fresh.path = tuple(await asyncio.to_thread(self.session.store.path, chat_id, message_id))
+        self.conversation, self.runner.route = fresh, None
+        self.composer.show_editing(False)
+        at = next((n for n, turn in enumerate(fresh.turns) if message_id in (turn.prompt.id, turn.tip_id)), None)
+        await self.transcript.show(fresh.turns, at if message_id else None)
+        self.show_choice()
+        self.composer.box.focus()
+
+    async def send(self, text: str, wants_picture: bool = False) -> None:
+        """Ask what was typed, with its files; raises ``UsageError`` where one cannot be read."""
+        prompt = await asyncio.to_thread(attach.split, text)
+        files = self.composer.attachments + prompt.attachments
+        if not prompt.text.strip() and not files:
+            return
+        editing = self.conversation.editing
+        request = self.conversation.next_request(prompt.text, files, wants_picture)
+        self.composer.put("")
+        self.composer.show_editing(False)
+        self.start(Asked(request, prompt.text, files, editing is not None, editing))
+
+    def start(self, asked: Asked) -> None:
+        """Run a turn."""
+        self.run_worker(self.runner.run(asked, self.conversation), group="turn", exclusive=True)
+
+    async def on_composer_sent(self, event: Composer.Sent) -> None:
+        """Run a command, or ask."""
+        command = parse(event.text)
+        if command is not None:
+            self.composer.put("", self.composer.attachments)
+            await self._try(self.actions.run(*command), event.text)
+        elif self.runner.busy:
+            self.say("An answer is being written; Esc stops it and keeps the text.")
+        else:
+            await self._try(self.send(event.text), event.text)
+
+    def on_prompt_box_scrolled(self, event: PromptBox.Scrolled) -> None:
+        """Home and End in an empty box move the transcript."""
+        if event.to_end:
+            self.transcript.anchor()
+        else:
+            self.transcript.action_scroll_home()
+
+    def on_transcript_moved(self) -> None:
+        """Say that newer text is out of view while an answer grows."""
+        self.query_one(HintLine).show_newer(self.runner.busy and not self.transcript.follows)
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Links are shown, never opened."""
+        event.stop()
+        self.say(f"Not opened: {safe_line(event.href)}")
+
+    async def action_command(self, name: str) -> None:
+        """Run a command by its key or from the palette."""
+        await self._try(self.actions.run(name, ""))
+
+    def action_stop(self) -> None:
+        """Close the list; else stop, then kill; else leave editing."""
+        if self.composer.close_menu():
+            return
+        if self.runner.busy:
+            self.runner.stop()
+        elif self.conversation.editing is not None:
+            self.conversation.editing = None
+            self.composer.put("")
+            self.composer.show_editing(False)
+        else:
+            self.clear_selection()
+            self.composer.box.focus()
+
+    async def action_interrupt(self) -> None:
+        """Copy the selection, else stop, else say how to quit."""
+        selected = self.composer.box.selected_text or self.get_selected_text()
+        if selected:
+            await self.actions.copy_text(selected)
+        elif self.runner.busy:
+            self.runner.stop()
+        else:
+            self.say("Press Ctrl+Q to quit.")
+
+    def action_page(self, direction: int) -> None:
+        """Scroll the transcript, wherever the cursor is."""
+        if direction < 0:
+            self.transcript.action_page_up()
+        else:
+            self.transcript.action_page_down()
+
+    async def action_branch(self, step: int) -> None:
+        """Show the version before or after, at the newest turn that has several."""
+        if self.runner.busy or self.conversation.chat_id is None:
+            return
+        versions = [turn.branching for turn in self.conversation.turns if turn.branching is not None]
+        target = beside(versions[-1], step) if versions else None
+        if target is None:
+            return
+        tip = self.conversation.tips.of(target)
+        self.conversation.goes_to(await asyncio.to_thread(self.session.store.path, self.conversation.chat_id, tip))
+        await self.transcript.show(self.conversation.turns)
+
+    async def _try(self, action: Awaitable[None], text: str = "") -> None:
+        """Await a command or a prompt; a refusal is one calm line and puts the text back."""
+        try:
+            await action
+        except NanolocalError as error:
+            await self.transcript.show_notice(error_text(error))
+            if text and not self.composer.box.text:
+                self.composer.put(text, self.composer.attachments)
+
+    async def _look_up(self) -> None:
+        builds = await asyncio.to_thread(self.session.library.builds)
+        self._names = {build.id: build_name(build) for build in builds}
+        balance = await asyncio.to_thread(self.session.ledger.balance)
+        self.status_line.status = replace(self.status_line.status, balance_micro=balance)
+
+    def _name_of(self, build_id: str | None) -> str:
+        return self._names.get(build_id or "", safe_line(build_id or "unknown build"))

@@ -1,0 +1,180 @@
+"""The list of conversations: titles, or the messages that a search finds."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from nanolocal.errors import NanolocalError
+from nanolocal.safetext import safe_line
+from nanolocal.tui.lines import day, error_text
+from nanolocal.tui.ports import ChatRow, ConversationsPort, Hit
+from nanolocal.tui.screens.overlay import Confirm, Overlay
+
+_PAGE = 100
+_DEBOUNCE_S = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the list: what it opens and what it shows, safe to draw."""
+
+    chat_id: str
+    title: str
+    when: str
+    snippet: str = ""
+    message_id: str | None = None
+
+    @classmethod
+    def of_chat(cls, chat: ChatRow) -> "Row":
+        """A conversation."""
+        return cls(chat.id, safe_line(chat.title) or "untitled", day(chat.updated_at))
+
+    @classmethod
+    def of_hit(cls, hit: Hit) -> "Row":
+        """A found message."""
+        title = safe_line(hit.title) or "untitled"
+        return cls(hit.chat_id, title, day(hit.created_at), safe_line(hit.snippet), hit.message_id)
+
+    def content(self) -> Content:
+        """How it is drawn."""
+        head = Content.assemble((f"{self.when}  ", "$quiet"), self.title)
+        return head if not self.snippet else Content("\n").join([head, Content.styled(f"  {self.snippet}", "$quiet")])
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen: a conversation, perhaps at a message; and which were erased."""
+
+    chat_id: str | None
+    message_id: str | None
+    deleted: frozenset[str]
+
+
+class ChatsScreen(Overlay[Choice]):
+    """Type to search, Enter to open, Delete to erase."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "move(1)", show=False, priority=True),
+        Binding("up", "move(-1)", show=False, priority=True),
+        Binding("pagedown", "move(10)", show=False, priority=True),
+        Binding("pageup", "move(-10)", show=False, priority=True),
+        Binding("delete", "delete", show=False, priority=True, id="chats.delete"),
+        Binding("enter", "open", show=False, priority=True, id="chats.open"),
+    ]
+    TITLE_TEXT = "Conversations"
+    HINT = "Enter opens · Delete erases · Esc closes"
+
+    def __init__(self, store: ConversationsPort) -> None:
+        super().__init__()
+        self._store = store
+        self._rows: list[Row] = []
+        self._deleted: set[str] = set()
+        self._more = True
+
+    def compose_body(self) -> ComposeResult:
+        """The search box over the list."""
+        yield Input(placeholder="Search every message", id="search", compact=True)
+        rows = OptionList(id="rows", compact=True, markup=False)
+        rows.can_focus = False
+        yield rows
+
+    def on_mount(self) -> None:
+        """Show the newest conversations."""
+        self._load("", 0.0)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search for what is typed."""
+        self._load(event.value.strip(), _DEBOUNCE_S)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Open what was clicked."""
+        self.query_one(OptionList).highlighted = event.option_index
+        self.action_open()
+
+    def action_leave(self) -> None:
+        """Close; say what was erased."""
+        self.dismiss(Choice(None, None, frozenset(self._deleted)))
+
+    def action_move(self, step: int) -> None:
+        """Move the highlight; at the end, fetch more."""
+        rows = self.query_one(OptionList)
+        if not self._rows:
+            return
+        rows.highlighted = max(0, min(len(self._rows) - 1, (rows.highlighted or 0) + step))
+        if rows.highlighted == len(self._rows) - 1 and self._more:
+            self._extend()
+
+    def action_open(self) -> None:
+        """Close with the highlighted row."""
+        row = self._highlighted
+        if row is not None:
+            self.dismiss(Choice(row.chat_id, row.message_id, frozenset(self._deleted)))
+
+    def action_delete(self) -> None:
+        """Erase the highlighted conversation, after a question."""
+        row = self._highlighted
+        if row is None:
+            return
+        question = Confirm("Erase this conversation?", f"{row.title}\n\nAll of it, for good: there is no way back.")
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._erase(row.chat_id)
+
+        self.app.push_screen(question, answered)
+
+    @property
+    def _highlighted(self) -> Row | None:
+        place = self.query_one(OptionList).highlighted
+        return self._rows[place] if place is not None and place < len(self._rows) else None
+
+    @work(group="rows", exclusive=True)
+    async def _load(self, query: str, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        try:
+            if query:
+                rows = [Row.of_hit(hit) for hit in await asyncio.to_thread(self._store.search, query, _PAGE)]
+            else:
+                rows = [Row.of_chat(chat) for chat in await asyncio.to_thread(self._store.chats, _PAGE, 0)]
+        except NanolocalError as error:
+            self._say(error_text(error))
+            return
+        self._more = not query and len(rows) == _PAGE
+        self._show(rows, 0)
+        if not rows:
+            self._say("Nothing found." if query else "No conversations yet.")
+
+    @work(group="rows", exclusive=True)
+    async def _extend(self) -> None:
+        chats = await asyncio.to_thread(self._store.chats, _PAGE, len(self._rows))
+        self._more = len(chats) == _PAGE
+        self._show([*self._rows, *[Row.of_chat(chat) for chat in chats]], len(self._rows) - 1)
+
+    @work(group="erase")
+    async def _erase(self, chat_id: str) -> None:
+        try:
+            await asyncio.to_thread(self._store.delete_chat, chat_id)
+        except NanolocalError as error:
+            self.query_one(".panel-hint", Static).update(error_text(error))
+            return
+        self._deleted.add(chat_id)
+        place = self.query_one(OptionList).highlighted or 0
+        self._show([row for row in self._rows if row.chat_id != chat_id], place)
+
+    def _show(self, rows: Sequence[Row], highlighted: int) -> None:
+        self._rows = list(rows)
+        shown = self.query_one(OptionList)
+        shown.set_options([Option(row.content()) for row in rows])
+        shown.highlighted = min(highlighted, len(rows) - 1) if rows else None
+
+    def _say(self, line: str) -> None:
+        self._rows = []
+        self.query_one(OptionList).set_options([Option(Content.styled(line, "$quiet"), disabled=True)])

@@ -1,0 +1,114 @@
+"""An answer in the transcript, live or read back from the vault."""
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from nanolocal.chat.messages import Attachment
+from nanolocal.chat.ports import StoredMessage
+from nanolocal.safetext import safe, safe_line
+from nanolocal.tui.lines import Receipt
+from nanolocal.tui.pictures import picture_widget
+from nanolocal.tui.stream import Coalescer
+from nanolocal.tui.turns import branch
+from nanolocal.tui.widgets.foot import Foot
+from nanolocal.tui.widgets.picture import PictureView
+
+_MARK = "●"
+
+
+class AnswerView(Vertical):
+    """The name of who answers, the text or the picture, and one dim line that tells the phase, then the receipt."""
+
+    def __init__(self, name: str, stored: StoredMessage | None = None) -> None:
+        super().__init__(classes="answer")
+        self._speaker = safe_line(name)
+        self._stored = stored
+        self._text = safe(stored.message.text) if stored else ""
+        self._stream: MarkdownStream | None = None
+        self._coalescer = Coalescer(self._write)
+        self._preview: PictureView | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out the head, the text and the foot."""
+        stored = self._stored
+        yield Static(self._head(branch(stored) if stored else ""), classes="role answer-role", markup=False)
+        yield Markdown(open_links=False, classes="answer-text")
+        yield Foot(Receipt.of_stored(stored).line if stored else lambda width: "")
+
+    async def on_mount(self) -> None:
+        """Fill in what was stored."""
+        if self._stored is None:
+            return
+        if self._text:
+            await self._markdown.update(self._text)
+        for attachment in self._stored.message.attachments:
+            await self.show_picture(attachment)
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._text
+
+    def show_speaker(self, name: str) -> None:
+        """Say who answers."""
+        self._speaker = safe_line(name)
+        self.query_one(".answer-role", Static).update(self._head(""))
+
+    def show_branch(self, stored: StoredMessage) -> None:
+        """Say which version this is, once it is stored."""
+        self.query_one(".answer-role", Static).update(self._head(branch(stored)))
+
+    def show_foot(self, line: Callable[[int], str] | str) -> None:
+        """Replace the dim line: the phase while it runs, the receipt afterwards."""
+        self.query_one(Foot).show(line)
+
+    async def show_note(self, text: str) -> None:
+        """Add a remark above the dim line."""
+        await self.mount(Static(safe_line(text), classes="note", markup=False), before=".foot")
+
+    def add(self, text: str) -> None:
+        """Take the next piece of a live answer; it is on the screen within a tenth of a second."""
+        self._text += text
+        self._coalescer.add(text)
+
+    async def finish(self) -> None:
+        """Put everything that arrived on the screen."""
+        await self._coalescer.close()
+        if self._stream is not None and self.is_attached:
+            await self._stream.stop()
+            self._stream = None
+            await self._markdown.update(self._text)
+
+    async def show_step(self, preview: bytes | None) -> None:
+        """Show how far a picture is."""
+        if preview is None:
+            return
+        if self._preview is None:
+            self._preview = PictureView(preview, classes="picture")
+            await self.mount(self._preview, before=".foot")
+        else:
+            self._preview.replace(preview)
+
+    async def show_picture(self, attachment: Attachment) -> None:
+        """Show a finished picture in place of its preview."""
+        if self._preview is not None:
+            await self._preview.remove()
+            self._preview = None
+        if attachment.media_type.startswith("image/"):
+            await self.mount(picture_widget(attachment.data), before=".foot")
+
+    def _head(self, version: str) -> str:
+        return f"{_MARK} {self._speaker}  {version}".rstrip()
+
+    @property
+    def _markdown(self) -> Markdown:
+        return self.query_one(Markdown)
+
+    async def _write(self, text: str) -> None:
+        if self._stream is None:
+            self._stream = Markdown.get_stream(self._markdown)
+        await self._stream.write(text)

@@ -1,0 +1,40 @@
+"""The one line between transcript and prompt."""
+
+from textual.content import Content
+from textual.timer import Timer
+from textual.widget import Widget
+
+_SECONDS = 5.0
+_NEWER = "↓ newer text below · End"
+
+
+class HintLine(Widget):
+    """Says something for some seconds; else, whether newer text is out of view; else nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(id="hint")
+        self._said = ""
+        self._newer_below = False
+        self._timer: Timer | None = None
+
+    def say(self, line: str) -> None:
+        """Show ``line`` for a moment."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._said = line
+        self._timer = self.set_timer(_SECONDS, self._forget)
+        self.refresh()
+
+    def show_newer(self, is_below: bool) -> None:
+        """Say whether newer text is out of view."""
+        if is_below != self._newer_below:
+            self._newer_below = is_below
+            self.refresh()
+
+    def render(self) -> Content:
+        """What there is to say now."""
+        return Content(self._said or (_NEWER if self._newer_below else ""))
+
+    def _forget(self) -> None:
+        self._said = ""
+        self.refresh()

@@ -1,0 +1,1 @@
+"""The encrypted store: keys, database, blobs, conversations and search."""

@@ -1,0 +1,237 @@
+"""Conversations as trees: implements ``chat.ports.Store``, and lists, searches, renames and deletes.
+
+Editing or regenerating adds a sibling; nothing is overwritten. Attachments and pictures are blobs, written inside the
+transaction that stores their message, so that a file without a message can only be what a crash left behind.
+"""
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from nanolocal.chat import ports
+from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
+from nanolocal.chat.ports import Hold, StoredMessage
+from nanolocal.errors import UsageError
+from nanolocal.vault.blobs import Blobs
+from nanolocal.vault.database import Database, Row, Transaction, Value
+from nanolocal.vault.records import route_record
+from nanolocal.vault.search import Hit, search, stored
+
+_PATH = """
+    WITH RECURSIVE path (id, parent_id) AS (
+        SELECT id, parent_id FROM message WHERE chat_id = ?1 AND id = ?2
+        UNION ALL
+        SELECT m.id, m.parent_id FROM message m JOIN path p ON m.chat_id = ?1 AND m.id = p.parent_id
+    )
+    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
+           m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s
+    FROM path JOIN message m ON m.id = path.id ORDER BY m.seq"""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRow:
+    """A conversation in a list; ``updated_at`` in seconds since 1970, ``messages`` counts all branches."""
+
+    id: str
+    title: str
+    updated_at: float
+    messages: int
+
+
+class Conversations:
+    """The stored conversations of one vault. Unknown ids raise ``UsageError``."""
+
+    def __init__(self, database: Database, blobs: Blobs, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin a write transaction; it commits at the end of the block and rolls back on an exception."""
+        return self._database.transaction()
+
+    def start_chat(self, tx: ports.Transaction, title: str, system: str | None) -> str:
+        """Make a conversation and return its id."""
+        chat_id, now = secrets.token_hex(8), self._clock()
+        _own(tx).execute(
+            "INSERT INTO chat (id, title, system, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
+            (chat_id, stored(title), None if system is None else stored(system), now, now),
+        )
+        return chat_id
+
+    def add_prompt(self, tx: ports.Transaction, chat_id: str, parent_id: str | None, message: Message) -> str:
+        """Store what the user said after ``parent_id`` (``None`` or ``""``: at the start); returns the message's id."""
+        columns = {"role": message.role.value, "text": stored(message.text)}
+        return self._add(_own(tx), chat_id, parent_id or None, columns, message.attachments)
+
+    def add_answer(self, tx: ports.Transaction, chat_id: str, parent_id: str, answer: Answer, hold: Hold) -> str:
+        """Store an answer with its usage, cost and route record, and return the message's id."""
+        columns = {
+            "role": Role.ASSISTANT.value,
+            "text": stored(answer.text),
+            "build_id": answer.route.build.id,
+            "task": answer.route.task,
+            "stopped": answer.stopped.value,
+            "problem": None if answer.problem is None else stored(answer.problem),
+            "cost_micro": answer.cost_micro,
+            "hold_id": hold.id,
+            "prompt_tokens": answer.usage.prompt_tokens,
+            "cached_tokens": answer.usage.cached_tokens,
+            "completion_tokens": answer.usage.completion_tokens,
+            "pixel_steps": answer.usage.pixel_steps,
+            "dropped_tokens": answer.dropped_tokens,
+            "load_s": _finite(answer.timing.load_s),
+            "ttft_s": _finite(answer.timing.ttft_s),
+            "prompt_tok_s": _finite(answer.timing.prompt_tok_s),
+            "decode_tok_s": _finite(answer.timing.decode_tok_s),
+            "cpu_s": _finite(answer.timing.cpu_s),
+            "energy_j": _finite(answer.energy_j),
+            "route_json": route_record(answer.route),
+        }
+        return self._add(_own(tx), chat_id, parent_id, columns, (answer.picture,) if answer.picture else ())
+
+    def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
+        """The messages from the first to ``tip_id`` (newest leaf if ``None``), each with its attachments' bytes."""
+        with self._database.snapshot() as source:
+            self._require_chat(source, chat_id)
+            tree = source.execute("SELECT id, parent_id FROM message WHERE chat_id = ? ORDER BY seq", (chat_id,))
+            if not tree and not tip_id:
+                return []
+            siblings: dict[str | None, list[str]] = {}
+            for message_id, parent_id in tree:
+                siblings.setdefault(parent_id, []).append(message_id)
+            tip = stored(tip_id) if tip_id else tree[-1][0]
+            rows = source.execute(_PATH, (chat_id, tip))
+            if not rows:
+                raise _no_message(chat_id, tip)
+            return [self._message(row, tuple(siblings[row[1]])) for row in rows]
+
+    def system_prompt(self, chat_id: str) -> str | None:
+        """The conversation's system prompt."""
+        self._require_chat(self._database, chat_id)
+        system: str | None = self._database.execute("SELECT system FROM chat WHERE id = ?", (chat_id,))[0][0]
+        return system
+
+    def chat_exists(self, chat_id: str) -> bool:
+        """Whether there is a conversation with this id."""
+        return _has_chat(self._database, chat_id)
+
+    def chats(self, limit: int, offset: int = 0) -> list[ChatRow]:
+        """Conversations, the last used first."""
+        rows = self._database.execute(
+            """SELECT id, title, updated_at, (SELECT count(*) FROM message WHERE chat_id = chat.id)
+               FROM chat ORDER BY updated_at DESC, seq DESC LIMIT ? OFFSET ?""",
+            (max(0, limit), max(0, offset)),
+        )
+        return [ChatRow(*row) for row in rows]
+
+    def search(self, query: str, limit: int = 20) -> list[Hit]:
+        """Messages and titles that match; any string is a valid query."""
+        return search(self._database, query, limit)
+
+    def rename_chat(self, chat_id: str, title: str) -> None:
+        """Give a conversation another title."""
+        with self._database.transaction() as tx:
+            self._require_chat(tx, chat_id)
+            tx.execute("UPDATE chat SET title = ? WHERE id = ?", (stored(title), chat_id))
+
+    def delete_chat(self, chat_id: str) -> None:
+        """Remove a conversation with all branches, attachments and pictures; what it cost stays in the ledger."""
+        with self._database.transaction() as tx:
+            self._require_chat(tx, chat_id)
+            blobs = tx.execute(
+                "SELECT blob_id FROM attachment JOIN message ON message.id = message_id WHERE chat_id = ?", (chat_id,)
+            )
+            tx.execute("DELETE FROM message WHERE chat_id = ?", (chat_id,))
+            tx.execute("DELETE FROM chat WHERE id = ?", (chat_id,))
+            tx.on_commit(lambda: self._discard([row[0] for row in blobs]))
+        self._database.checkpoint()
+
+    def _add(
+        self,
+        tx: Transaction,
+        chat_id: str,
+        parent_id: str | None,
+        columns: Mapping[str, Value],
+        attachments: Sequence[Attachment],
+    ) -> str:
+        self._require_chat(tx, chat_id)
+        parent = (chat_id, stored(parent_id or ""))
+        if parent_id and not tx.execute("SELECT 1 FROM message WHERE chat_id = ? AND id = ?", parent):
+            raise _no_message(chat_id, parent_id)
+        message_id, now = secrets.token_hex(8), self._clock()
+        record = {"id": message_id, "chat_id": chat_id, "parent_id": parent_id, "created_at": now, **columns}
+        names, marks = ", ".join(record), ", ".join("?" * len(record))
+        tx.execute(f"INSERT INTO message ({names}) VALUES ({marks})", tuple(record.values()))  # noqa: S608 - own names
+        tx.execute("UPDATE chat SET updated_at = ? WHERE id = ?", (now, chat_id))
+        for position, attachment in enumerate(attachments):
+            self._attach(tx, message_id, position, attachment)
+        return message_id
+
+    def _attach(self, tx: Transaction, message_id: str, position: int, attachment: Attachment) -> None:
+        blob_id = self._blobs.write(attachment.data)
+        tx.on_rollback(lambda: self._discard([blob_id]))
+        tx.execute(
+            "INSERT INTO attachment (blob_id, message_id, position, name, media_type, size) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                blob_id,
+                message_id,
+                position,
+                stored(attachment.name),
+                stored(attachment.media_type),
+                len(attachment.data),
+            ),
+        )
+
+    def _discard(self, blob_ids: Sequence[str]) -> None:
+        """Remove files; one that resists is left for the next unlock's sweep."""
+        for blob_id in blob_ids:
+            try:
+                self._blobs.delete(blob_id)
+            except OSError:
+                continue
+
+    def _message(self, row: Row, siblings: tuple[str, ...]) -> StoredMessage:
+        attached = self._database.execute(
+            "SELECT name, media_type, blob_id FROM attachment WHERE message_id = ? ORDER BY position", (row[0],)
+        )
+        files = tuple(Attachment(name, kind, self._blobs.read(blob_id)) for name, kind, blob_id in attached)
+        return StoredMessage(
+            id=row[0],
+            parent_id=row[1],
+            message=Message(Role(row[2]), row[3], files),
+            created_at=row[4],
+            siblings=siblings,
+            build_id=row[5],
+            task=row[6],
+            stopped=row[7],
+            cost_micro=row[8],
+            usage=Usage(*row[9:13]),
+            route_json=row[13],
+            decode_tok_s=row[14],
+        )
+
+    def _require_chat(self, source: Database | Transaction, chat_id: str) -> None:
+        if not _has_chat(source, chat_id):
+            raise UsageError(f"there is no conversation {chat_id}", "see: nanolocal chats list")
+
+
+def _has_chat(source: Database | Transaction, chat_id: str) -> bool:
+    return bool(source.execute("SELECT 1 FROM chat WHERE id = ?", (stored(chat_id),)))
+
+
+def _no_message(chat_id: str, message_id: str) -> UsageError:
+    return UsageError(f"conversation {chat_id} has no message {message_id}", f"see: nanolocal chats show {chat_id}")
+
+
+def _own(tx: ports.Transaction) -> Transaction:
+    if not isinstance(tx, Transaction):
+        raise TypeError("this transaction was not begun by the vault")
+    return tx
+
+
+def _finite(value: float) -> float:
+    return float(value) if math.isfinite(value) else 0.0

@@ -1,0 +1,249 @@
+"""The one SQLCipher database: conversations, search and ledger, so that an answer and its price commit together.
+
+One connection behind one re-entrant lock serves every thread. Statements here take milliseconds, a second connection
+would double the copies of the key in memory, and a thread always sees what another has just stored.
+Opening fails closed: whatever is not the expected encrypted file is refused, never replaced.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from sqlcipher3 import dbapi2
+
+from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
+from nanolocal.vault.files import create_private_file
+from nanolocal.vault.keys import DatabaseKey
+
+Row = tuple[Any, ...]  # the schema fixes each column's type; whoever reads a row names them
+Value = str | int | float | bytes | None
+Migrations = Sequence[tuple[int, tuple[str, ...]]]
+
+_BUSY_MS = 10_000
+_SETTINGS = (
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    "secure_delete=ON",
+    "journal_size_limit=16777216",
+    "fullfsync=ON",
+    "checkpoint_fullfsync=ON",
+)
+
+
+class Transaction:
+    """An open write transaction. After its block has ended it refuses to work."""
+
+    __slots__ = ("_committed", "_connection", "_rolled_back", "is_open")
+
+    def __init__(self, connection: dbapi2.Connection) -> None:
+        self._connection = connection
+        self._committed: list[Callable[[], None]] = []
+        self._rolled_back: list[Callable[[], None]] = []
+        self.is_open = True
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Run one statement and return its rows."""
+        if not self.is_open:
+            raise RuntimeError("this transaction has ended")
+        return _execute(self._connection, sql, parameters)
+
+    def on_commit(self, action: Callable[[], None]) -> None:
+        """Run ``action`` once the transaction is on disk; it must not raise."""
+        self._committed.append(action)
+
+    def on_rollback(self, action: Callable[[], None]) -> None:
+        """Run ``action`` if the transaction comes to nothing; it must not raise."""
+        self._rolled_back.append(action)
+
+    def finish(self, *, committed: bool) -> None:
+        """Close it and run the actions that wait for this outcome."""
+        self.is_open = False
+        for action in self._committed if committed else self._rolled_back:
+            action()
+
+
+class Database:
+    """An unlocked database. Close it to fold the log back into the file."""
+
+    def __init__(self, connection: dbapi2.Connection) -> None:
+        self._connection: dbapi2.Connection | None = connection
+        self._lock = RLock()
+
+    @classmethod
+    def create(cls, path: Path, key: DatabaseKey, migrations: Migrations) -> "Database":
+        """Make a new database with all its tables."""
+        create_private_file(path)
+        return cls._ready(path, key, migrations)
+
+    @classmethod
+    def open(cls, path: Path, key: DatabaseKey, migrations: Migrations) -> "Database":
+        """Open an existing one and bring its tables up to date; raises ``Damaged`` if it is not this vault's."""
+        _check_file(path, key)
+        return cls._ready(path, key, migrations)
+
+    @classmethod
+    def _ready(cls, path: Path, key: DatabaseKey, migrations: Migrations) -> "Database":
+        database = cls(_connect(path, key))
+        try:
+            database._migrate(migrations)
+            _check_file(path, key)
+        except BaseException:
+            database._drop()
+            raise
+        return database
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Run one reading statement outside a transaction and return its rows."""
+        with self._lock:
+            return _execute(self._live(), sql, parameters)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Begin a write transaction (BEGIN IMMEDIATE); commits at the end of the block, rolls back on an exception."""
+        with self._lock:
+            connection = self._live()
+            if connection.in_transaction:
+                raise RuntimeError("a write transaction is already open on this thread")
+            _execute(connection, "BEGIN IMMEDIATE")
+            transaction = Transaction(connection)
+            try:
+                yield transaction
+                _execute(connection, "COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                transaction.finish(committed=False)
+                raise
+            transaction.finish(committed=True)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator["Database"]:
+        """A block of reads that all see the same moment, whatever other processes write."""
+        with self._lock:
+            connection = self._live()
+            if connection.in_transaction:
+                yield self
+                return
+            _execute(connection, "BEGIN")
+            try:
+                yield self
+            finally:
+                connection.execute("ROLLBACK")
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file, unless another process is using it right now."""
+        with self._lock:
+            connection = self._live()
+            connection.set_busy_timeout(0)
+            try:
+                _execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.set_busy_timeout(_BUSY_MS / 1000)
+
+    def problems(self) -> tuple[str, ...]:
+        """Read every page and index: what is wrong with the file, nothing if it is whole."""
+        with self._lock:
+            self.checkpoint()
+            found = [str(row[0]) for row in self.execute("PRAGMA cipher_integrity_check")]
+            found += [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            return tuple(found)
+
+    def close(self) -> None:
+        """Checkpoint and close; waits for a running transaction. Closing twice is no error."""
+        with self._lock:
+            if self._connection is None:
+                return
+            try:
+                _execute(self._connection, "PRAGMA optimize")
+                self.checkpoint()
+            finally:
+                self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _live(self) -> dbapi2.Connection:
+        if self._connection is None:
+            raise VaultLocked("the vault is locked", "start nanolocal again to unlock it")
+        return self._connection
+
+    def _migrate(self, migrations: Migrations) -> None:
+        migrations = sorted(migrations)
+        if [number for number, _ in migrations] != list(range(1, len(migrations) + 1)):
+            raise ValueError("migrations must be numbered 1, 2, 3, ... over all rooms")
+        if self._version() == len(migrations):
+            return
+        with self.transaction() as transaction:
+            version = self._version()
+            if version > len(migrations):
+                raise UsageError("this vault was written by a newer nanolocal", "update nanolocal")
+            for number, statements in migrations[version:]:
+                for statement in statements:
+                    transaction.execute(statement)
+                transaction.execute(f"PRAGMA user_version={number}")
+
+    def _version(self) -> int:
+        return int(self.execute("PRAGMA user_version")[0][0])
+
+
+def _connect(path: Path, key: DatabaseKey) -> dbapi2.Connection:
+    connection = dbapi2.connect(os.fspath(path), isolation_level=None, check_same_thread=False)
+    try:
+        connection.set_key(b"x'" + key.key.hex().encode() + key.salt.hex().encode() + b"'")
+        _execute(connection, "PRAGMA cipher_log_level=NONE")
+        version = _execute(connection, "PRAGMA cipher_version")
+        encrypts = _execute(connection, "PRAGMA cipher_status") == [("1",)]
+        if not encrypts or not version or not str(version[0][0]).startswith("4."):
+            raise UsageError("the database library here cannot encrypt", "reinstall nanolocal: pip install sqlcipher3")
+        connection.enable_load_extension(False)
+        connection.set_busy_timeout(_BUSY_MS / 1000)
+        if _execute(connection, "PRAGMA journal_mode=WAL") != [("wal",)]:
+            raise UsageError(f"the file system of {path.parent} cannot hold a vault", "choose another with --home")
+        for setting in _SETTINGS:
+            _execute(connection, f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_file(path: Path, key: DatabaseKey) -> None:
+    """Refuse a file that does not begin with this vault's salt: missing, empty, in clear, or from another vault."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(key.salt))
+    except FileNotFoundError as error:
+        raise Damaged(f"the vault's database {path.name} is missing", "restore it from a backup") from error
+    if start == b"SQLite format 3\0":
+        raise Damaged(f"{path.name} is not encrypted: it is not this vault's database", "restore it from a backup")
+    if start != key.salt:
+        raise Damaged(f"{path.name} is damaged or belongs to another vault", "restore it from a backup")
+
+
+def _execute(connection: dbapi2.Connection, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+    try:
+        return list(connection.execute(sql, parameters).fetchall())
+    except dbapi2.DatabaseError as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def _explained(error: dbapi2.DatabaseError) -> NanolocalError | None:
+    match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:
+        case dbapi2.SQLITE_CORRUPT | dbapi2.SQLITE_NOTADB:
+            return Damaged("the vault's database is damaged", "restore it from a backup")
+        case dbapi2.SQLITE_BUSY:
+            return UsageError("another nanolocal is busy writing to this vault", "try again")
+        case dbapi2.SQLITE_FULL:
+            return UsageError("the disk is full: nothing was stored", "free some space and try again")
+        case dbapi2.SQLITE_READONLY | dbapi2.SQLITE_CANTOPEN | dbapi2.SQLITE_IOERR:
+            return UsageError(f"the vault's database cannot be used: {error}", "check the disk and its permissions")
+    return None

@@ -1,0 +1,108 @@
+"""How the vault touches the disk: private directories, durable replacement of a file, one writer at a time."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nanolocal.errors import UsageError
+
+_POSIX = os.name == "posix"
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory for its owner alone, or raise ``UsageError``; one open to others is refused, not narrowed."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private_directory(path)
+        probe = path / f".probe-{secrets.token_hex(4)}"
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}", "choose another directory with --home") from error
+
+
+def check_private_directory(path: Path) -> None:
+    """Raise ``UsageError`` unless ``path`` is a directory that only its owner can use."""
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a directory", "choose another directory with --home")
+    if _POSIX and path.stat().st_mode & 0o077:
+        raise UsageError(f"other users of this machine can read {path}", f"close it: chmod 700 {path}")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise UsageError(f"no permission to read and write {path}", "choose another directory with --home")
+
+
+def check_private_file(path: Path) -> None:
+    """Raise ``UsageError`` if others than its owner can read ``path``."""
+    if _POSIX and path.stat().st_mode & 0o077:
+        raise UsageError(f"other users of this machine can read {path}", f"close it: chmod 600 {path}")
+
+
+def create_private_file(path: Path) -> None:
+    """Make an empty file with mode 0600; what SQLite puts beside it takes the same mode."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data``, mode 0600: after a crash the file holds either all old or all new bytes."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in ``path`` survive a power cut, where the system can."""
+    if not _POSIX:
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def shred(path: Path) -> None:
+    """Overwrite a small secret file and remove it; a missing one is no error."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        file.write(secrets.token_bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+    sync_directory(path.parent)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``: no other thread or process is inside such a block at the same time."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,0 +1,91 @@
+"""The vault's tables: conversations as trees, their attachments, and the search index.
+
+``seq`` orders messages by arrival whatever the clock says. A parent must be a message of the same conversation; the
+check is deferred so that a conversation of any depth goes in one statement.
+"""
+
+MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (
+        1,
+        (
+            "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+            """CREATE TABLE chat (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                title TEXT NOT NULL,
+                system TEXT,
+                created_at REAL NOT NULL,
+                updated_at REAL NOT NULL
+            ) STRICT""",
+            "CREATE INDEX chat_by_update ON chat (updated_at)",
+            """CREATE TABLE message (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                chat_id TEXT NOT NULL REFERENCES chat (id),
+                parent_id TEXT,
+                role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
+                text TEXT NOT NULL,
+                created_at REAL NOT NULL,
+                build_id TEXT,
+                task TEXT,
+                stopped TEXT,
+                problem TEXT,
+                cost_micro INTEGER NOT NULL DEFAULT 0 CHECK (cost_micro >= 0),
+                hold_id TEXT UNIQUE,
+                prompt_tokens INTEGER NOT NULL DEFAULT 0,
+                cached_tokens INTEGER NOT NULL DEFAULT 0,
+                completion_tokens INTEGER NOT NULL DEFAULT 0,
+                pixel_steps INTEGER NOT NULL DEFAULT 0,
+                dropped_tokens INTEGER NOT NULL DEFAULT 0,
+                load_s REAL NOT NULL DEFAULT 0,
+                ttft_s REAL NOT NULL DEFAULT 0,
+                prompt_tok_s REAL NOT NULL DEFAULT 0,
+                decode_tok_s REAL NOT NULL DEFAULT 0,
+                cpu_s REAL NOT NULL DEFAULT 0,
+                energy_j REAL NOT NULL DEFAULT 0,
+                route_json TEXT,
+                UNIQUE (chat_id, id),
+                FOREIGN KEY (chat_id, parent_id) REFERENCES message (chat_id, id) DEFERRABLE INITIALLY DEFERRED
+            ) STRICT""",
+            "CREATE INDEX message_by_parent ON message (chat_id, parent_id)",
+            """CREATE TABLE attachment (
+                blob_id TEXT PRIMARY KEY,
+                message_id TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+                position INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                media_type TEXT NOT NULL,
+                size INTEGER NOT NULL CHECK (size >= 0),
+                UNIQUE (message_id, position)
+            ) STRICT""",
+            """CREATE VIRTUAL TABLE message_index USING fts5(
+                text, content='message', content_rowid='seq', tokenize="unicode61 remove_diacritics 2"
+            )""",
+            """CREATE VIRTUAL TABLE chat_index USING fts5(
+                title, content='chat', content_rowid='seq', tokenize="unicode61 remove_diacritics 2"
+            )""",
+            # Without this the words of a deleted text stay readable in the index's free slots.
+            "INSERT INTO message_index (message_index, rank) VALUES ('secure-delete', 1)",
+            "INSERT INTO chat_index (chat_index, rank) VALUES ('secure-delete', 1)",
+            """CREATE TRIGGER message_indexed AFTER INSERT ON message BEGIN
+                INSERT INTO message_index (rowid, text) VALUES (new.seq, new.text);
+            END""",
+            """CREATE TRIGGER message_unindexed AFTER DELETE ON message BEGIN
+                INSERT INTO message_index (message_index, rowid, text) VALUES ('delete', old.seq, old.text);
+            END""",
+            """CREATE TRIGGER message_reindexed AFTER UPDATE OF text ON message BEGIN
+                INSERT INTO message_index (message_index, rowid, text) VALUES ('delete', old.seq, old.text);
+                INSERT INTO message_index (rowid, text) VALUES (new.seq, new.text);
+            END""",
+            """CREATE TRIGGER chat_indexed AFTER INSERT ON chat BEGIN
+                INSERT INTO chat_index (rowid, title) VALUES (new.seq, new.title);
+            END""",
+            """CREATE TRIGGER chat_unindexed AFTER DELETE ON chat BEGIN
+                INSERT INTO chat_index (chat_index, rowid, title) VALUES ('delete', old.seq, old.title);
+            END""",
+            """CREATE TRIGGER chat_reindexed AFTER UPDATE OF title ON chat BEGIN
+                INSERT INTO chat_index (chat_index, rowid, title) VALUES ('delete', old.seq, old.title);
+                INSERT INTO chat_index (rowid, title) VALUES (new.seq, new.title);
+            END""",
+        ),
+    ),
+)

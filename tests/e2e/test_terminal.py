@@ -1,0 +1,145 @@
+"""The terminal app in a real terminal with the real starter builds."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Program
+from tests.e2e.privacy import traces
+from tests.e2e.terminal import Terminal
+
+pytestmark = pytest.mark.slow
+
+ENTER, ESC, CTRL_Q, CTRL_L = "\r", "\x1b", "\x11", "\x0c"
+WORDS = ["quokkalantern", "brambleharp"]
+
+
+@pytest.fixture
+def open_app(program: Program) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def start(columns: int = 80, rows: int = 24, **env: str) -> Terminal:
+        opened.append(Terminal(program.home, columns=columns, rows=rows, **env))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
+
+
+def pass_welcome(terminal: Terminal) -> None:
+    """Decline a passphrase, read about the machine, and empty the prompt that is filled in."""
+    terminal.wait_for("Welcome to nanolocal")
+    terminal.type(ENTER)
+    terminal.wait_for("This machine")
+    terminal.type(ENTER)
+    terminal.wait_for("fox")
+    terminal.type("\x15" * 3)
+    terminal.wait_for(lambda shown: "fox" not in shown)
+
+
+def ask(terminal: Terminal, prompt: str) -> None:
+    terminal.type(prompt)
+    terminal.wait_for(prompt[-20:])
+    terminal.type(ENTER)
+
+
+def engine_pids(pid: int) -> list[int]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [child.pid for child in children if "nanolocal.engines.host" in " ".join(child.cmdline())]
+
+
+def stored_messages(program: Program) -> list[dict[str, object]]:
+    chat_id = json.loads(program("chats", "list", "--json").stdout)["chats"][0]["id"]
+    messages: list[dict[str, object]] = json.loads(program("chats", "show", chat_id, "--json").stdout)["messages"]
+    return messages
+
+
+def test_two_turns_survive_a_restart_and_nothing_lies_open(program: Program, open_app: Callable[..., Terminal]) -> None:
+    app = open_app()
+    pass_welcome(app)
+    ask(app, "Tell me a story about a quokkalantern.")
+    app.wait_for("tok/s")
+    assert traces(program.home, WORDS) == []
+    ask(app, "Thank you, brambleharp.")
+    app.wait_for(lambda shown: shown.count("tok/s") >= 2 or "brambleharp" in shown)
+    app.wait_for("tok/s")
+    app.type(CTRL_Q)
+    assert app.wait_for_end() == 0
+    assert traces(program.home, WORDS) == []
+    assert [message["role"] for message in stored_messages(program)] == ["user", "assistant", "user", "assistant"]
+    again = open_app()
+    again.wait_for("brambleharp")
+    again.type(CTRL_Q)
+    assert again.wait_for_end() == 0
+
+
+def test_escape_stops_and_keeps_the_partial_answer(program: Program, open_app: Callable[..., Terminal]) -> None:
+    app = open_app()
+    pass_welcome(app)
+    ask(app, "Tell me a very long story about a quokkalantern.")
+    app.wait_for("writing")
+    app.type(ESC)
+    app.wait_for("stopped")
+    app.type(CTRL_Q)
+    assert app.wait_for_end() == 0
+    (_, answer) = stored_messages(program)
+    assert answer["stopped"] == "user"
+    assert answer["text"]
+
+
+def test_a_killed_engine_is_told_and_the_next_prompt_works(program: Program, open_app: Callable[..., Terminal]) -> None:
+    app = open_app()
+    pass_welcome(app)
+    ask(app, "Tell me a very long story about a quokkalantern.")
+    app.wait_for("writing")
+    for pid in engine_pids(app.pid):
+        os.kill(pid, signal.SIGKILL)
+    app.wait_for("died")
+    ask(app, "Hello again!")
+    app.wait_for("tok/s")
+    app.type(CTRL_Q)
+    assert app.wait_for_end() == 0
+    messages = stored_messages(program)
+    assert messages[1]["stopped"] == "crash"
+    assert messages[-1]["role"] == "assistant"
+
+
+def test_a_picture_is_drawn_in_the_terminal(program: Program, open_app: Callable[..., Terminal]) -> None:
+    app = open_app(columns=120, rows=40)
+    pass_welcome(app)
+    ask(app, "Draw a red circle above a blue square")
+    app.wait_for("\u2580")
+    app.type(CTRL_Q)
+    assert app.wait_for_end() == 0
+    assert stored_messages(program)[1]["attachments"] == ["picture.png"]
+
+
+def test_a_locked_app_holds_no_conversation_and_opens_with_the_passphrase(
+    program: Program, open_app: Callable[..., Terminal]
+) -> None:
+    assert program("ask", "My quokkalantern", "--max-tokens", "5", NANOLOCAL_PASSPHRASE="open sesame").returncode == 0
+    app = open_app()
+    app.wait_for("passphrase")
+    app.type("wrong" + ENTER)
+    app.wait_for("wrong")
+    app.type("open sesame" + ENTER)
+    app.wait_for("quokkalantern")
+    app.type(CTRL_L)
+    app.wait_for(lambda shown: "passphrase" in shown and "quokkalantern" not in shown)
+    assert engine_pids(app.pid) == []
+    app.type("open sesame" + ENTER)
+    app.wait_for("quokkalantern")
+    assert json.loads(program("vault", "lock", "--json").stdout)["locked"] == 1
+    app.wait_for(lambda shown: "quokkalantern" not in shown)
+
+
+def test_it_says_so_where_there_is_no_terminal(program: Program, tmp_path: Path) -> None:
+    result = program()
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("nanolocal: error: the terminal app needs a terminal")

@@ -1,0 +1,1 @@
+"""Crashes, killed processes and hostile files."""

@@ -1,0 +1,130 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from nanolocal.chat import commands
+from nanolocal.chat.messages import Attachment, Stopped, Usage
+from nanolocal.tui import lines
+from nanolocal.tui.lines import Receipt, Status
+from nanolocal.tui.turns import MOST_MOUNTED, Window
+
+
+@pytest.mark.parametrize(
+    ("micro", "text"),
+    [
+        (0, "0"),
+        (1, "0.000001"),
+        (420, "0.00042"),
+        (4_200, "0.0042"),
+        (97_100, "0.097"),
+        (100_000, "0.10"),
+        (97_100_000, "97.10"),
+        (-420, "-0.00042"),
+    ],
+)
+def test_credits_show_the_digits_that_matter(micro: int, text: str) -> None:
+    assert lines.credit(micro) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (870, "870"), (1_234, "1.2k"), (32_768, "32k")])
+def test_counts_are_short(number: int, text: str) -> None:
+    assert lines.count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(12, "12 B"), (2_000, "2 kB"), (812_000_000, "812 MB"), (1_100_000_000, "1.1 GB")]
+)
+def test_sizes_have_a_unit(number: int, text: str) -> None:
+    assert lines.size(number) == text
+
+
+def test_a_token_names_a_file_safely() -> None:
+    assert lines.token(Attachment("no\x1btes.txt", "text/plain", b"x" * 2000)) == "[no␛tes.txt 2 kB]"
+
+
+FULL = Status("Oak 1B Q4_K_M", "best quality that fits", "auto", 18.4, 1_200, 8_192, 420_000, 97_100_000)
+
+
+def test_the_status_line_tells_everything_where_there_is_room() -> None:
+    expected = "Oak 1B Q4_K_M > best quality that fits | 18.4 tok/s | 1.2k/8.2k ctx | 0.42 cr | bal 97.10"
+    assert FULL.line(100) == expected
+
+
+def test_the_status_line_degrades_and_keeps_model_and_balance() -> None:
+    narrow = FULL.line(54)
+    assert narrow.startswith("Oak 1B Q4_K_M > ") and narrow.endswith("| bal 97.10")
+    assert "ctx" not in narrow and " cr" not in narrow
+
+
+@given(
+    st.builds(
+        Status,
+        model=st.text(max_size=40),
+        why=st.text(max_size=60),
+        tok_s=st.floats(0, 500),
+        context_used=st.integers(0, 10**6),
+        context_total=st.integers(0, 10**6),
+        cost_micro=st.integers(0, 10**9),
+        balance_micro=st.none() | st.integers(0, 10**12),
+    ),
+    st.integers(20, 140),
+)
+def test_the_status_line_always_fits(status: Status, width: int) -> None:
+    line = status.line(width)
+    assert cell_len(line) <= width
+    assert "\n" not in line
+
+
+@given(st.integers(30, 120), st.sampled_from(Stopped))
+def test_the_receipt_always_fits(width: int, ending: Stopped) -> None:
+    receipt = Receipt("some-model-3b:Q4_K_M", "math/word_problem", Usage(10, 0, 312), 18.4, 420_000, ending)
+    assert cell_len(receipt.line(width)) <= width
+
+
+def test_the_receipt_says_how_it_ended() -> None:
+    def line(ending: Stopped) -> str:
+        return Receipt("oak:Q4", "chat", Usage(1, 0, 312), 18.4, 420_000, ending).line(100)
+
+    assert line(Stopped.END) == "oak:Q4 · chat · 312 tokens · 18.4 tok/s · 0.42 cr"
+    assert line(Stopped.USER).endswith(" · stopped, kept")
+    assert line(Stopped.CRASH).endswith(" · engine died, kept")
+
+
+def test_the_command_table_is_short_and_unambiguous() -> None:
+    names = [command.name for command in commands.COMMANDS]
+    keys = [command.key for command in commands.COMMANDS if command.key]
+    assert len(names) == len(set(names)) <= 20
+    assert len(keys) == len(set(keys))
+    assert not {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "alt+enter"} & set(keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("/new", ("new", "")),
+        ("/image a red barn ", ("image", "a red barn")),
+        ("/etc/hosts is a file", None),
+        ("what is /new", None),
+        ("/", None),
+        ("", None),
+    ],
+)
+def test_only_a_command_is_read_as_one(text: str, parsed: tuple[str, str] | None) -> None:
+    assert commands.parse(text) == parsed
+
+
+@given(st.integers(0, 600), st.lists(st.sampled_from(["earlier", "later", "grown"]), max_size=80))
+def test_the_window_stays_small_and_inside(total: int, moves: list[str]) -> None:
+    window = Window.newest(total)
+    for move in moves:
+        window = getattr(window, move)()
+        assert 0 <= window.start <= window.end <= window.total
+        assert window.end - window.start <= MOST_MOUNTED
+
+
+@given(st.integers(1, 600), st.data())
+def test_the_window_around_a_turn_holds_it(total: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, total - 1))
+    window = Window.around(total, index)
+    assert window.start <= index < window.end <= total

@@ -1,0 +1,157 @@
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
+
+from nanolocal.chat.messages import Attachment
+from tests.fakes.session import FakeSession, FakeVaultState
+from tests.tui.driving import Body, Stand, make_app, picture
+
+Compare = Callable[..., bool]
+SMALL, USUAL, LARGE = (60, 16), (80, 24), (120, 40)
+ANSWER = """In three steps:
+
+1. Read the file **once**.
+2. Keep what was seen in a `set`.
+
+```python
+def first_repeat(items: list[str]) -> str | None:
+    seen: set[str] = set()
+    return next((item for item in items if item in seen or seen.add(item)), None)
+```
+
+| step | cost |
+|---|---|
+| look up | O(1) |
+
+> It needs memory for every distinct item.
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def _session() -> FakeSession:
+    session = FakeSession()
+    session.store.add_turns("c1", [("How do I find the first repeat?", ANSWER)], title="First repeat")
+    session.store.add_turns("c2", [("Weather in Oslo in May?", "Cool, and often wet.")], title="Oslo in May")
+    return session
+
+
+async def _nothing(stand: Stand) -> None:
+    await stand.sees("Ask anything")
+
+
+async def _conversation(stand: Stand) -> None:
+    await stand.chat.open_chat("c1")
+    await stand.sees("It needs memory")
+
+
+async def _streaming(stand: Stand) -> None:
+    stand.session.chat.script = ["Once upon a time there was a **fox", asyncio.Event()]
+    await stand.type("Tell me a story", "enter")
+    await stand.sees("there was a **fox")
+
+
+async def _menu(stand: Stand) -> None:
+    await stand.pilot.press("slash")
+    await stand.sees("start a conversation")
+
+
+async def _chats(stand: Stand) -> None:
+    await stand.pilot.press("ctrl+o")
+    await stand.sees("Oslo in May")
+
+
+async def _search(stand: Stand) -> None:
+    await stand.pilot.press("ctrl+o", *"oslo")
+    await stand.sees("Weather in Oslo")
+    await stand.misses("First repeat")
+
+
+async def _models(stand: Stand) -> None:
+    await stand.pilot.press("ctrl+t")
+    await stand.sees("812 MB")
+
+
+async def _why(stand: Stand) -> None:
+    stand.session.chat.script = ["Hello."]
+    await stand.ask("hi")
+    await stand.type("/why", "enter")
+    await stand.sees("Rejected")
+
+
+async def _picture(stand: Stand) -> None:
+    stand.session.chat.script = [Attachment("p.png", "image/png", picture(24, 12))]
+    await stand.ask("/image a red barn")
+    await stand.sees("pixel steps")
+
+
+async def _welcome(stand: Stand) -> None:
+    await stand.sees("Esc skips")
+
+
+async def _machine(stand: Stand) -> None:
+    await stand.sees("Esc skips")
+    await stand.pilot.press("escape")
+    await stand.sees("Enter starts")
+
+
+async def _unlock(stand: Stand) -> None:
+    await stand.sees("Enter unlocks")
+
+
+def _freeze(body: Body, stand_of: Callable[[Pilot[str]], Stand]) -> Callable[[Pilot[str]], Awaitable[None]]:
+    async def run(pilot: Pilot[str]) -> None:
+        stand = stand_of(pilot)
+        await stand.until(lambda: "opening the vault" not in stand.shown)
+        await body(stand)
+        for screen in stand.app.screen_stack:
+            for box in [*screen.query(TextArea), *screen.query(Input)]:
+                box.cursor_blink = False
+        await pilot.pause(0.2)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "theme", "state"),
+    [
+        pytest.param(_nothing, USUAL, "light", "keyfile", id="empty-80-light"),
+        pytest.param(_conversation, SMALL, "dark", "keyfile", id="conversation-60-dark"),
+        pytest.param(_conversation, USUAL, "light", "keyfile", id="conversation-80-light"),
+        pytest.param(_conversation, LARGE, "dark", "keyfile", id="conversation-120-dark"),
+        pytest.param(_streaming, USUAL, "dark", "keyfile", id="streaming-80-dark"),
+        pytest.param(_menu, SMALL, "light", "keyfile", id="menu-60-light"),
+        pytest.param(_chats, LARGE, "light", "keyfile", id="chats-120-light"),
+        pytest.param(_search, SMALL, "dark", "keyfile", id="search-60-dark"),
+        pytest.param(_models, USUAL, "dark", "keyfile", id="models-80-dark"),
+        pytest.param(_why, USUAL, "light", "keyfile", id="why-80-light"),
+        pytest.param(_picture, SMALL, "dark", "keyfile", id="picture-60-dark"),
+        pytest.param(_welcome, SMALL, "dark", "absent", id="welcome-60-dark"),
+        pytest.param(_machine, SMALL, "light", "absent", id="machine-60-light"),
+        pytest.param(_unlock, USUAL, "dark", "passphrase", id="unlock-80-dark"),
+    ],
+)
+def test_screen(snap_compare: Compare, body: Body, size: tuple[int, int], theme: str, state: str) -> None:
+    session = _session()
+    app = make_app(session, FakeVaultState(state), theme)
+    assert snap_compare(app, terminal_size=size, run_before=_freeze(body, lambda pilot: Stand(app, pilot, session)))
+
+
+def test_screen_without_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    session = _session()
+    app = make_app(session)
+    assert app.no_color
+    run_before = _freeze(_picture, lambda pilot: Stand(app, pilot, session))
+    assert snap_compare(app, terminal_size=SMALL, run_before=run_before)
