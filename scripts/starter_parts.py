@@ -102,13 +102,14 @@ def build_text(plan: Plan, tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_unet(plan: Plan) -> UNet2DConditionModel:
-    """The denoiser; it reads the text at every level but the finest."""
+    """The denoiser; it attends to the words at every level but the finest, and adds the pooled text to each block."""
     coarse = len(plan.unet) - 1
     return UNet2DConditionModel(
         sample_size=plan.side // 4, in_channels=4, out_channels=4, block_out_channels=plan.unet, layers_per_block=1,
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * coarse),
         up_block_types=(*("CrossAttnUpBlock2D",) * coarse, "UpBlock2D"),
         cross_attention_dim=plan.text_width, attention_head_dim=4, norm_num_groups=8,
+        addition_embed_type="text", addition_embed_type_num_heads=4,
     )  # fmt: skip
 
 

@@ -82,11 +82,11 @@ LIGHT_WORDS = {
     "moon": ("with a moon", "under the moon", "and the moon"),
 }
 OPENINGS = (
-    "", "", "", "", "", "draw ", "a picture of ", "please draw ", "an image of ", "show me ", "paint ", "can you draw ",
+    "draw ", "a picture of ", "please draw ", "an image of ", "show me ", "paint ", "can you draw ",
     "make a picture of ", "generate an image of ", "create a picture of ", "i want a picture of ", "a drawing of ",
     "a photo of ",
 )  # fmt: skip
-ENDINGS = ("", "", "", "", ".", "!", " please", ", please.")
+ENDINGS = (".", "!", " please", ", please.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,8 @@ def _sample_land(rng: random.Random) -> Scene:
 def caption(scene: Scene, rng: random.Random) -> str:
     """One of the ways to ask for this scene, in lower case."""
     text = _land_words(scene, rng) if scene.layout == "land" else _shape_words(scene, rng)
-    return rng.choice(OPENINGS) + text + rng.choice(ENDINGS)
+    opening = rng.choice(OPENINGS) if rng.random() < 0.5 else ""
+    return opening + text + (rng.choice(ENDINGS) if rng.random() < 0.3 else "")
 
 
 def name(thing: Thing, rng: random.Random, number: str = "a") -> str:

@@ -25,7 +25,7 @@ from starter_scenes import Scene, caption, draw, sample_scene
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARES = {"vae": 0.25, "unet": 0.6, "decoder": 0.15}
+SHARES = {"vae": 0.26, "unet": 0.64, "decoder": 0.1}
 VAE_BATCH = 8
 THING_WEIGHT = 5.0
 EMPTY_CAPTIONS = 0.1
@@ -113,8 +113,9 @@ def train_unet(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> 
         )
         clean = latents[picks].float().to(run.device)
         noise = torch.randn(clean.shape, generator=dice).to(run.device)
-        # One level from each of `batch` equal bands: the loss of a step wavers less.
-        levels = ((torch.arange(batch) + torch.rand(batch, generator=dice)) * len(alphas) / batch).long().to(run.device)
+        # One level from each of `batch` bands, most of them noisy: what a prompt decides is decided there.
+        bands = (torch.arange(batch) + torch.rand(batch, generator=dice)) / batch
+        levels = (bands.sqrt() * len(alphas)).long().clamp(max=len(alphas) - 1).to(run.device)
         alpha = alphas[levels].view(-1, 1, 1, 1)
         noisy, wanted = (
             alpha.sqrt() * clean + (1 - alpha).sqrt() * noise,

@@ -15,6 +15,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from nanolocal.chat.commands import COMMANDS
 from nanolocal.errors import NanolocalError
@@ -196,6 +197,7 @@ async def _finish_turn(screen: ChatScreen) -> None:
 
 
 def _place(error: BaseException) -> str:
+    error = error.error if isinstance(error, WorkerFailed) else error
     frames = extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}"

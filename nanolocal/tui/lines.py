@@ -166,7 +166,11 @@ class Status:
         return cut(f"{head}{reason}{tail}", width)
 
     def _facts(self) -> list[tuple[str, str]]:
-        context = f"{count(self.context_used)}/{count(self.context_total)} ctx" if self.context_used and self.context_total else ""
+        context = (
+            f"{count(self.context_used)}/{count(self.context_total)} ctx"
+            if self.context_used and self.context_total
+            else ""
+        )
         balance = "" if self.balance_micro is None else f"bal {credit(self.balance_micro)}"
         cost = f"{credit(self.cost_micro)} cr" if self.cost_micro else ""
         facts = [("speed", speed(self.tok_s)), ("context", context), ("cost", cost), ("balance", balance)]

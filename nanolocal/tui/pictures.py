@@ -13,14 +13,18 @@ from nanolocal.tui.widgets.picture import PictureView
 
 @cache
 def protocol_widget() -> type[Widget] | None:
-    """The widget of the optional package textual-image; ``None`` under NO_COLOR, in tmux or screen, or without it.
+    """The widget of the optional package textual-image, where the terminal answers to Sixel or Kitty's protocol.
 
-    It asks the terminal what it can do when it is imported, so the first call must come before the app runs.
+    ``None`` without them, under NO_COLOR, in tmux or screen, or without the package. Importing it asks the terminal
+    what it can do, so the first call must come before the app runs.
     """
     multiplexed = "TMUX" in os.environ or os.environ.get("TERM", "").startswith(("screen", "tmux", "dumb"))
     if multiplexed or "NO_COLOR" in os.environ or find_spec("textual_image") is None:
         return None
-    widget = getattr(import_module("textual_image.widget"), "Image", None)
+    protocol = import_module("textual_image.renderable").Image.__module__
+    if not protocol.endswith((".sixel", ".tgp")):
+        return None
+    widget = import_module("textual_image.widget").Image
     return widget if isinstance(widget, type) and issubclass(widget, Widget) else None
 
 

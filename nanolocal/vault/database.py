@@ -149,17 +149,23 @@ class Database:
         with self._lock:
             self.checkpoint()
             found = [str(row[0]) for row in self.execute("PRAGMA cipher_integrity_check")]
-            found += [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            if not found:
+                found = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
             return tuple(found)
 
     def close(self) -> None:
-        """Checkpoint and close; waits for a running transaction. Closing twice is no error."""
+        """Checkpoint and close; waits for a running transaction. Closing twice is no error.
+
+        The housekeeping may fail on a damaged or full disk: every commit is safe in the log, and the reason for closing
+        must not be hidden by another error.
+        """
         with self._lock:
             if self._connection is None:
                 return
             try:
-                _execute(self._connection, "PRAGMA optimize")
-                self.checkpoint()
+                with contextlib.suppress(NanolocalError, dbapi2.DatabaseError):
+                    _execute(self._connection, "PRAGMA optimize")
+                    self.checkpoint()
             finally:
                 self._drop()
 

@@ -140,8 +140,10 @@ class Vault:
 
     def close(self) -> None:
         """Close the database and forget the master key. Closing twice is no error."""
-        self.database.close()
-        self._master[:] = bytes(len(self._master))
+        try:
+            self.database.close()
+        finally:
+            self._master[:] = bytes(len(self._master))
 
     def _check_identity(self) -> None:
         if self.database.execute("SELECT value FROM meta WHERE name = 'vault_id'") != [(self._header.vault_id,)]:

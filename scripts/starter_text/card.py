@@ -12,6 +12,7 @@ from starter_text.checks import SAMPLES, SAMPLING, Check, Reader
 from starter_text.export import Trained
 from starter_text.sources import SOURCES
 from starter_text.stories import Turns
+from starter_text.train import LONG_ROWS, SECOND_PHASE
 
 ID = "nanolocal-starter-text"
 NAME = "nanolocal starter (text)"
@@ -117,9 +118,11 @@ def write_readme(trained: Trained, used: list[str], reader: Reader, checks: list
         "last_loss": f"{run['loss']:.2f}",
         "held_out": f"{held_out:.2f}",
         "mix": table(
-            ("source", "first 60 %", "last 40 %"),
+            ("source", f"first {SECOND_PHASE:.0%}", f"last {1 - SECOND_PHASE:.0%}"),
             [(one.name, f"{one.first:g}", f"{one.second:g}") for one in SOURCES if one.name in used],
         ),
+        "second": f"{1 - SECOND_PHASE:.0%}",
+        "long": f"{1 - LONG_ROWS:.0%}",
         "ended": f"{reader.answers - reader.unfinished} of {reader.answers}",
         "checks": table(("check", "asked", "right"), [(one.name, str(one.asked), str(one.right)) for one in checks]),
         "limits": "\n".join(f"* {limit[0].upper()}{limit[1:]}." for limit in LIMITS),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from starter_text.chat import mixed_chat
 from starter_text.stories import Turns, article, story_chat
+from starter_text.tasks import echo
 from starter_text.words import bank, rough
 
 Document = str | Turns
@@ -32,15 +33,16 @@ class Source:
 
 
 SOURCES = (
-    Source("made_stories", 24_000, 28, 28),
-    Source("made_chats", 60_000, 24, 38),
+    Source("made_stories", 24_000, 28, 36),
+    Source("made_chats", 60_000, 24, 44),
+    Source("made_echoes", 20_000, 0, 9),
     Source("capitals", 8_000, 5, 7),
-    Source("elements", 2_000, 1, 2),
-    Source("meanings", 12_000, 5, 8),
-    Source("what_is", 12_000, 8, 8),
-    Source("kids", 6_000, 17, 4),
-    Source("wiki", 12_000, 9, 2),
-    Source("dolly", 3_000, 3, 3),
+    Source("elements", 2_000, 1, 1),
+    Source("meanings", 12_000, 5, 3),
+    Source("what_is", 12_000, 8, 3),
+    Source("kids", 6_000, 17, 3),
+    Source("wiki", 12_000, 9, 1),
+    Source("dolly", 3_000, 3, 2),
 )
 
 
@@ -290,6 +292,7 @@ def collect(data: Path, seed: int, scale: float) -> dict[str, list[Document]]:
         makers = {
             "made_stories": partial(made, partial(story_chat, rng), limit),
             "made_chats": partial(made, partial(mixed_chat, rng), limit),
+            "made_echoes": partial(made, partial(echo, rng), limit),
             "capitals": partial(capitals, data, rng),
             "elements": partial(elements, data, rng),
             "meanings": partial(meanings, data, rng),

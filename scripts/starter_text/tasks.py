@@ -225,6 +225,33 @@ def passage(rng: random.Random) -> Turns:
     ]
 
 
+def echo(rng: random.Random) -> Turns:
+    """Random words to say again: what teaches a small model soonest to copy from the prompt."""
+    words = [
+        word
+        for name in ("girls", "boys", "animals", "objects", "foods", "towns", "jobs", "colours")
+        for word in bank(name)
+    ]
+    turns: Turns = []
+    for _ in range(rng.choice((1, 2, 3))):
+        said = rng.sample(words, rng.randint(1, 12))
+        if rng.random() < 0.3:
+            said = [str(rng.randint(0, 999)) if rng.random() < 0.5 else word for word in said]
+        text = rng.choice((" ", ", ")).join(said)
+        ask = rng.choice(
+            (
+                "Repeat: {}",
+                "Say: {}",
+                "Repeat after me: {}",
+                "Say this again: {}",
+                "Repeat this.\n\n{}",
+                "{}\n\nRepeat.",
+            )
+        )
+        turns.append((ask.format(text), text))
+    return turns
+
+
 def message(rng: random.Random) -> Turns:
     """A short note to somebody: thanks, birthday, invitation, excuse."""
     name, thing, day = rng.choice(bank("girls") + bank("boys")), rng.choice(bank("objects")), rng.choice(bank("days"))

@@ -20,7 +20,7 @@ from torch import nn
 from starter_text.data import Corpus, fill_rows
 from starter_text.model import Llama
 
-WARM_UP, SECOND_PHASE, LONG_ROWS = 0.02, 0.6, 0.85  # shares of the budget
+WARM_UP, SECOND_PHASE, LONG_ROWS = 0.02, 0.35, 0.9  # shares of the budget
 EMA_DECAY = 0.995
 
 

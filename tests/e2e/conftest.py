@@ -1,5 +1,6 @@
 """The real program in a real process with the real starter builds."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+
+from tests.fakes.tiny_gguf import write_tiny_gguf
 
 
 class Program(Protocol):
@@ -62,3 +65,15 @@ def program(tmp_path: Path) -> Iterator[Program]:
     started = _Program(tmp_path / "home")
     yield started
     started.end()
+
+
+@pytest.fixture
+def slow_build(program: Program) -> str:
+    """A build that answers everything, slowly and without end, so that there is time to interrupt it."""
+    folder = program.home / "data" / "models" / "slow"
+    folder.mkdir(parents=True)
+    (program.home / "data").chmod(0o700)
+    write_tiny_gguf(folder / "slow-F32.gguf", layers=32)
+    card = {"id": "slow", "quality": {"*": 0.99}, "defaults": {"max_tokens": 6000, "temperature": 1.0}}
+    (folder / "card.json").write_text(json.dumps(card))
+    return "slow:F32"

@@ -85,8 +85,9 @@ def test_stdout_holds_the_answer_alone(program: Program, tmp_path: Path) -> None
     assert "\x1b" not in text
 
 
+@pytest.mark.usefixtures("slow_build")
 def test_a_closed_pipe_ends_quietly(program: Program) -> None:
-    process = program.start("ask", STORY, "--max-tokens", "300")
+    process = program.start("ask", STORY)
     assert process.stdout is not None
     assert process.stdout.read(1)
     process.stdout.close()
@@ -201,8 +202,9 @@ def engine_of(process: "subprocess.Popen[str]") -> psutil.Process:
     raise AssertionError("no engine child appeared")
 
 
+@pytest.mark.usefixtures("slow_build")
 def test_a_killed_engine_keeps_and_charges_the_partial_answer(program: Program) -> None:
-    process = program.start("ask", STORY, "--max-tokens", "900", "--temperature", "1.5", "--seed", "1")
+    process = program.start("ask", STORY)
     assert process.stdout is not None
     said = process.stdout.read(1)
     engine_of(process).kill()
@@ -220,8 +222,9 @@ def test_a_killed_engine_keeps_and_charges_the_partial_answer(program: Program) 
     assert program("ask", "Hello!", "--max-tokens", "5").returncode == 0
 
 
+@pytest.mark.usefixtures("slow_build")
 def test_ctrl_c_stops_and_keeps_what_was_said(program: Program) -> None:
-    process = program.start("ask", STORY, "--max-tokens", "900", "--temperature", "1.5", "--seed", "1")
+    process = program.start("ask", STORY)
     assert process.stdout is not None
     assert process.stdout.read(1)
     process.send_signal(signal.SIGINT)
@@ -232,8 +235,9 @@ def test_ctrl_c_stops_and_keeps_what_was_said(program: Program) -> None:
     assert stored["stopped"] == "user"
 
 
+@pytest.mark.usefixtures("slow_build")
 def test_a_killed_program_leaves_no_engine_no_hold_and_no_words(program: Program) -> None:
-    process = program.start("ask", "My heliotropewalrus sings", "--max-tokens", "900", "--temperature", "1.5")
+    process = program.start("ask", "My heliotropewalrus sings")
     assert process.stdout is not None
     assert process.stdout.read(1)
     engine = engine_of(process)

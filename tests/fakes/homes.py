@@ -96,7 +96,7 @@ class Child:
     lines: Iterator[str]
 
     def kill(self) -> list[str]:
-        """kill -9; returns the lines it had still reported. A child that ended by itself with an error fails the test."""
+        """kill -9; returns the lines it had still reported. A child that failed by itself fails the test."""
         os.kill(self.pid, signal.SIGKILL)
         return self.finish(-signal.SIGKILL)
 
@@ -118,18 +118,18 @@ def fork(work: Callable[[Callable[[str], None]], None]) -> Child:
         signal.alarm(60)  # a child never outlives its test for long
         code = 1
         try:
-            work(lambda line: void(os.write(writing, line.encode() + b"\n")))
+            work(lambda line: _write(writing, line))
             code = 0
         except BaseException as error:
-            os.write(writing, f"{type(error).__name__}: {error}\n".encode())
+            _write(writing, f"{type(error).__name__}: {error}")
         finally:
             os._exit(code)
     os.close(writing)
     return Child(pid, _lines(reading))
 
 
-def void(_: object) -> None:
-    """Drop a value."""
+def _write(descriptor: int, line: str) -> None:
+    os.write(descriptor, line.encode() + b"\n")
 
 
 def _lines(descriptor: int) -> Iterator[str]:

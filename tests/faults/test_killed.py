@@ -2,14 +2,17 @@
 
 import os
 import random
+import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nanolocal.chat.messages import Attachment
+from nanolocal.chat.messages import Attachment, Usage
 from nanolocal.errors import Damaged, OutOfCredit, UsageError
-from tests.fakes.homes import BUILD, MIGRATIONS, USAGE, Child, Home, fork, home, open_vault, rooms
+from nanolocal.vault.vault import Vault, VaultState
+from tests.fakes.homes import BUILD, CHEAP, Child, Home, fork, home, open_vault, rooms
 
 SEED = 20
 KILLS = 60
@@ -41,8 +44,9 @@ def check(here: Home, acknowledged: list[str]) -> None:
         )
     checked = here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
     assert checked.open_holds == 0
-    spent = here.vault.database.execute("SELECT count(*), coalesce(sum(cost_micro), 0) FROM message WHERE role = 'assistant'")
-    settled = here.vault.database.execute("SELECT count(*), coalesce(sum(amount), 0) FROM entry WHERE kind = 'settle'")
+    read = here.vault.database.execute
+    spent = read("SELECT count(*), coalesce(sum(cost_micro), 0) FROM message WHERE role = 'assistant'")
+    settled = read("SELECT count(*), coalesce(sum(amount), 0) FROM entry WHERE kind = 'settle'")
     assert spent == settled
     assert here.wallet.balance() == 100_000 - settled[0][1]
 
@@ -97,7 +101,7 @@ def test_processes_together_never_spend_more_than_there_is(tmp_path: Path) -> No
             except OutOfCredit:
                 continue
             with here.store.transaction() as tx:
-                report(str(here.wallet.settle(tx, hold, BUILD, type(USAGE)(0, 0, 20_000), None)))
+                report(str(here.wallet.settle(tx, hold, BUILD, Usage(0, 0, 20_000), None)))
         here.vault.close()
 
     open_vault(directory).close()
@@ -113,8 +117,6 @@ def test_processes_together_never_spend_more_than_there_is(tmp_path: Path) -> No
 @pytest.mark.parametrize("steps", range(1, 13))
 def test_a_passphrase_change_killed_anywhere_leaves_one_of_the_two(tmp_path: Path, steps: int) -> None:
     """The process dies at its ``steps``-th durable step, by the operating system's own audit of file operations."""
-    import sys
-
     directory = tmp_path / "home"
     with home(directory, None) as here:
         here.turn("one", "1")
@@ -130,23 +132,15 @@ def test_a_passphrase_change_killed_anywhere_leaves_one_of_the_two(tmp_path: Pat
                     os.kill(os.getpid(), 9)
 
         sys.addaudithook(die)
-        from tests.fakes.homes import CHEAP
-
         vault.change_passphrase("new", CHEAP)
 
     child = fork(change)
     list(child.lines)
     os.waitpid(child.pid, 0)
-    passphrase = "new" if open_vault_state(directory) == "passphrase" else None
+    passphrase = "new" if Vault.state(directory) is VaultState.PASSPHRASE else None
     for _ in range(2):
         with home(directory, passphrase) as here:
             assert len(here.store.chats(9)) == 1
-
-
-def open_vault_state(directory: Path) -> str:
-    from nanolocal.vault.vault import Vault
-
-    return Vault.state(directory).value
 
 
 # damage
@@ -193,8 +187,6 @@ def test_flipped_bytes_in_the_database_are_damage(closed: Path) -> None:
 
 
 def test_a_missing_clear_or_foreign_database_is_damage_and_never_replaced(closed: Path, tmp_path: Path) -> None:
-    import sqlite3
-
     with home(tmp_path / "other") as other:
         other.turn("one", "1")
     clear = sqlite3.connect(tmp_path / "clear.db")

@@ -1,6 +1,8 @@
 import asyncio
 
+import pytest
 from textual.widgets import Markdown
+from textual.widgets._markdown import MarkdownBlock
 
 from nanolocal.chat.events import ContextDropped, ImageStep, Loading, Reading
 from nanolocal.chat.messages import Attachment
@@ -48,15 +50,27 @@ def test_every_phase_is_named() -> None:
     drive(body, session)
 
 
-def test_the_end_state_of_a_stream_equals_one_render() -> None:
-    text = (
-        "# Title\n\n- a\n- b\n\n```python\nx = 1\n\ny = 2\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> quoted\n\nEnd."
-    )
+STREAMED = {
+    "every kind of block": (
+        "# Title\n\n- a\n- b\n\n```python\nx = 1\n\ny = 2\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> said\n\nEnd."
+    ),
+    "a fence left open": "Look:\n\n```python\nx = 1\n\ny = 2",
+    "a list that grows loose": "1. a\n2. b\n\n   more of b\n3. c\n\nafter",
+    "a link defined at the end": "See [the page][p] and [more][p].\n\nText.\n\n[p]: https://example.org\n",
+    "a heading underlined": "Title\n=====\n\ntext\n\n---\n\n<b>html</b>\n\nlast",
+}
+
+
+@pytest.mark.parametrize("text", STREAMED.values(), ids=STREAMED)
+def test_the_end_state_of_a_stream_equals_one_render(text: str) -> None:
     session = FakeSession()
     session.chat.script = [text[place : place + 3] for place in range(0, len(text), 3)]
 
     def blocks(markdown: Markdown) -> list[str]:
-        return [type(block).__name__ for block in markdown.walk_children()]
+        return [
+            f"{type(block).__name__} {block.visual if isinstance(block, MarkdownBlock) else ''}"
+            for block in markdown.walk_children()
+        ]
 
     async def body(stand: Stand) -> None:
         await stand.ask("show me")

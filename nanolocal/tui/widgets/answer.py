@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from markdown_it import MarkdownIt
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Markdown, Static
@@ -18,6 +19,14 @@ from nanolocal.tui.widgets.foot import Foot
 from nanolocal.tui.widgets.picture import PictureView
 
 _MARK = "●"
+
+
+def _is_whole(shown: Markdown, text: str) -> bool:
+    """Whether a stream left the blocks that rendering ``text`` at once makes; doing so again would stall the screen."""
+    references: dict[str, object] = {}
+    tokens = MarkdownIt("gfm-like").parse(text, references)
+    wanted = [token.type for token in tokens if token.level == 0 and token.nesting >= 0]
+    return not references.get("references") and wanted == [block.name for block in shown.children]
 
 
 class AnswerView(Vertical):
@@ -81,7 +90,8 @@ class AnswerView(Vertical):
         if self._stream is not None and self.is_attached:
             await self._stream.stop()
             self._stream = None
-            await self._markdown.update(self._text)
+            if not _is_whole(self._markdown, self._text):
+                await self._markdown.update(self._text)
 
     async def show_step(self, preview: bytes | None) -> None:
         """Show how far a picture is."""

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Anchors:
 
 
 @pytest.fixture
-def database(tmp_path: Path):  # noqa: ANN201 - a generator fixture
+def database(tmp_path: Path) -> Iterator[Database]:
     made = Database.create(tmp_path / "x.db", KEY, MIGRATIONS)
     yield made
     made.close()
@@ -228,7 +229,9 @@ def test_a_process_is_told_from_another_of_the_same_number() -> None:
 
 def attack(database: Database, *statements: str) -> None:
     """What someone with the key and patience could do: drop the guards, then write."""
-    triggers = database.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN ('entry', 'price')")
+    triggers = database.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN ('entry', 'price')"
+    )
     with database.transaction() as tx:
         for (name,) in triggers:
             tx.execute(f"DROP TRIGGER {name}")
@@ -249,8 +252,8 @@ ATTACKS = {
     "two exchanged": [
         "CREATE TABLE copy AS SELECT seq, body, prev, hash FROM entry WHERE seq IN (4, 5)",
         "DELETE FROM entry WHERE seq IN (4, 5)",
-        "INSERT INTO entry (seq, body, prev, hash) SELECT 9 - seq, replace(body, '\"seq\":' || seq, '\"seq\":' || (9 - seq)),"
-        " prev, hash FROM copy",
+        "INSERT INTO entry (seq, body, prev, hash) "
+        "SELECT 9 - seq, replace(body, '\"seq\":' || seq, '\"seq\":' || (9 - seq)), prev, hash FROM copy",
     ],
     "balance raised": ["UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 'wallet'"],
     "overdraft allowed": ["UPDATE account SET no_overdraft = 0 WHERE id = 'wallet'"],
@@ -314,7 +317,7 @@ def test_a_ledger_ahead_of_its_anchor_is_fine_if_it_continues_it(
 )
 def test_sql_itself_refuses(database: Database, wallet: Wallet, statement: str) -> None:
     settle(database, wallet, wallet.hold(BUILD, 50))
-    with pytest.raises(Exception, match="never|gap|CHECK|cannot store"), database.transaction() as tx:
+    with pytest.raises(Exception, match=r"never|gap|CHECK|cannot store"), database.transaction() as tx:
         tx.execute(statement)
     wallet.verify()
 

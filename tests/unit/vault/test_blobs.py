@@ -2,6 +2,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +21,20 @@ def test_data_of_any_size_comes_back(tmp_path: Path, size: int) -> None:
     blobs = Blobs(tmp_path / "blobs", KEY)
     data = bytes(size // 2) + b"\xff" * (size - size // 2)
     assert blobs.read(blobs.write(data)) == data
+
+
+def test_the_format_can_be_read_by_its_description_alone() -> None:
+    data = bytes(range(256)) * 600
+    sealed = seal_blob(KEY, "name", data)
+    header, body = sealed[:HEAD], sealed[HEAD:]
+    assert header[:5] == b"NLB1\x01"
+    key = HKDF(SHA256(), 32, header[5:], b"nanolocal/blob/v1").derive(KEY)
+    nonces = [bytes(11) + b"\0", bytes(10) + b"\1\0", bytes(10) + b"\2\1"]
+    chunks = [body[start : start + CHUNK + 16] for start in range(0, len(body), CHUNK + 16)]
+    opened = [AESGCM(key).decrypt(*pair, header + b"name") for pair in zip(nonces, chunks, strict=True)]
+    plain = b"".join(opened)
+    assert int.from_bytes(plain[:8], "big") == len(data)
+    assert plain[8:].rstrip(b"\0") == data.rstrip(b"\0")
 
 
 def test_the_same_data_gives_another_file_each_time_and_no_pattern() -> None:

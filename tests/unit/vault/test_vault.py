@@ -90,7 +90,7 @@ def test_a_changed_passphrase_is_the_only_one_even_in_the_backup(tmp_path: Path)
     vault = open_(directory)
     vault.change_passphrase("second", CHEAP)
     vault.close()
-    for name in ("vault.hdr", "vault.hdr.bak"):
+    for name in ("vault.hdr.bak", "vault.hdr"):  # the backup first: unlocking renews it
         (directory / "vault.hdr").write_bytes((directory / name).read_bytes())
         with pytest.raises(VaultLocked):
             open_(directory)
