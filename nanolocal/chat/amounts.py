@@ -23,11 +23,23 @@ def parse_credits(text: str) -> int:
     return int(match.group(1)) * MICRO + int((match.group(2) or "").ljust(6, "0"))
 
 
-def format_bytes(size: int) -> str:
-    """A size in the unit that keeps it short: ``5.0 MB``, powers of ten as disks are sold."""
-    value, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
+def short_credits(micro: int) -> str:
+    """Credits with as many digits as the amount needs: ``0.10``, ``0.0042``, ``0.000031``."""
+    if micro == 0:
+        return "0"
+    whole, rest = divmod(abs(micro), MICRO)
+    digits = f"{rest:06d}"
+    keep = 2 if whole or rest >= MICRO // 10 else min(6, len(digits) - len(digits.lstrip("0")) + 2)
+    return f"{'-' if micro < 0 else ''}{whole}.{digits[:keep]}"
+
+
+def format_bytes(number: int) -> str:
+    """A number of bytes: ``2 kB``, ``1.1 GB``; powers of ten, as disks are sold."""
+    if number < 1000:
+        return f"{number} B"
+    value, unit = number / 1000, "kB"
+    for unit in ("kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
             break
         value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+    return f"{value:.1f} {unit}" if unit == "GB" and value < 100 else f"{value:.0f} {unit}"

@@ -76,9 +76,7 @@ def open_holds(source: Source) -> list[Entry]:
 
 def available(source: Source) -> int:
     """The wallet's posted credits less everything spent or held."""
-    rows = source.execute(
-        "SELECT credits_posted - debits_posted - debits_pending FROM account WHERE id = ?", (WALLET,)
-    )
+    rows = source.execute("SELECT credits_posted - debits_posted - debits_pending FROM account WHERE id = ?", (WALLET,))
     return int(rows[0][0]) if rows else 0
 
 

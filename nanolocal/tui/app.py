@@ -116,7 +116,10 @@ class NanolocalApp(App[str]):
         self._passphrase = None
         chat = ChatScreen(session, self.leave, self._clock)
         if not self._is_new:
+            newest = await asyncio.to_thread(session.store.chats, 1)
             await self._go_to(chat)
+            if newest:
+                await chat.open_chat(newest[0].id)
             return
         machine = await asyncio.to_thread(self._survey)
         builds = await asyncio.to_thread(session.library.builds)

@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import UsageError
-from nanolocal.tui.lines import size
 
 MOST_TEXT_BYTES = 1_000_000
 MOST_PICTURE_BYTES = 20_000_000
@@ -34,7 +34,7 @@ def read(path: Path) -> Attachment:
             raise UsageError(f"no such file: {path}", "check the name; /attach FILE or @FILE")
         length = path.stat().st_size
         if length > most:
-            raise UsageError(f"{path.name} is too large: {size(length)}", f"at most {size(most)}")
+            raise UsageError(f"{path.name} is too large: {format_bytes(length)}", f"at most {format_bytes(most)}")
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "check that you may read it") from error

@@ -1,11 +1,11 @@
 """The conversation on the screen: where it stands and what the next request looks like. Knows no widget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nanolocal.chat.messages import Attachment, TurnRequest, Wishes
 from nanolocal.chat.ports import StoredMessage
-from nanolocal.tui.turns import Tips, Turn, pair
+from nanolocal.tui.turns import Turn, pair
 
 
 @dataclass(slots=True)
@@ -20,7 +20,6 @@ class Conversation:
     pinned: str | None = None
     once: str | None = None
     editing: StoredMessage | None = None
-    tips: Tips = field(default_factory=Tips)
 
     @property
     def turns(self) -> list[Turn]:
@@ -35,7 +34,6 @@ class Conversation:
 
     def goes_to(self, path: Sequence[StoredMessage]) -> None:
         """Show another branch, or the same one after it grew."""
-        self.tips.leave(self.path)
         self.path = tuple(path)
 
     def next_request(self, text: str, attachments: tuple[Attachment, ...], wants_picture: bool = False) -> TurnRequest:

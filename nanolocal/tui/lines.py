@@ -5,13 +5,13 @@ from datetime import datetime
 
 from rich.cells import cell_len
 
+from nanolocal.chat.amounts import format_bytes, short_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build
 from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
 
-_MICRO = 1_000_000
 _LEAST_WHY = 10
 _ENDINGS = {
     Stopped.USER: "stopped, kept",
@@ -20,33 +20,11 @@ _ENDINGS = {
 }
 
 
-def credit(micro: int) -> str:
-    """Credits with as many digits as the amount needs: ``0.10``, ``0.0042``, ``0.000031``."""
-    if micro == 0:
-        return "0"
-    whole, rest = divmod(abs(micro), _MICRO)
-    digits = f"{rest:06d}"
-    keep = 2 if whole or rest >= _MICRO // 10 else min(6, len(digits) - len(digits.lstrip("0")) + 2)
-    return f"{'-' if micro < 0 else ''}{whole}.{digits[:keep]}"
-
-
 def count(number: int) -> str:
     """A token count: ``870``, ``1.2k``, ``33k``."""
     if number < 1000:
         return str(number)
     return f"{number / 1000:.1f}k" if number < 10_000 else f"{number // 1000}k"
-
-
-def size(number: int) -> str:
-    """A number of bytes: ``2 kB``, ``1.1 GB``."""
-    if number < 1000:
-        return f"{number} B"
-    value, unit = number / 1000, "kB"
-    for unit in ("kB", "MB", "GB"):
-        if value < 999.5 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.1f} {unit}" if unit == "GB" and value < 100 else f"{value:.0f} {unit}"
 
 
 def tokens(number: int) -> str:
@@ -66,7 +44,7 @@ def day(timestamp: float) -> str:
 
 def token(attachment: Attachment) -> str:
     """How an attached file is shown: ``[notes.txt 2 kB]``."""
-    return f"[{safe_line(attachment.name)} {size(len(attachment.data))}]"
+    return f"[{safe_line(attachment.name)} {format_bytes(len(attachment.data))}]"
 
 
 def error_text(error: NanolocalError) -> str:
@@ -85,7 +63,7 @@ def build_row(build: Build) -> str:
     """What the model choice says about a build."""
     kind = "pictures" if build.kind == "image" else f"{count(build.context_length)} context"
     small = ["starter, small"] if build.tiny else []
-    return " · ".join([safe_line(build.quantization), size(build.size_bytes), kind, *small])
+    return " · ".join([safe_line(build.quantization), format_bytes(build.size_bytes), kind, *small])
 
 
 def cut(text: str, width: int) -> str:
@@ -127,10 +105,9 @@ class Receipt:
 
         Where it is longer than ``width`` cells, speed, task and tokens leave in this order.
         """
-        drawn = self.usage.pixel_steps
-        amount = f"{count(drawn)} pixel steps" if drawn else tokens(self.usage.completion_tokens)
+        amount = "" if self.usage.pixel_steps else tokens(self.usage.completion_tokens)
         ending = _ENDINGS.get(self.ending, "") if self.ending else ""
-        parts = [self.build_id, self.task, amount, speed(self.tok_s), f"{credit(self.cost_micro)} cr", ending]
+        parts = [self.build_id, self.task, amount, speed(self.tok_s), f"{short_credits(self.cost_micro)} cr", ending]
         for dropped in ((), (3,), (3, 1), (3, 1, 2)):
             line = " · ".join(safe_line(part) for n, part in enumerate(parts) if part and n not in dropped)
             if cell_len(line) <= width:
@@ -171,7 +148,7 @@ class Status:
             if self.context_used and self.context_total
             else ""
         )
-        balance = "" if self.balance_micro is None else f"bal {credit(self.balance_micro)}"
-        cost = f"{credit(self.cost_micro)} cr" if self.cost_micro else ""
+        balance = "" if self.balance_micro is None else f"bal {short_credits(self.balance_micro)}"
+        cost = f"{short_credits(self.cost_micro)} cr" if self.cost_micro else ""
         facts = [("speed", speed(self.tok_s)), ("context", context), ("cost", cost), ("balance", balance)]
         return [(name, text) for name, text in facts if text]

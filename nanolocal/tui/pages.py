@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 from textual.content import Content
 
+from nanolocal.chat.amounts import short_credits
 from nanolocal.chat.commands import COMMANDS
 from nanolocal.chat.routes import Route
 from nanolocal.safetext import safe_line
-from nanolocal.tui.lines import credit, day, tokens
+from nanolocal.tui.lines import day, tokens
 from nanolocal.tui.ports import EntryRow
 
 _KEYS = (
@@ -60,7 +61,7 @@ def why_page(route: Route | None, route_json: str | None) -> Content:
 def credits_page(balance: int, entries: Sequence[EntryRow]) -> Content:
     """The balance and the newest entries of the ledger."""
     intro = "Credits are a meter on this device, not money: they count what answers cost."
-    lines = [_heading(f"Balance {credit(balance)} credits"), Content.styled(intro, "$quiet"), Content("")]
+    lines = [_heading(f"Balance {short_credits(balance)} credits"), Content.styled(intro, "$quiet"), Content("")]
     return _lines([*lines, *[_entry(entry) for entry in entries]])
 
 
@@ -68,7 +69,7 @@ def _entry(entry: EntryRow) -> Content:
     usage = entry.usage
     spent = tokens(usage.completion_tokens) if usage and usage.completion_tokens else ""
     what = " · ".join(part for part in (safe_line(entry.kind), safe_line(entry.build_id or ""), spent) if part)
-    return Content.assemble((f"{day(entry.ts)}  ", "$quiet"), f"{credit(entry.amount_micro):>10}  ", what)
+    return Content.assemble((f"{day(entry.ts)}  ", "$quiet"), f"{short_credits(entry.amount_micro):>10}  ", what)
 
 
 def _record(route: Route | None, route_json: str | None) -> Mapping[str, object] | None:

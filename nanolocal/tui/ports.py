@@ -113,6 +113,10 @@ class ConversationsPort(Protocol):
         """Erase a conversation."""
         ...
 
+    def newest_below(self, chat_id: str, message_id: str) -> str:
+        """The newest message of the branch that ``message_id`` begins."""
+        ...
+
     def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
         """The messages from the first to ``tip_id``, the newest leaf if ``None``."""
         ...

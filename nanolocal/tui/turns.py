@@ -1,7 +1,7 @@
 """A conversation as turns, and which of them are on the screen. Pure data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nanolocal.chat.messages import Role
 from nanolocal.chat.ports import StoredMessage
@@ -93,18 +93,3 @@ class Window:
         """The window after the newest turn was taken off."""
         total = max(0, self.total - 1)
         return Window(total, min(self.start, total), total)
-
-
-@dataclass(slots=True)
-class Tips:
-    """Where each branch was left, so that coming back to it shows all of it."""
-
-    left: dict[str, str] = field(default_factory=dict)
-
-    def leave(self, path: Sequence[StoredMessage]) -> None:
-        """Remember the end of ``path`` for each message on it."""
-        self.left.update((stored.id, path[-1].id) for stored in path)
-
-    def of(self, message_id: str) -> str:
-        """The end of the branch that ``message_id`` begins, as far as it was seen."""
-        return self.left.get(message_id, message_id)

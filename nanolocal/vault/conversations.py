@@ -30,6 +30,14 @@ _PATH = """
            m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s
     FROM path JOIN message m ON m.id = path.id ORDER BY m.seq"""
 
+_NEWEST_BELOW = """
+    WITH RECURSIVE below (seq, id) AS (
+        SELECT seq, id FROM message WHERE chat_id = ?1 AND id = ?2
+        UNION ALL
+        SELECT m.seq, m.id FROM message m JOIN below b ON m.chat_id = ?1 AND m.parent_id = b.id
+    )
+    SELECT id FROM below ORDER BY seq DESC LIMIT 1"""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRow:
@@ -108,6 +116,14 @@ class Conversations:
             if not rows:
                 raise _no_message(chat_id, tip)
             return [self._message(row, tuple(siblings[row[1]])) for row in rows]
+
+    def newest_below(self, chat_id: str, message_id: str) -> str:
+        """The newest message of the branch that ``message_id`` begins: itself where nothing follows it."""
+        found = self._database.execute(_NEWEST_BELOW, (chat_id, stored(message_id)))
+        if not found:
+            raise _no_message(chat_id, message_id)
+        newest: str = found[0][0]
+        return newest
 
     def system_prompt(self, chat_id: str) -> str | None:
         """The conversation's system prompt."""

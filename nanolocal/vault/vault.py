@@ -39,7 +39,7 @@ from nanolocal.vault.keys import (
 
 _HEADER, _BACKUP, _KEYFILE, _DATABASE = "vault.hdr", "vault.hdr.bak", "vault.key", "vault.db"
 _LOCKED = "the vault is locked: the passphrase is missing or wrong"
-_UNLOCK = "set NANOLOCAL_PASSPHRASE or use --passphrase-file FILE"
+_UNLOCK = "try again; a script gives it in NANOLOCAL_PASSPHRASE or with --passphrase-file FILE"
 
 
 class VaultState(StrEnum):
@@ -258,9 +258,7 @@ def _new_header(vault_id: str, slot: Slot, master: bytearray) -> Header:
     header = Header(vault_id=vault_id, epoch=1, slots=(slot,), keys={})
     wrapping = derive(master, "wrap")
     sizes = {"db": KEY_BYTES + SALT_BYTES, "blob": KEY_BYTES}
-    keys = {
-        name: seal(wrapping, secrets.token_bytes(size), header.key_bound_to(name)) for name, size in sizes.items()
-    }
+    keys = {name: seal(wrapping, secrets.token_bytes(size), header.key_bound_to(name)) for name, size in sizes.items()}
     return replace(header, keys=keys)
 
 

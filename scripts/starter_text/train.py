@@ -21,7 +21,7 @@ from starter_text.data import Corpus, fill_rows
 from starter_text.model import Llama
 
 WARM_UP, SECOND_PHASE, LONG_ROWS = 0.02, 0.35, 0.9  # shares of the budget
-EMA_DECAY = 0.995
+EMA_DECAY = 0.98
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,13 @@ class FakeStore:
         del self.titles[chat_id]
         del self.messages[chat_id]
 
+    def newest_below(self, chat_id: str, message_id: str) -> str:
+        below = [message_id]
+        for stored in self.messages[chat_id]:
+            if stored.parent_id in below:
+                below.append(stored.id)
+        return below[-1]
+
     def path(self, chat_id: str, tip_id: str | None = None) -> list[StoredMessage]:
         if chat_id not in self.messages:
             raise UsageError(f"there is no conversation {chat_id}")

@@ -51,6 +51,18 @@ def test_a_wrong_passphrase_is_one_calm_line_and_another_try() -> None:
     assert door.tried == ["wrong", "right"]
 
 
+def test_a_start_shows_the_conversation_that_was_left() -> None:
+    session = FakeSession()
+    session.store.add_turns("c1", [("Where were we?", "In Oslo, in May.")])
+
+    async def body(stand: Stand) -> None:
+        await stand.sees("In Oslo, in May.")
+        await stand.pilot.press("ctrl+n")
+        await stand.misses("In Oslo, in May.")
+
+    drive_app(make_app(session), body, session)
+
+
 def test_the_first_run_makes_the_vault_with_a_passphrase_given_twice() -> None:
     session = FakeSession()
     door = Door(session, "secret")

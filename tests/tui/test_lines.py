@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from nanolocal.chat import commands
+from nanolocal.chat import amounts, commands
 from nanolocal.chat.messages import Attachment, Stopped, Usage
 from nanolocal.tui import lines
 from nanolocal.tui.lines import Receipt, Status
@@ -24,7 +24,7 @@ from nanolocal.tui.turns import MOST_MOUNTED, Window
     ],
 )
 def test_credits_show_the_digits_that_matter(micro: int, text: str) -> None:
-    assert lines.credit(micro) == text
+    assert amounts.short_credits(micro) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (870, "870"), (1_234, "1.2k"), (32_768, "32k")])
@@ -36,7 +36,7 @@ def test_counts_are_short(number: int, text: str) -> None:
     ("number", "text"), [(12, "12 B"), (2_000, "2 kB"), (812_000_000, "812 MB"), (1_100_000_000, "1.1 GB")]
 )
 def test_sizes_have_a_unit(number: int, text: str) -> None:
-    assert lines.size(number) == text
+    assert amounts.format_bytes(number) == text
 
 
 def test_a_token_names_a_file_safely() -> None:

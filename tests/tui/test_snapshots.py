@@ -48,7 +48,9 @@ def _session() -> FakeSession:
 
 
 async def _nothing(stand: Stand) -> None:
-    await stand.sees("Ask anything")
+    await stand.sees("Weather in Oslo")
+    await stand.pilot.press("ctrl+n")
+    await stand.sees("It is answered on this device")
 
 
 async def _conversation(stand: Stand) -> None:
@@ -57,17 +59,20 @@ async def _conversation(stand: Stand) -> None:
 
 
 async def _streaming(stand: Stand) -> None:
+    await _nothing(stand)
     stand.session.chat.script = ["Once upon a time there was a **fox", asyncio.Event()]
     await stand.type("Tell me a story", "enter")
     await stand.sees("there was a **fox")
 
 
 async def _menu(stand: Stand) -> None:
+    await _nothing(stand)
     await stand.pilot.press("slash")
     await stand.sees("start a conversation")
 
 
 async def _chats(stand: Stand) -> None:
+    await _nothing(stand)
     await stand.pilot.press("ctrl+o")
     await stand.sees("Oslo in May")
 
@@ -91,9 +96,10 @@ async def _why(stand: Stand) -> None:
 
 
 async def _picture(stand: Stand) -> None:
+    await _nothing(stand)
     stand.session.chat.script = [Attachment("p.png", "image/png", picture(24, 12))]
     await stand.ask("/image a red barn")
-    await stand.sees("pixel steps")
+    await stand.sees("0.00042 cr")
 
 
 async def _welcome(stand: Stand) -> None:

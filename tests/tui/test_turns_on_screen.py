@@ -221,7 +221,7 @@ def test_a_picture_is_drawn_step_by_step_and_then_shown() -> None:
         drawn = stand.chat.query_one(PictureView)
         assert (drawn.size.width, drawn.size.height) == (8, 4)
         gate.set()
-        await stand.sees("pixel steps")
+        await stand.sees("0.00042 cr")
         shown = stand.chat.query_one(PictureView)
         assert (shown.size.width, shown.size.height) == (24, 8)
         assert "▀" * 24 in stand.shown

@@ -210,8 +210,9 @@ class ChatScreen(Screen[None]):
         target = beside(versions[-1], step) if versions else None
         if target is None:
             return
-        tip = self.conversation.tips.of(target)
-        self.conversation.goes_to(await asyncio.to_thread(self.session.store.path, self.conversation.chat_id, tip))
+        store, chat_id = self.session.store, self.conversation.chat_id
+        tip = await asyncio.to_thread(store.newest_below, chat_id, target)
+        self.conversation.goes_to(await asyncio.to_thread(store.path, chat_id, tip))
         await self.transcript.show(self.conversation.turns)
 
     async def _try(self, action: Awaitable[None], text: str = "") -> None:

@@ -9,10 +9,11 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
 from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
-from nanolocal.tui.lines import build_row, cut, error_text, size
+from nanolocal.tui.lines import build_row, cut, error_text
 from nanolocal.tui.ports import MachinePort
 from nanolocal.tui.screens.gate import Unlock
 
@@ -115,12 +116,12 @@ class MachineScreen(Screen[None]):
 
     def _machine_line(self) -> str:
         machine = self._machine
-        parts = [machine.processor, f"{machine.cores} cores", f"{size(machine.memory_total)} memory"]
+        parts = [machine.processor, f"{machine.cores} cores", f"{format_bytes(machine.memory_total)} memory"]
         return " · ".join(safe_line(part) for part in [*parts, *machine.accelerators])
 
     def _build_lines(self) -> str:
         if not self._builds:
-            return "No builds found yet. nanolocal models pull fetches one; models scan finds what is on disk."
+            return "No models found. Put a .gguf file into the folder that nanolocal doctor names."
         shown = [cut(f"  {safe_line(build.name)}  {build_row(build)}", 72) for build in self._builds[:4]]
         rest = len(self._builds) - len(shown)
         more = [f"  and {rest} more"] if rest else []

@@ -54,6 +54,9 @@ def test_editing_and_regenerating_make_branches(here: Home) -> None:
     assert texts(here, chat_id, again) == ["one", "1 again"]
     assert texts(here, chat_id, edited_answer) == ["one, edited", "2"]
     assert texts(here, chat_id, deeper) == ["one", "1", "more"]
+    assert here.store.newest_below(chat_id, first) == here.store.path(chat_id)[-1].id
+    assert here.store.newest_below(chat_id, again) == again
+    assert here.store.newest_below(chat_id, edited) == edited_answer
     path = here.store.path(chat_id, again)
     assert path[0].siblings == (first, edited)
     assert path[1].siblings == (answer, again)
