@@ -64,29 +64,36 @@ def run(args: argparse.Namespace) -> int:
     attachments = tuple(read_attachment(Path(name)) for name in args.attach)
     if not prompt and not attachments:
         raise UsageError("the prompt is empty", 'nanolocal ask "your question"')
-    answer = asyncio.run(_ask(args, prompt, attachments))
+    progress = output.Progress(is_quiet(args))
+    answer = asyncio.run(_ask(args, prompt, attachments, progress))
     if wants_json(args):
         output.as_json(answer_as_json(answer))
-    elif answer.picture is not None:
-        output.line(f"[a picture; nanolocal chats show {answer.chat_id} --pictures DIR]")
-    elif answer.text:
-        output.line()
+    else:
+        _finish(answer)
+        progress.say(receipt(answer))
     if answer.problem:
         raise EngineFailed(f"{answer.problem}; what it said is kept", "ask again to start a fresh engine")
     return _INTERRUPTED if answer.stopped is Stopped.USER else 0
 
 
-async def _ask(args: argparse.Namespace, prompt: str, attachments: tuple[Attachment, ...]) -> Answer:
-    progress = output.Progress(is_quiet(args))
+def _finish(answer: Answer) -> None:
+    """End the line that the streamed text stands on, or say where the picture is."""
+    if answer.picture is not None:
+        where = f"nanolocal chats show {answer.chat_id} --pictures DIR" if answer.chat_id else "not kept"
+        output.line(f"[a picture; {where}]")
+    elif answer.text:
+        output.line()
+
+
+async def _ask(
+    args: argparse.Namespace, prompt: str, attachments: tuple[Attachment, ...], progress: output.Progress
+) -> Answer:
     session = open_session(args)
     try:
         request = TurnRequest(prompt, attachments, wishes_of(args, session.library), chat_id=args.chat)
-        answer = await take_turn(session, request, progress, say=not wants_json(args))
+        return await take_turn(session, request, progress, say=not wants_json(args))
     finally:
         await session.close()
-    if not wants_json(args):
-        progress.say(("\n" if sys.stdout.isatty() else "") + receipt(answer))
-    return answer
 
 
 def _is_path(model: str) -> bool:

@@ -43,6 +43,7 @@ class NanolocalApp(App[str]):
     machine. ``locked`` asks at the door even where a passphrase is known.
     """
 
+    TITLE = "nanolocal"
     CSS_PATH = "styles.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit")
