@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=20_000)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--card", action="store_true", help="put the figures into the pipeline's card.json")
     parser.add_argument("--sheet", type=Path, help="write a sheet of pictures at fixed prompts and seeds")

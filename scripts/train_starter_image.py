@@ -3,8 +3,8 @@
 `python scripts/train_starter_image.py --minutes 65 --threads 1`
 
 Stage by stage, each from its last checkpoint when `--resume` is given: the autoencoder, the latents of every picture,
-the UNet together with its text encoder, and the decoder alone to its end. Ctrl+C saves and stops; `--export-only`
-writes the directory again.
+the text encoder (by guessing pictures from words), the UNet, and the decoder alone to its end. Ctrl+C saves and stops;
+`--export-only` writes the directory again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from starter_scenes import Scene, caption, draw, sample_scene
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARES = {"vae": 0.26, "unet": 0.64, "decoder": 0.1}
+SHARES = {"vae": 0.25, "text": 0.06, "unet": 0.6, "decoder": 0.09}
+TEXT_BATCH = 64
 VAE_BATCH = 8
 THING_WEIGHT = 5.0
 EMPTY_CAPTIONS = 0.1
@@ -93,13 +94,42 @@ def cache_latents(run: Run, parts: Parts) -> tuple[list[Scene], Tensor]:
     return scenes, latents * factor
 
 
-def train_unet(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> None:
-    """The UNet and its text encoder: predict v at a random noise level, every caption worded anew each time."""
-    unet = parts.unet.to(run.device, memory_format=torch.channels_last).train()
+def train_text(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> None:
+    """The text encoder: guess the mean latent from the words, so that the UNet meets states that mean something."""
     text = parts.text.to(run.device).train()
-    if run.device.type == "cpu":  # the fused attention's backward pass is slow there: 40 % of a step
+    size = latents[0].numel()
+    head = torch.nn.Sequential(torch.nn.Linear(run.plan.text_width, 512), torch.nn.GELU(), torch.nn.Linear(512, size))
+    head.to(run.device)
+    text.set_attn_implementation("eager")  # the fused attention's backward pass is slow on a CPU
+
+    def loss_of(step: int) -> tuple[Tensor, int]:
+        rng = random.Random(f"text {run.seed} {step}")
+        picks = [rng.randrange(len(scenes)) for _ in range(TEXT_BATCH)]
+        ids = word_ids(parts, [caption(scenes[k], rng) for k in picks]).to(run.device)
+        wanted = latents[picks].float().to(run.device)
+        states = text(ids).last_hidden_state
+        ends = (ids == parts.tokenizer.eos_token_id).unsqueeze(2)
+        guessed = head((states * ends).sum(1) / ends.sum(1)).view(wanted.shape)
+        ground = wanted.flatten(2).median(dim=2).values[:, :, None, None]
+        weight = 1 + THING_WEIGHT * ((wanted - ground).abs() > 0.3)
+        return (weight * (guessed - wanted).square()).mean(), TEXT_BATCH
+
+    train_stage(run, stage_of(run, "text", 1e-3), [text, head], loss_of)
+    text.eval()
+
+
+def word_ids(parts: Parts, texts: list[str]) -> Tensor:
+    """The texts as token numbers, each filled up to the text encoder's length."""
+    ids: Tensor = parts.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return ids
+
+
+def train_unet(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> None:
+    """The UNet alone: predict v at a random noise level, every caption worded anew each time."""
+    unet = parts.unet.to(run.device, memory_format=torch.channels_last).train()
+    text = parts.text.to(run.device).eval()
+    if run.device.type == "cpu":  # as in the text encoder: it would be 40 % of a step
         unet.set_attn_processor(AttnProcessor())
-        text.set_attn_implementation("eager")
     alphas = build_scheduler().alphas_cumprod.to(run.device)
     batch = run.plan.batch
 
@@ -108,9 +138,7 @@ def train_unet(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> 
         dice = torch.Generator().manual_seed(rng.getrandbits(62))
         picks = torch.randint(len(scenes), (batch,), generator=dice)
         words = ["" if rng.random() < EMPTY_CAPTIONS else caption(scenes[k], rng) for k in picks.tolist()]
-        ids = parts.tokenizer(words, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(
-            run.device
-        )
+        ids = word_ids(parts, words).to(run.device)
         clean = latents[picks].float().to(run.device)
         noise = torch.randn(clean.shape, generator=dice).to(run.device)
         # One level from each of `batch` bands, most of them noisy: what a prompt decides is decided there.
@@ -121,14 +149,15 @@ def train_unet(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> 
             alpha.sqrt() * clean + (1 - alpha).sqrt() * noise,
             alpha.sqrt() * noise - (1 - alpha).sqrt() * clean,
         )
+        with torch.no_grad():
+            states = text(ids).last_hidden_state
         with torch.autocast(run.device.type, torch.bfloat16):
-            found = unet(noisy, levels, text(ids).last_hidden_state).sample.float()
+            found = unet(noisy, levels, states).sample.float()
         weight = ((SNR_GAMMA + 1) * (1 - alpha)).clamp(max=1.0)  # = min(1, (gamma + 1) / (snr + 1))
         return (weight * (found - wanted).square()).mean(), batch
 
-    train_stage(run, stage_of(run, "unet", run.plan.rate), [unet, text], loss_of)
+    train_stage(run, stage_of(run, "unet", run.plan.rate), [unet], loss_of)
     unet.eval()
-    text.eval()
 
 
 def train_decoder(run: Run, parts: Parts, scenes: list[Scene], latents: Tensor) -> None:
@@ -183,7 +212,7 @@ def main(arguments: list[str]) -> int:
     )
     run.work.mkdir(parents=True, exist_ok=True)
     if not options.resume and not options.export_only:
-        for name in ("vae.pt", "latents.pt", "unet.pt", "decoder.pt"):
+        for name in ("vae.pt", "latents.pt", "text.pt", "unet.pt", "decoder.pt"):
             (run.work / name).unlink(missing_ok=True)
     signal.signal(signal.SIGINT, run.stop)
     signal.signal(signal.SIGTERM, run.stop)
@@ -193,6 +222,7 @@ def main(arguments: list[str]) -> int:
     train_vae(run, parts)
     if not run.stopped:
         cached = cache_latents(run, parts)
+        train_text(run, parts, *cached)
         train_unet(run, parts, *cached)
         train_decoder(run, parts, *cached)
     if run.stopped:

@@ -40,6 +40,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="all stages on a tiny budget, written under build/")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--export-only", action="store_true", help="write the build from the last checkpoint")
+    parser.add_argument("--note", default="", help="what the model card shall say about this run")
     chosen = parser.parse_args(words)
     if chosen.smoke and chosen.work == parser.get_default("work"):
         chosen.work = ROOT / "build/starter-text-smoke"
@@ -135,7 +136,9 @@ def export(chosen: argparse.Namespace, size: str) -> None:
         print(f"{check.name}: {check.right} of {check.asked}", flush=True)
     write_card(trained, used, checks, build)
     if not chosen.smoke:
-        write_readme(trained, used, reader, checks, held_out_loss(trained, chosen.seed))
+        note = chosen.work / "note.txt"
+        said = note.read_text(encoding="utf-8").strip() if note.exists() else ""
+        write_readme(trained, used, reader, checks, held_out_loss(trained, chosen.seed), said)
 
 
 def main() -> int:
@@ -143,6 +146,8 @@ def main() -> int:
     chosen = arguments()
     size = "smoke" if chosen.smoke else chosen.size
     chosen.work.mkdir(parents=True, exist_ok=True)
+    if chosen.note:
+        (chosen.work / "note.txt").write_text(chosen.note, encoding="utf-8")
     if not chosen.export_only:
         from starter_text.model import SHAPES
 

@@ -18,7 +18,7 @@ ID = "nanolocal-starter-text"
 NAME = "nanolocal starter (text)"
 LIMITS = (
     "simple English only", "answers are often wrong; check them", "no news or other live information", "no code",
-    "no medical, legal or financial advice", "sums only up to about ten", "short chats: it loses the thread",
+    "no medical, legal or financial advice", "no sums beyond 5 + 5", "short chats: it loses the thread",
 )  # fmt: skip
 
 
@@ -95,8 +95,10 @@ def conversation(turns: Turns) -> str:
     return "\n".join(f"    {line}" if line else "" for line in "\n".join(lines).rstrip().split("\n"))
 
 
-def write_readme(trained: Trained, used: list[str], reader: Reader, checks: list[Check], held_out: float) -> None:
-    """README.md beside the build, with figures of this very run and unedited samples; `held_out` is a loss."""
+def write_readme(
+    trained: Trained, used: list[str], reader: Reader, checks: list[Check], held_out: float, note: str
+) -> None:
+    """README.md beside the build: figures of this very run, unedited samples, and `note` on what was special in it."""
     shape, run = trained.shape, trained.progress
     samples = "\n\n".join(conversation(reader.answer(questions, 0.6)) for questions in SAMPLES)
     values = {
@@ -117,6 +119,7 @@ def write_readme(trained: Trained, used: list[str], reader: Reader, checks: list
         "first_loss": f"{run['first_loss']:.2f}",
         "last_loss": f"{run['loss']:.2f}",
         "held_out": f"{held_out:.2f}",
+        "note": note,
         "mix": table(
             ("source", f"first {SECOND_PHASE:.0%}", f"last {1 - SECOND_PHASE:.0%}"),
             [(one.name, f"{one.first:g}", f"{one.second:g}") for one in SOURCES if one.name in used],

@@ -7,14 +7,29 @@ from collections.abc import Callable
 
 from starter_text.stories import Turns, article, poem_chat, story_chat
 from starter_text.tasks import message, passage, rewriting, sums, word_games
-from starter_text.words import NUMBERS, bank, join_and, rough, talk, word_lists
+from starter_text.words import NUMBERS, bank, invented_name, join_and, rough, talk, word_lists
+
+COMMON_TALK = (
+    0,
+    1,
+    4,
+    12,
+    13,
+    20,
+    22,
+    23,
+    25,
+    26,
+    27,
+)  # blocks of talk.txt: hello, thanks, bye, jokes, who are you ...
 
 
 def small_talk(rng: random.Random) -> Turns:
     """One to three turns of small talk, identity or limits."""
     turns = []
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        questions, answers = rng.choice(talk())
+        weights = [5 if place in COMMON_TALK else 1 for place in range(len(talk()))]
+        questions, answers = rng.choices(talk(), weights)[0]
         turns.append((rough(rng, rng.choice(questions)), rng.choice(answers)))
     return turns
 
@@ -22,6 +37,7 @@ def small_talk(rng: random.Random) -> Turns:
 def greeting(rng: random.Random) -> Turns:
     """A chat in which the user gives a name (and more) and asks for it later."""
     name, friend = rng.sample(bank("girls") + bank("boys"), 2)
+    name = invented_name(rng) if rng.random() < 0.6 else name
     opening = rng.choice(
         (
             "My name is {n}.",
@@ -128,9 +144,9 @@ def naming(rng: random.Random) -> Turns:
             f"{verb} {number} different {noun}.",
         )
     )
-    items = rng.sample(group.items, count)
+    items = sorted(rng.sample(group.items, count), key=group.items.index)  # in one order, so that none comes twice
     items[0] = items[0][0].upper() + items[0][1:]
-    if verb == "List" or question.startswith("List") or "\nList" in question:
+    if "list" in question.lower():
         answer = "\n".join(f"{place}. {item[0].upper()}{item[1:]}" for place, item in enumerate(items, 1))
     else:
         answer = join_and(items) + "."
@@ -145,11 +161,11 @@ def naming(rng: random.Random) -> Turns:
 
 
 MAKERS: tuple[tuple[Callable[[random.Random], Turns], float], ...] = (
-    (small_talk, 22),
+    (small_talk, 20),
     (greeting, 9),
-    (naming, 22),
-    (word_games, 10),
-    (sums, 8),
+    (naming, 24),
+    (word_games, 20),
+    (sums, 45),
     (rewriting, 10),
     (passage, 9),
     (message, 3),

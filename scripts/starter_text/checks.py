@@ -109,7 +109,7 @@ def run_checks(reader: Reader) -> list[Check]:
     """All checks; greedy but for the stories."""
     rng = random.Random(7)
     opposites = word_pairs()["opposite"][:30]
-    sums = [(a, b) for a in range(1, 11) for b in range(1, 11, 3)]
+    sums = [(a, b) for a in range(6) for b in range(6)]
     names = ("Anna", "Klaus", "Priya", "Tom", "Zoltan", "Maya", "Bertha", "Finn", "Ingrid", "Omar")
     found_capitals = [city in reader.ask(f"What is the capital of {land}?") for land, city in CAPITALS.items()]
     found_opposites = [f" {b}." in reader.ask(f"What is the opposite of {a}?") for a, b in opposites]
@@ -120,6 +120,6 @@ def run_checks(reader: Reader) -> list[Check]:
         naming_check(reader, rng),
         Check("capitals (25 countries)", len(CAPITALS), sum(found_capitals)),
         Check("opposites", len(opposites), sum(found_opposites)),
-        Check("sums up to 10 + 10", len(sums), sum(found_sums)),
+        Check("sums up to 5 + 5", len(sums), sum(found_sums)),
         Check("the user's name one turn later", len(names), sum(found_names)),
     ]

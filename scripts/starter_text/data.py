@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from starter_text.sources import SOURCES, Document
+from starter_text.facts import Document
+from starter_text.sources import SOURCES
 
 SPECIALS = (
     "<|endoftext|>",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from starter_text.words import bank
+from starter_text.words import bank, invented_name
 
 Turns = list[tuple[str, str]]
 
@@ -113,7 +113,7 @@ def cast(rng: random.Random, subject: str, name: str = "", friend: str = "", thi
     girl = name in bank("girls") or (
         name not in bank("boys") and (subject in female or (subject not in male and rng.random() < 0.5))
     )
-    name = name or rng.choice(bank("girls") if girl else bank("boys"))
+    name = name or (invented_name(rng) if rng.random() < 0.15 else rng.choice(bank("girls") if girl else bank("boys")))
     friend = friend or rng.choice([animal for animal in bank("animals") if animal != subject])
     friend_name = rng.choice([other for other in bank("girls") + bank("boys") if other != name])
     thing = thing or rng.choice(bank("objects"))

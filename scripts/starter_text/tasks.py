@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from starter_text.stories import Turns, article
-from starter_text.words import bank, rough, word_pairs
+from starter_text.words import bank, invented_name, rough, word_pairs
 
 
 def word_games(rng: random.Random) -> Turns:
@@ -55,16 +55,13 @@ def word_games(rng: random.Random) -> Turns:
 
 
 def sums(rng: random.Random) -> Turns:
-    """Sums, differences and products of small numbers; larger ones are sent to a calculator."""
-    a, b = rng.randint(0, 12), rng.randint(0, 12)
-    sign = rng.choice("++-*")
-    if rng.random() < 0.12:
-        a, b = rng.randint(100, 9999), rng.randint(21, 999)
-        answer = "That is too hard for me. Please use a calculator."
-    else:
-        a, b = (max(a, b), min(a, b)) if sign == "-" else (min(a, 10), min(b, 10)) if sign == "*" else (a, b)
-        result = {"+": a + b, "-": a - b, "*": a * b}[sign]
-        answer = f"{a} {sign} {b} = {result}"
+    """Sums up to 5 + 5; whatever is harder is sent to a calculator."""
+    sign, a, b = "+", rng.randint(0, 5), rng.randint(0, 5)
+    answer = f"{a} + {b} = {a + b}"
+    if rng.random() < 0.4:
+        sign, top = rng.choice("+-*"), rng.choice((20, 100, 9999))
+        a, b = rng.randint(6, top), rng.randint(0 if sign == "+" else 2, top)
+        answer = "Sums are too hard for me. Please use a calculator."
     word = {"+": "plus", "-": "minus", "*": "times"}[sign]
     question = rng.choice(
         (
@@ -180,6 +177,7 @@ def rewriting(rng: random.Random) -> Turns:
 def passage(rng: random.Random) -> Turns:
     """A passage of two to four facts with a question; one question in five has no answer in the text."""
     name, other = rng.sample(bank("girls") + bank("boys"), 2)
+    name = invented_name(rng) if rng.random() < 0.3 else name
     town, thing, colour, job = (
         rng.choice(bank("towns")),
         rng.choice(bank("objects")),
@@ -236,7 +234,7 @@ def echo(rng: random.Random) -> Turns:
     for _ in range(rng.choice((1, 2, 3))):
         said = rng.sample(words, rng.randint(1, 12))
         if rng.random() < 0.3:
-            said = [str(rng.randint(0, 999)) if rng.random() < 0.5 else word for word in said]
+            said = [rng.choice((str(rng.randint(0, 999)), invented_name(rng), word)) for word in said]
         text = rng.choice((" ", ", ")).join(said)
         ask = rng.choice(
             (

@@ -72,6 +72,41 @@ def rough(rng: random.Random, question: str) -> str:
     return question
 
 
+def invented_name(rng: random.Random) -> str:
+    """A name that no list holds, so that names are copied and not remembered."""
+    starts = (
+        "b",
+        "br",
+        "d",
+        "f",
+        "g",
+        "h",
+        "j",
+        "k",
+        "kl",
+        "l",
+        "m",
+        "n",
+        "p",
+        "r",
+        "s",
+        "st",
+        "t",
+        "v",
+        "z",
+        "c",
+        "w",
+        "th",
+        "gr",
+        "sh",
+        "tr",
+    )
+    name = "".join(rng.choice(starts) + rng.choice("aeiou") for _ in range(rng.choice((1, 2, 2)))) + rng.choice(
+        "nrslmkx"
+    )
+    return (name + rng.choice(("", "a", "o", "i"))).title()
+
+
 def join_and(items: list[str]) -> str:
     """Items as "a, b and c"."""
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]

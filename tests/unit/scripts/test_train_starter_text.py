@@ -1,4 +1,5 @@
 import json
+import random
 import subprocess
 import sys
 from hashlib import sha256
@@ -65,6 +66,24 @@ def test_export_is_the_same_each_time_and_its_card_fits(smoke: Path) -> None:
     metadata = Llama(str(build), n_ctx=64, n_threads=1, verbose=False).metadata
     assert metadata["llama.context_length"] == str(card["context"])
     assert metadata["general.license"] == "apache-2.0"
+
+
+def test_generated_text_has_no_open_gaps_and_keeps_to_its_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    from starter_text.chat import mixed_chat
+    from starter_text.stories import story_chat
+
+    rng = random.Random(5)
+    for subject in ("fox", "queen", "lighthouse"):
+        for _ in range(300):
+            prompt, story = story_chat(rng, subject)[0]
+            assert subject in story.lower()
+            assert "{" not in prompt + story
+    for _ in range(3000):
+        for question, answer in mixed_chat(rng):
+            assert question.strip() == question != ""
+            assert answer.strip() == answer != ""
+            assert "{" not in question + answer
 
 
 def test_a_checkpoint_is_not_overwritten_unasked(tmp_path: Path) -> None:
