@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,12 @@ def library() -> ModuleType:
 
     module: ModuleType = llama_cpp
     return module
+
+
+@cache
+def backend() -> "Backend":
+    """The one of this process, made on first use: llama.cpp has a single log and calls its receiver until the end."""
+    return Backend()
 
 
 class Backend:
@@ -63,7 +70,7 @@ class Backend:
 class Model:
     """A loaded GGUF file; raises ``EngineFailed`` when it cannot be loaded. ``on_progress`` gets 0..1."""
 
-    def __init__(self, backend: Backend, path: Path, on_progress: Callable[[float], None]) -> None:
+    def __init__(self, path: Path, on_progress: Callable[[float], None]) -> None:
         _check_file(path)
         self._lib = lib = library()
 
@@ -75,10 +82,11 @@ class Model:
         progress = lib.llama_progress_callback(report)
         parameters.progress_callback = progress
         parameters.n_gpu_layers = _ALL_LAYERS if lib.llama_supports_gpu_offload() else 0
-        backend.forget_errors()
+        log = backend()
+        log.forget_errors()
         self.pointer = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
-            raise EngineFailed(f"llama.cpp cannot load {path.name}: {backend.last_error() or 'no reason given'}")
+            raise EngineFailed(f"llama.cpp cannot load {path.name}: {log.last_error() or 'no reason given'}")
         self._vocabulary = lib.llama_model_get_vocab(self.pointer)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
         self.trained_context: int = lib.llama_model_n_ctx_train(self.pointer)

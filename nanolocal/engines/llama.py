@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanolocal.chat.messages import Message, Role, Stopped
-from nanolocal.engines.ggml import BATCH, Backend, Context, Model, Sampler, Sampling
+from nanolocal.engines.ggml import BATCH, Context, Model, Sampler, Sampling
 from nanolocal.engines.prompt import Prompter
 from nanolocal.engines.protocol import Delta, Done, Dropped, LoadText, Progress, Read, Reply, RunImage, RunText
 from nanolocal.engines.stopflag import StopFlag
@@ -26,7 +26,7 @@ class TextEngine:
         self._emit = emit
         self._stop = stop
         self._threads = request.threads
-        self._model = Model(Backend(), Path(request.path), _throttled(emit))
+        self._model = Model(Path(request.path), _throttled(emit))
         self._prompter = Prompter(self._model, request.build)
         self._context = Context(self._model, self._context_size(request.n_ctx), self._threads, stop.buffer)
         self._held: list[int] = []

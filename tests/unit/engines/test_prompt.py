@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nanolocal.chat.messages import Message, Role
-from nanolocal.engines.ggml import Backend, Model
+from nanolocal.engines.ggml import Model
 from nanolocal.engines.prompt import Prompter
 from nanolocal.errors import EngineFailed, NoBuildFits
 from tests.fakes.tiny_gguf import write_tiny_gguf
@@ -21,7 +21,7 @@ NO_SYSTEM = (
 @pytest.fixture(scope="module", params=["bpe", "spm"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     path = write_tiny_gguf(tmp_path_factory.mktemp("prompt") / "m.gguf", spm=request.param == "spm")
-    loaded = Model(Backend(), path, lambda fraction: None)
+    loaded = Model(path, lambda fraction: None)
     yield loaded
     loaded.close()
 
@@ -52,7 +52,7 @@ def test_control_tokens_in_a_message_are_inert(model: Model, injected: str) -> N
 
 
 def test_a_build_without_a_template_gets_chatml(tmp_path: Path) -> None:
-    model = Model(Backend(), write_tiny_gguf(tmp_path / "m.gguf", template=None), lambda fraction: None)
+    model = Model(write_tiny_gguf(tmp_path / "m.gguf", template=None), lambda fraction: None)
     assert control_tokens(model, Prompter(model, "m").prompt(talk("a"), 512, 10).tokens) == [
         "<|im_start|>", "<|im_end|>", "<|im_start|>",
     ]  # fmt: skip
@@ -60,14 +60,14 @@ def test_a_build_without_a_template_gets_chatml(tmp_path: Path) -> None:
 
 
 def test_a_template_without_system_role_reads_the_system_prompt_with_the_first_message(tmp_path: Path) -> None:
-    model = Model(Backend(), write_tiny_gguf(tmp_path / "m.gguf", template=NO_SYSTEM), lambda fraction: None)
+    model = Model(write_tiny_gguf(tmp_path / "m.gguf", template=NO_SYSTEM), lambda fraction: None)
     tokens = Prompter(model, "m").prompt(talk("hi", "yes", "so", system="be brief"), 512, 10).tokens
     assert "user\nbe brief\n\nhi\nassistant\nyes\nuser\nso\n" in written(model, tokens)
     model.close()
 
 
 def test_a_broken_template_names_the_build(tmp_path: Path) -> None:
-    model = Model(Backend(), write_tiny_gguf(tmp_path / "m.gguf", template="{% for %}"), lambda fraction: None)
+    model = Model(write_tiny_gguf(tmp_path / "m.gguf", template="{% for %}"), lambda fraction: None)
     with pytest.raises(EngineFailed, match=r"m:f32 cannot chat: its chat template is broken"):
         Prompter(model, "m:f32")
     model.close()
@@ -96,7 +96,7 @@ def test_one_message_that_is_too_long_is_refused_with_both_numbers(model: Model)
 
 def test_a_template_that_costs_more_for_fewer_messages_still_ends(tmp_path: Path) -> None:
     template = "{% for m in messages %}{{ m.content }}{% endfor %}{{ 'z' * (40 * (9 - messages | length)) }}"
-    model = Model(Backend(), write_tiny_gguf(tmp_path / "m.gguf", template=template), lambda fraction: None)
+    model = Model(write_tiny_gguf(tmp_path / "m.gguf", template=template), lambda fraction: None)
     messages = talk(*(["w" * 50] * 9))
     with pytest.raises(NoBuildFits):
         Prompter(model, "m").prompt(messages, 256, 64)
