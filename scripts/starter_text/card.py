@@ -18,7 +18,9 @@ ID = "nanolocal-starter-text"
 NAME = "nanolocal starter (text)"
 LIMITS = (
     "simple English only", "answers are often wrong; check them", "no news or other live information", "no code",
-    "no medical, legal or financial advice", "no sums beyond 5 + 5", "short chats: it loses the thread",
+    "no medical, legal or financial advice", "no sums beyond 5 + 5",
+    "explanations, meanings of words, corrections and summaries mostly fail", "rare names come out misspelt",
+    "short chats: it loses the thread",
 )  # fmt: skip
 
 
