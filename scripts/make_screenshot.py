@@ -13,7 +13,7 @@ from nanolocal.paths import Paths
 from nanolocal.tui.app import NanolocalApp
 from nanolocal.tui.screens.chat import ChatScreen
 
-_SIZE = (88, 46)
+_SIZE = (80, 54)
 _PROMPTS = ("Tell me a short story about a fox.", "Draw a red circle above a blue square")
 _PATIENCE_S = 180.0
 _WEB_FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
