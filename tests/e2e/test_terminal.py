@@ -124,6 +124,7 @@ def test_a_picture_is_drawn_in_the_terminal(program: Program, open_app: Callable
     pass_welcome(app)
     ask(app, "Draw a red circle above a blue square")
     app.wait_for("\u2580")
+    app.wait_for(lambda _: len(stored_messages(program)) == 2)
     app.type(CTRL_Q)
     assert app.wait_for_end() == 0
     assert stored_messages(program)[1]["attachments"] == ["picture.png"]
