@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.conftest import Program
-from tests.e2e.privacy import traces
+from tests.faults.scan import leaks
 
 pytestmark = pytest.mark.slow
 
@@ -244,6 +244,6 @@ def test_a_killed_program_leaves_no_engine_no_hold_and_no_words(program: Program
     process.kill()
     gone, alive = psutil.wait_procs([engine], timeout=10)
     assert (len(gone), alive) == (1, [])
-    assert traces(program.home, ["heliotropewalrus"]) == []
+    assert leaks(program.home, ["heliotropewalrus"]) == []
     assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == 100_000
     assert json.loads(program("chats", "search", "heliotropewalrus", "--json").stdout)["hits"]

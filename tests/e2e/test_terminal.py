@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Program
-from tests.e2e.privacy import traces
 from tests.e2e.terminal import Terminal
+from tests.faults.scan import leaks
 
 pytestmark = pytest.mark.slow
 
@@ -73,13 +73,13 @@ def test_two_turns_survive_a_restart_and_nothing_lies_open(program: Program, ope
     pass_welcome(app)
     ask(app, "Tell me a story about a quokkalantern.")
     app.wait_for(lambda _: len(stored_messages(program)) == 2)
-    assert traces(program.home, WORDS) == []
+    assert leaks(program.home, WORDS) == []
     app.wait_for(lambda shown: "Esc stops" not in shown)
     ask(app, "Thank you, brambleharp.")
     app.wait_for(lambda _: len(stored_messages(program)) == 4)
     app.type(CTRL_Q)
     assert app.wait_for_end() == 0
-    assert traces(program.home, WORDS) == []
+    assert leaks(program.home, WORDS) == []
     assert [message["role"] for message in stored_messages(program)] == ["user", "assistant", "user", "assistant"]
     again = open_app()
     again.wait_for("brambleharp")
