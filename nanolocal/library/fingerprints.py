@@ -13,7 +13,7 @@ class Fingerprints:
     """SHA-256 of files, kept at ``index`` so that a file is hashed once.
 
     A file over 256 MiB is not hashed just to be listed: its first and last 4 MiB and its size are, and the result
-    begins with ``part:`` until ``whole`` has been asked for once.
+    begins with ``part:``.
     """
 
     def __init__(self, index: Path) -> None:
@@ -27,13 +27,6 @@ class Fingerprints:
         if key not in self._known:
             size = path.stat().st_size
             self._remember(key, _digest(path) if size <= _WHOLE_FILE_LIMIT else _digest_ends(path, size))
-        return self._known[key]
-
-    def whole(self, path: Path) -> str:
-        """The hash of the whole file, computed now if it is not known."""
-        key = _key(path)
-        if self._known.get(key, "part:").startswith("part:"):
-            self._remember(key, _digest(path))
         return self._known[key]
 
     def save(self) -> None:

@@ -45,7 +45,6 @@ class GGUFFacts:
     lengths: Mapping[str, int]
     tensors: int
     parameters: int
-    header_bytes: int
 
 
 def read_facts(path: Path) -> GGUFFacts:
@@ -89,7 +88,7 @@ class _Reader:
         start = -(-self._file.tell() // alignment) * alignment
         if any(start + end > self._size for end in ends):
             raise _Refused("it is shorter than its tensors need (cut off in a download?)")
-        return GGUFFacts(self._metadata, self._lengths, tensors, parameters, self._file.tell())
+        return GGUFFacts(self._metadata, self._lengths, tensors, parameters)
 
     def _unpack(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self._file.read(struct.calcsize(layout)))

@@ -46,11 +46,6 @@ class Library:
         known = ", ".join(build.id for build in builds) or "none"
         raise UsageError(f"no build is called {build_id!r}", f"stored here: {known}")
 
-    def scan(self) -> tuple[Build, ...]:
-        """Look through all folders again."""
-        self._found = None
-        return self.builds()
-
     def adopt(self, path: Path) -> Build:
         """Add the GGUF file or pipeline folder at ``path`` for as long as this library is open, copying nothing.
 

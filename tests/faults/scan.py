@@ -9,7 +9,8 @@ from pathlib import Path
 def forms(word: str) -> dict[str, bytes]:
     """The byte strings that ``word`` leaves behind, raw and encoded, wherever it stands in a longer text."""
     raw = word.encode()
-    found = {"raw": raw, "utf-16": word.encode("utf-16-le"), "hex": raw.hex().encode()}
+    found = {"raw": raw, "RAW": raw.upper(), "hex": raw.hex().encode()}
+    found |= {"utf-16": word.encode("utf-16-le"), "utf-16-be": word.encode("utf-16-be")}
     found["HEX"] = found["hex"].upper()
     for shift in range(3):
         encoded = base64.b64encode(bytes(shift) + raw)

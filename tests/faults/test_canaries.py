@@ -20,7 +20,9 @@ WORDS = [f"canary{number:02d}zephyrquartz" for number in range(44)]
 def test_the_scanner_sees_a_leak(tmp_path: Path, form: str, offset: int) -> None:
     text = b"abc"[:offset] + WORDS[7].encode() + b" and more"
     written = {
+        "RAW": text.upper(),
         "utf-16": text.decode().encode("utf-16-le"),
+        "utf-16-be": text.decode().encode("utf-16-be"),
         "hex": text.hex().encode(),
         "HEX": text.hex().upper().encode(),
         "zlib": b"??" + zlib.compress(text * 3),
