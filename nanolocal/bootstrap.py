@@ -6,6 +6,8 @@ from pathlib import Path
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, estimate_joules, inspect
 from nanolocal.engines.pool import EnginePool
+from nanolocal.hardening import harden_process
+from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
@@ -15,18 +17,27 @@ from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
+from nanolocal.vault.snapshots import Snapshot
+from nanolocal.vault.snapshots import listed as listed_snapshots
 from nanolocal.vault.vault import Vault, VaultState
 
 __all__ = [
     "Session",
     "VaultState",
+    "erase_vault",
+    "has_recovery_code",
     "open_library",
     "open_router",
     "open_session",
     "open_vault",
     "open_wallet",
+    "restore_vault",
+    "snapshots",
     "vault_state",
 ]
+
+
+_MIGRATIONS = (*VAULT_MIGRATIONS, *LEDGER_MIGRATIONS)
 
 
 @dataclass(slots=True)
@@ -86,10 +97,31 @@ def open_session(paths: Paths, passphrase: str | None) -> Session:
 
 def open_vault(paths: Paths, passphrase: str | None) -> Vault:
     """The vault alone, made when there is none."""
-    migrations = (*VAULT_MIGRATIONS, *LEDGER_MIGRATIONS)
+    harden_process()
     if vault_state(paths) is VaultState.ABSENT:
-        return Vault.create(paths.vault, passphrase, migrations)
-    return Vault.open(paths.vault, passphrase, migrations)
+        return Vault.create(paths.vault, passphrase, _MIGRATIONS)
+    return Vault.open(paths.vault, passphrase, _MIGRATIONS, LedgerLosses())
+
+
+def restore_vault(paths: Paths, passphrase: str | None, snapshot: Path | None) -> Vault:
+    """Repair a damaged vault from a snapshot, or go on without what is missing; see ``Vault.restore``."""
+    harden_process()
+    return Vault.restore(paths.vault, passphrase, _MIGRATIONS, LedgerLosses(), snapshot)
+
+
+def has_recovery_code(paths: Paths) -> bool:
+    """Whether there is a vault that a recovery code opens; needs no passphrase."""
+    return Vault.has_recovery_code(paths.vault)
+
+
+def snapshots(paths: Paths) -> list[Snapshot]:
+    """The encrypted copies of the database, the newest first; needs no passphrase."""
+    return listed_snapshots(paths.vault / "snapshots")
+
+
+def erase_vault(paths: Paths) -> None:
+    """Destroy the vault for good."""
+    Vault.erase(paths.vault)
 
 
 def open_wallet(vault: Vault) -> Wallet:

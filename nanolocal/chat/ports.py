@@ -52,7 +52,10 @@ class ImageJob:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message with its place in the tree; ``siblings`` are the ids that share its parent, itself included."""
+    """A message with its place in the tree; ``siblings`` are the ids that share its parent, itself included.
+
+    ``damaged`` names attachments whose stored files can no longer be read; they come without data.
+    """
 
     id: str
     parent_id: str | None
@@ -66,6 +69,8 @@ class StoredMessage:
     usage: Usage = field(default_factory=Usage)
     route_json: str | None = None
     decode_tok_s: float = 0.0
+    dropped_tokens: int = 0
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

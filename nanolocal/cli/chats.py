@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.messages import Role
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.cli import output
-from nanolocal.cli.common import Subparsers, open_session, wants_json
+from nanolocal.cli.common import Subparsers, agreed, open_session, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.paths import make_private
 
@@ -42,6 +41,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     delete = parts.add_parser("delete", parents=[common], help="remove a conversation for good")
     delete.add_argument("chat", metavar="ID")
     delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.add_argument("--shred", action="store_true", help="new database key too: old disk blocks tell nothing")
     delete.set_defaults(run=_with_session(run_delete))
 
 
@@ -106,13 +106,11 @@ def run_search(args: argparse.Namespace, session: "Session") -> int:
 def run_delete(args: argparse.Namespace, session: "Session") -> int:
     """Delete one conversation with its pictures and its words in the index."""
     chat_id = _whole_id(session, args.chat)
-    if not args.yes:
-        if not sys.stdin.isatty():
-            raise UsageError("deleting cannot be undone", f"nanolocal chats delete {args.chat} --yes")
-        output.piece(f"Delete conversation {chat_id[:12]} for good? [y/N] ")
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            return 0
+    if not agreed(args, f"Delete conversation {chat_id[:12]} for good?"):
+        return 0
     session.store.delete_chat(chat_id)
+    if args.shred:
+        session.vault.rotate()
     if wants_json(args):
         output.as_json({"deleted": chat_id})
     return 0

@@ -36,7 +36,10 @@ def is_quiet(args: argparse.Namespace) -> bool:
 
 
 def given_passphrase(args: argparse.Namespace) -> str | None:
-    """The passphrase from ``--passphrase-file`` or the environment."""
+    """The passphrase as typed before, from ``--passphrase-file`` or from the environment."""
+    typed: str | None = getattr(args, "passphrase", None)
+    if typed is not None:
+        return typed
     file = getattr(args, "passphrase_file", None)
     if file is None:
         return os.environ.get("NANOLOCAL_PASSPHRASE") or None
@@ -55,8 +58,9 @@ def open_session(args: argparse.Namespace) -> "Session":
 
     paths = paths_of(args)
     is_new = bootstrap.vault_state(paths) is bootstrap.VaultState.ABSENT
-    passphrase = _passphrase(args, paths)
+    passphrase = given_secret(args)
     session = bootstrap.open_session(paths, passphrase)
+    tell_notices(session.vault)
     if is_new and not is_quiet(args) and sys.stderr.isatty():
         kept = "your passphrase" if passphrase else "a key file; `nanolocal vault passphrase` sets a passphrase"
         output.note(f"made an encrypted vault in {paths.vault}, opened by {kept}")
@@ -68,23 +72,41 @@ def open_vault(args: argparse.Namespace) -> Iterator["Vault"]:
     """The vault alone, closed at the end of the block."""
     from nanolocal import bootstrap
 
-    vault = bootstrap.open_vault(paths_of(args), _passphrase(args, paths_of(args)))
+    vault = bootstrap.open_vault(paths_of(args), given_secret(args))
     try:
+        tell_notices(vault)
         yield vault
     finally:
         vault.close()
 
 
-def _passphrase(args: argparse.Namespace, paths: Paths) -> str | None:
+def given_secret(args: argparse.Namespace) -> str | None:
+    """What opens the vault: the passphrase or recovery code given or asked for; ``None`` for a key file."""
     from nanolocal import bootstrap
 
     given = given_passphrase(args)
-    state = bootstrap.vault_state(paths)
-    if state is bootstrap.VaultState.KEYFILE:
-        return None
-    if given is not None or state is bootstrap.VaultState.ABSENT:
-        return given
-    return ask_passphrase("Passphrase: ")
+    if given is None and bootstrap.vault_state(paths_of(args)) is bootstrap.VaultState.PASSPHRASE:
+        given = args.passphrase = ask_passphrase("Passphrase: ")
+    return given
+
+
+def tell_notices(vault: "Vault") -> None:
+    """Say once what the vault has to say, such as what a repair could not save."""
+    notices = vault.notices
+    for notice in notices:
+        output.note(notice)
+    if notices:
+        vault.dismiss_notices()
+
+
+def agreed(args: argparse.Namespace, question: str) -> bool:
+    """Whether the user agrees to what cannot be undone: by ``--yes``, or asked on the terminal."""
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError("this cannot be undone", "add --yes to agree")
+    output.piece(f"{question} [y/N] ")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def ask_passphrase(prompt: str) -> str:

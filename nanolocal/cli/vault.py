@@ -3,8 +3,17 @@
 import argparse
 
 from nanolocal.cli import output
-from nanolocal.cli.common import Subparsers, ask_passphrase, open_vault, paths_of, wants_json
-from nanolocal.errors import UsageError
+from nanolocal.cli.common import (
+    Subparsers,
+    agreed,
+    ask_passphrase,
+    given_secret,
+    open_vault,
+    paths_of,
+    tell_notices,
+    wants_json,
+)
+from nanolocal.errors import Damaged, UsageError
 
 _OPENED_BY = {"absent": "nothing yet", "passphrase": "a passphrase", "keyfile": "a key file beside it"}
 
@@ -19,6 +28,19 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     change = parts.add_parser("passphrase", parents=[common], help="set, change or remove the passphrase")
     change.add_argument("--remove", action="store_true", help="go back to a key file")
     change.set_defaults(run=run_passphrase)
+    recovery = parts.add_parser("recovery", parents=[common], help="a new recovery code, shown once")
+    recovery.set_defaults(run=run_recovery)
+    rekey = parts.add_parser("rekey", parents=[common], help="new keys for everything; old headers open nothing")
+    rekey.set_defaults(run=run_rekey)
+    verify = parts.add_parser("verify", parents=[common], help="read everything and say what is wrong")
+    verify.set_defaults(run=run_verify)
+    restore = parts.add_parser("restore", parents=[common], help="repair a damaged vault from its snapshots")
+    restore.add_argument("--snapshot", metavar="NAME", help="go back to this one; `vault status` lists them")
+    restore.add_argument("--yes", action="store_true", help="do not ask before going back to a named snapshot")
+    restore.set_defaults(run=run_restore)
+    erase = parts.add_parser("erase", parents=[common], help="destroy the vault and its keys for good")
+    erase.add_argument("--yes", action="store_true", help="do not ask")
+    erase.set_defaults(run=run_erase)
 
 
 def run_status(args: argparse.Namespace) -> int:
@@ -28,12 +50,19 @@ def run_status(args: argparse.Namespace) -> int:
     paths = paths_of(args)
     state = bootstrap.vault_state(paths)
     size = sum(file.stat().st_size for file in paths.vault.rglob("*") if file.is_file())
+    recovery = bootstrap.has_recovery_code(paths)
+    copies = bootstrap.snapshots(paths)
     if wants_json(args):
-        output.as_json({"path": str(paths.vault), "state": state, "bytes": size})
+        names = [copy.path.name for copy in copies]
+        found = {"path": str(paths.vault), "state": state, "bytes": size, "recovery_code": recovery}
+        output.as_json({**found, "snapshots": names})
         return 0
     output.line(f"vault      {paths.vault}")
     output.line(f"opened by  {_OPENED_BY[state]}")
+    output.line(f"recovery   {'a code on paper' if recovery else 'none: nanolocal vault recovery makes a code'}")
     output.line(f"size       {size:,} bytes")
+    for copy in copies:
+        output.line(f"snapshot   {copy.when}  {copy.path.name}")
     return 0
 
 
@@ -56,6 +85,93 @@ def run_passphrase(args: argparse.Namespace) -> int:
         vault.change_passphrase(new)
     output.line("the vault is now opened by " + ("a key file" if new is None else "the new passphrase"))
     return 0
+
+
+def run_recovery(args: argparse.Namespace) -> int:
+    """Make a recovery code and show it, this once."""
+    with open_vault(args) as vault:
+        code = vault.make_recovery_code()
+    _show_code(args, code)
+    return 0
+
+
+def run_rekey(args: argparse.Namespace) -> int:
+    """Change every key; the passphrase stays, a recovery code is replaced."""
+    with open_vault(args) as vault:
+        code = vault.rekey(given_secret(args))
+    if code is not None:
+        _show_code(args, code)
+    elif wants_json(args):
+        output.as_json({"rekeyed": True, "recovery_code": None})
+    else:
+        output.line("every key was changed")
+    return 0
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Read every page, message, file and ledger entry; raises ``Damaged`` naming the first fault."""
+    from nanolocal import bootstrap
+
+    with open_vault(args) as vault:
+        entries = bootstrap.open_wallet(vault).verify().entries
+        wrong = vault.verify()
+        messages = vault.database.execute("SELECT count(*) FROM message")[0][0]
+    if wants_json(args):
+        output.as_json({"whole": not wrong, "wrong": wrong, "messages": messages, "entries": entries})
+    elif not wrong:
+        output.line(f"whole: {messages} messages, their files, the search index and {entries} ledger entries")
+    if wrong:
+        raise Damaged("; ".join(wrong), "nanolocal vault restore")
+    return 0
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """Go back to a snapshot, or go on without what is missing, and say what was lost."""
+    from nanolocal import bootstrap
+
+    paths = paths_of(args)
+    snapshot = None
+    if args.snapshot is not None:
+        snapshot = next((copy.path for copy in bootstrap.snapshots(paths) if copy.path.name == args.snapshot), None)
+        if snapshot is None:
+            raise UsageError(f"there is no snapshot {args.snapshot}", "nanolocal vault status")
+        if not agreed(args, "Go back to that snapshot? What came later is set aside."):
+            return 0
+    vault = bootstrap.restore_vault(paths, given_secret(args), snapshot)
+    try:
+        notices = vault.notices
+        if wants_json(args):
+            output.as_json({"restored": True, "notices": notices})
+        tell_notices(vault)
+    finally:
+        vault.close()
+    return 0
+
+
+def run_erase(args: argparse.Namespace) -> int:
+    """Destroy the vault; models and settings stay."""
+    from nanolocal import bootstrap
+
+    paths = paths_of(args)
+    if bootstrap.vault_state(paths) is bootstrap.VaultState.ABSENT:
+        raise UsageError(f"there is no vault in {paths.vault}", "nanolocal vault status")
+    if not agreed(args, "Erase every conversation, picture and credit for good?"):
+        return 0
+    bootstrap.erase_vault(paths)
+    if wants_json(args):
+        output.as_json({"erased": str(paths.vault)})
+    else:
+        output.line("erased")
+    return 0
+
+
+def _show_code(args: argparse.Namespace, code: str) -> None:
+    if wants_json(args):
+        output.as_json({"recovery_code": code})
+        return
+    output.line(code[: len(code) // 2])
+    output.line(code[len(code) // 2 + 1 :])
+    output.note("write it down: it opens this vault when the passphrase or key file is lost, and is not shown again")
 
 
 def _new_passphrase() -> str:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nanolocal.errors import Damaged, UsageError
-from nanolocal.ledger.chain import GENESIS, WALLET, Entry, EntryKind, chain_hash, moves
+from nanolocal.ledger.chain import ADJUST, GENESIS, WALLET, Entry, EntryKind, chain_hash, moves
 from nanolocal.ledger.money import LARGEST
 from nanolocal.ledger.prices import PriceCard
 from nanolocal.ledger.sql import Row, Source, SqlTransaction
 
 _SUMS = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
-_HINT = "the balance cannot be trusted: restore the vault from a backup"
+_HINT = "nanolocal vault restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,12 @@ def head(source: Source) -> tuple[int, str]:
     """Number and hash of the last entry; (0, sixty-four zeros) before the first."""
     rows = source.execute("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1")
     return (rows[0][0], rows[0][1]) if rows else (0, GENESIS)
+
+
+def record_loss(tx: SqlTransaction, seq: int, head_hash: str, ts: int) -> tuple[int, str]:
+    """Write into the chain that the owner went on without entries up to ``seq``; returns the chain's new head."""
+    ref = f"{seq}:{head_hash}"
+    return post(tx, Entry(f"restore:{ref}:{ts}", EntryKind.RESTORE, ADJUST, ADJUST, 0, ts, ref=ref))
 
 
 def find(source: Source, idem: str) -> Entry | None:

@@ -11,6 +11,7 @@ from nanolocal.errors import Damaged
 from nanolocal.ledger.owner import Owner
 
 WALLET = "wallet"
+ADJUST = "adjust"
 GENESIS = "0" * 64
 _DOMAIN = b"nl-ledger-v1\0"
 
@@ -22,6 +23,7 @@ class EntryKind(StrEnum):
     HOLD = "hold"
     SETTLE = "settle"
     VOID = "void"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def moves(entry: Entry) -> Iterator[Move]:
             posted, pending = 0, entry.amount
         case EntryKind.SETTLE:
             posted, pending = entry.amount, -entry.held
+        case EntryKind.RESTORE:
+            posted, pending = 0, 0
         case EntryKind.VOID:
             posted, pending = 0, -entry.held
     yield Move(entry.debit, "debits", posted, pending)

@@ -2,10 +2,11 @@
 
     "NLB1" | algorithm 1 | 32-byte salt | chunk | chunk | ...
 
-Each chunk is 64 KiB sealed with AES-256-GCM under HKDF(data key, salt); its nonce is an 11-byte counter and a flag on
-the last chunk (STREAM), so chunks cannot be dropped, repeated, reordered or cut off. The additional data is the header
-and the file's own name, so files cannot change places. The plaintext is an 8-byte length, the data, and zeros up to a
-Padme size: the size on disk tells little. Names are random.
+Each chunk is 64 KiB sealed with AES-256-GCM under HKDF(data key || row key, salt); its nonce is an 11-byte counter
+and a flag on the last chunk (STREAM), so chunks cannot be dropped, repeated, reordered or cut off. The additional
+data is the header and the file's own name, so files cannot change places. The plaintext is an 8-byte length, the
+data, and zeros up to a Padme size: the size on disk tells little. Names are random. The row key lies in the database
+beside the file's name: once that row is gone and the database has a new key, no copy of the file can be read.
 """
 
 import secrets
@@ -35,22 +36,22 @@ class Blobs:
         self._key = key
         make_private_directory(directory)
 
-    def write(self, data: bytes) -> str:
-        """Store ``data`` durably under a new random id."""
+    def write(self, data: bytes, row_key: bytes = b"") -> str:
+        """Store ``data`` durably under a new random id; only together with ``row_key`` can it be read again."""
         blob_id = secrets.token_hex(16)
         try:
-            write_durably(self._directory / blob_id, seal_blob(self._key, blob_id, data))
+            write_durably(self._directory / blob_id, seal_blob(self._key + row_key, blob_id, data))
         except OSError as error:
             raise UsageError(f"cannot store an attachment: {error.strerror}", "check the space left on disk") from error
         return blob_id
 
-    def read(self, blob_id: str) -> bytes:
+    def read(self, blob_id: str, row_key: bytes = b"") -> bytes:
         """The data stored under ``blob_id``; raises ``Damaged`` if it is missing or was changed."""
         try:
             sealed = (self._directory / blob_id).read_bytes()
         except OSError as error:
             raise Damaged(f"the stored file {blob_id} is missing", "restore it from a backup") from error
-        return open_blob(self._key, blob_id, sealed)
+        return open_blob(self._key + row_key, blob_id, sealed)
 
     def delete(self, blob_id: str) -> None:
         """Remove a file; a missing one is no error."""

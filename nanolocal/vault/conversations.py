@@ -14,11 +14,19 @@ from dataclasses import dataclass
 from nanolocal.chat import ports
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
 from nanolocal.chat.ports import Hold, StoredMessage
-from nanolocal.errors import UsageError
+from nanolocal.errors import Damaged, UsageError
+from nanolocal.vault import contents
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.database import Database, Row, Transaction, Value
+from nanolocal.vault.imported import ImportedChat
+from nanolocal.vault.keys import KEY_BYTES
 from nanolocal.vault.records import route_record
 from nanolocal.vault.search import Hit, search, stored
+
+DELETED = "deleted"
+"""The setting that says that snapshots still hold a deleted conversation."""
+
+_ATTACHED = "message_id IN (SELECT id FROM message WHERE chat_id = ?)"
 
 _PATH = """
     WITH RECURSIVE path (id, parent_id) AS (
@@ -27,7 +35,8 @@ _PATH = """
         SELECT m.id, m.parent_id FROM message m JOIN path p ON m.chat_id = ?1 AND m.id = p.parent_id
     )
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
-           m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s
+           m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
+           m.dropped_tokens
     FROM path JOIN message m ON m.id = path.id ORDER BY m.seq"""
 
 _NEWEST_BELOW = """
@@ -63,12 +72,8 @@ class Conversations:
 
     def start_chat(self, tx: ports.Transaction, title: str, system: str | None) -> str:
         """Make a conversation and return its id."""
-        chat_id, now = secrets.token_hex(8), self._clock()
-        _own(tx).execute(
-            "INSERT INTO chat (id, title, system, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-            (chat_id, stored(title), None if system is None else stored(system), now, now),
-        )
-        return chat_id
+        now = self._clock()
+        return self._start(_own(tx), title, system, now, now, None)
 
     def add_prompt(self, tx: ports.Transaction, chat_id: str, parent_id: str | None, message: Message) -> str:
         """Store what the user said after ``parent_id`` (``None`` or ``""``: at the start); returns the message's id."""
@@ -152,19 +157,85 @@ class Conversations:
         """Give a conversation another title."""
         with self._database.transaction() as tx:
             self._require_chat(tx, chat_id)
+            contents.removed(tx, "chat", "id = ?", (chat_id,))
             tx.execute("UPDATE chat SET title = ? WHERE id = ?", (stored(title), chat_id))
+            contents.added(tx, "chat", "id = ?", (chat_id,))
 
     def delete_chat(self, chat_id: str) -> None:
-        """Remove a conversation with all branches, attachments and pictures; what it cost stays in the ledger."""
+        """Remove a conversation with all branches, attachments and pictures; what it cost stays in the ledger.
+
+        The vault's snapshots, which still hold it, are made anew when the vault is next opened or closed.
+        """
         with self._database.transaction() as tx:
             self._require_chat(tx, chat_id)
             blobs = tx.execute(
                 "SELECT blob_id FROM attachment JOIN message ON message.id = message_id WHERE chat_id = ?", (chat_id,)
             )
+            contents.removed(tx, "attachment", _ATTACHED, (chat_id,))
+            contents.removed(tx, "message", "chat_id = ?", (chat_id,))
+            contents.removed(tx, "chat", "id = ?", (chat_id,))
             tx.execute("DELETE FROM message WHERE chat_id = ?", (chat_id,))
             tx.execute("DELETE FROM chat WHERE id = ?", (chat_id,))
+            _keep_setting(tx, DELETED, "1")
             tx.on_commit(lambda: self._discard([row[0] for row in blobs]))
         self._database.checkpoint()
+
+    def import_chat(self, chat: ImportedChat) -> str | None:
+        """Store a conversation from elsewhere whole, or return ``None`` when that ``source`` is already here.
+
+        Raises ``UsageError`` for a message whose parent did not come before it; then nothing was stored.
+        """
+        with self._database.transaction() as tx:
+            if tx.execute("SELECT 1 FROM chat WHERE source = ?", (stored(chat.source),)):
+                return None
+            times = (_finite(chat.created_at), _finite(chat.updated_at))
+            chat_id = self._start(tx, chat.title, chat.system, *times, chat.source)
+            ids: dict[str, str] = {}
+            for message in chat.messages:
+                if message.parent_id is not None and message.parent_id not in ids:
+                    raise UsageError(f"message {message.id} of {chat.source} has no parent", "leave it out")
+                columns = {
+                    "role": message.role.value,
+                    "text": stored(message.text),
+                    "created_at": _finite(message.created_at),
+                    "build_id": None if message.author is None else stored(message.author),
+                }
+                parent = None if message.parent_id is None else ids[message.parent_id]
+                ids[message.id] = self._add(tx, chat_id, parent, columns, message.attachments)
+            tx.execute("UPDATE chat SET updated_at = ? WHERE id = ?", (times[1], chat_id))
+        return chat_id
+
+    def rate(self, message_id: str, verdict: str, note: str = "") -> None:
+        """Keep what the user thinks of an answer: ``good`` or ``bad``, with a note; a second one replaces the first."""
+        with self._database.transaction() as tx:
+            if not tx.execute("SELECT 1 FROM message WHERE id = ?", (stored(message_id),)):
+                raise UsageError(f"there is no message {message_id}", "see: nanolocal chats list")
+            tx.execute(
+                "INSERT OR REPLACE INTO feedback (message_id, verdict, note, created_at) VALUES (?, ?, ?, ?)",
+                (message_id, verdict, stored(note), self._clock()),
+            )
+
+    def setting(self, name: str) -> str | None:
+        """A private setting, such as the ``instructions`` for new conversations."""
+        rows = self._database.execute("SELECT value FROM setting WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
+
+    def keep_setting(self, name: str, value: str | None) -> None:
+        """Keep a private setting; ``None`` removes it."""
+        with self._database.transaction() as tx:
+            _keep_setting(tx, name, value)
+
+    def _start(
+        self, tx: Transaction, title: str, system: str | None, created_at: float, updated_at: float, source: str | None
+    ) -> str:
+        chat_id = secrets.token_hex(8)
+        words = [None if text is None else stored(text) for text in (title, system, source)]
+        tx.execute(
+            "INSERT INTO chat (title, system, source, id, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (*words, chat_id, created_at, updated_at),
+        )
+        contents.added(tx, "chat", "id = ?", (chat_id,))
+        return chat_id
 
     def _add(
         self,
@@ -182,17 +253,21 @@ class Conversations:
         record = {"id": message_id, "chat_id": chat_id, "parent_id": parent_id, "created_at": now, **columns}
         names, marks = ", ".join(record), ", ".join("?" * len(record))
         tx.execute(f"INSERT INTO message ({names}) VALUES ({marks})", tuple(record.values()))  # noqa: S608 - own names
+        contents.added(tx, "message", "id = ?", (message_id,))
         tx.execute("UPDATE chat SET updated_at = ? WHERE id = ?", (now, chat_id))
         for position, attachment in enumerate(attachments):
             self._attach(tx, message_id, position, attachment)
         return message_id
 
     def _attach(self, tx: Transaction, message_id: str, position: int, attachment: Attachment) -> None:
-        blob_id = self._blobs.write(attachment.data)
+        row_key = secrets.token_bytes(KEY_BYTES)
+        blob_id = self._blobs.write(attachment.data, row_key)
         tx.on_rollback(lambda: self._discard([blob_id]))
         tx.execute(
-            "INSERT INTO attachment (blob_id, message_id, position, name, media_type, size) VALUES (?, ?, ?, ?, ?, ?)",
+            """INSERT INTO attachment (key, blob_id, message_id, position, name, media_type, size)
+               VALUES (?, ?, ?, ?, ?, ?, ?)""",
             (
+                row_key,
                 blob_id,
                 message_id,
                 position,
@@ -201,6 +276,7 @@ class Conversations:
                 len(attachment.data),
             ),
         )
+        contents.added(tx, "attachment", "blob_id = ?", (blob_id,))
 
     def _discard(self, blob_ids: Sequence[str]) -> None:
         """Remove files; one that resists is left for the next unlock's sweep."""
@@ -212,13 +288,20 @@ class Conversations:
 
     def _message(self, row: Row, siblings: tuple[str, ...]) -> StoredMessage:
         attached = self._database.execute(
-            "SELECT name, media_type, blob_id FROM attachment WHERE message_id = ? ORDER BY position", (row[0],)
+            "SELECT name, media_type, blob_id, key FROM attachment WHERE message_id = ? ORDER BY position", (row[0],)
         )
-        files = tuple(Attachment(name, kind, self._blobs.read(blob_id)) for name, kind, blob_id in attached)
+        files, damaged = [], []
+        for name, kind, blob_id, row_key in attached:
+            try:
+                data = self._blobs.read(blob_id, row_key or b"")
+            except Damaged:
+                data = b""
+                damaged.append(name)
+            files.append(Attachment(name, kind, data))
         return StoredMessage(
             id=row[0],
             parent_id=row[1],
-            message=Message(Role(row[2]), row[3], files),
+            message=Message(Role(row[2]), row[3], tuple(files)),
             created_at=row[4],
             siblings=siblings,
             build_id=row[5],
@@ -228,6 +311,8 @@ class Conversations:
             usage=Usage(*row[9:13]),
             route_json=row[13],
             decode_tok_s=row[14],
+            dropped_tokens=row[15],
+            damaged=tuple(damaged),
         )
 
     def _require_chat(self, source: Database | Transaction, chat_id: str) -> None:
@@ -241,6 +326,13 @@ def _has_chat(source: Database | Transaction, chat_id: str) -> bool:
 
 def _no_message(chat_id: str, message_id: str) -> UsageError:
     return UsageError(f"conversation {chat_id} has no message {message_id}", f"see: nanolocal chats show {chat_id}")
+
+
+def _keep_setting(tx: Transaction, name: str, value: str | None) -> None:
+    if value is None:
+        tx.execute("DELETE FROM setting WHERE name = ?", (name,))
+    else:
+        tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (name, stored(value)))
 
 
 def _own(tx: ports.Transaction) -> Transaction:

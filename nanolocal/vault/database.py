@@ -7,15 +7,16 @@ Opening fails closed: whatever is not the expected encrypted file is refused, ne
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 from sqlcipher3 import dbapi2
 
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
-from nanolocal.vault.files import create_private_file
+from nanolocal.vault.files import create_private_file, sync_directory, sync_file
 from nanolocal.vault.keys import DatabaseKey
 
 Row = tuple[Any, ...]  # the schema fixes each column's type; whoever reads a row names them
@@ -32,6 +33,27 @@ _SETTINGS = (
     "fullfsync=ON",
     "checkpoint_fullfsync=ON",
 )
+
+
+class Unreadable(Damaged):
+    """The database file itself is broken: a page fails its check, or the file is no database any more."""
+
+
+class Witness(Protocol):
+    """Keeps outside the database how far it has come, so that missing commits are noticed."""
+
+    @property
+    def kept(self) -> int:
+        """The newest commit that is known to be kept."""
+        ...
+
+    def keep(self, number: int, mark: str) -> None:
+        """Note that commit ``number`` is on disk; ``mark`` tells it from another of that number. Never raises."""
+        ...
+
+    def suspect(self) -> None:
+        """A page could not be read. Never raises."""
+        ...
 
 
 class Transaction:
@@ -69,8 +91,12 @@ class Transaction:
 class Database:
     """An unlocked database. Close it to fold the log back into the file."""
 
-    def __init__(self, connection: dbapi2.Connection) -> None:
-        self._connection: dbapi2.Connection | None = connection
+    def __init__(self, path: Path, key: DatabaseKey) -> None:
+        self.witness: Witness | None = None
+        self.newest = (0, "")
+        self._path = path
+        self._key = key
+        self._connection: dbapi2.Connection | None = _connect(path, key)
         self._lock = RLock()
 
     @classmethod
@@ -87,7 +113,7 @@ class Database:
 
     @classmethod
     def _ready(cls, path: Path, key: DatabaseKey, migrations: Migrations) -> "Database":
-        database = cls(_connect(path, key))
+        database = cls(path, key)
         try:
             database._migrate(migrations)
             _check_file(path, key)
@@ -98,27 +124,34 @@ class Database:
 
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one reading statement outside a transaction and return its rows."""
-        with self._lock:
+        with self._lock, self._noting_damage():
             return _execute(self._live(), sql, parameters)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Begin a write transaction (BEGIN IMMEDIATE); commits at the end of the block, rolls back on an exception."""
-        with self._lock:
+        with self._lock, self._noting_damage():
             connection = self._live()
             if connection.in_transaction:
                 raise RuntimeError("a write transaction is already open on this thread")
             _execute(connection, "BEGIN IMMEDIATE")
             transaction = Transaction(connection)
+            changes, progress = connection.total_changes, None
             try:
                 yield transaction
+                if self.witness is not None and connection.total_changes != changes:
+                    progress = _advance(connection, self.witness.kept)
                 _execute(connection, "COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 transaction.finish(committed=False)
                 raise
+            if progress is not None:
+                self.newest = progress
             transaction.finish(committed=True)
+            if progress is not None and self.witness is not None:
+                self.witness.keep(*progress)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator["Database"]:
@@ -153,6 +186,57 @@ class Database:
                 found = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
             return tuple(found)
 
+    def progress(self) -> tuple[int, str, int]:
+        """Number and mark of the newest commit, and the newest number known to be kept outside."""
+        number, mark, anchored = self.execute("SELECT number, mark, anchored FROM progress")[0]
+        self.newest = (number, mark)
+        return number, mark, anchored
+
+    @staticmethod
+    def peek(path: Path, key: DatabaseKey, *, without_log: bool = False) -> tuple[int, str, int] | None:
+        """The same, of a closed database, without changing the file; ``None`` where it was not counted yet.
+
+        An ordinary connection folds the log into the file when it closes, also a log that does not belong there.
+        """
+        _check_file(path, key)
+        mode = "immutable=1" if without_log else "mode=ro"
+        with contextlib.closing(_keyed(f"{path.absolute().as_uri()}?{mode}", key)) as connection:
+            if not _execute(connection, "SELECT 1 FROM sqlite_master WHERE name = 'progress'"):
+                return None
+            number, mark, anchored = _execute(connection, "SELECT number, mark, anchored FROM progress")[0]
+            return number, mark, anchored
+
+    def copy_to(self, path: Path, key: DatabaseKey | None = None) -> None:
+        """Make a checked copy at ``path``, encrypted with ``key`` (its own by default), while others go on writing.
+
+        Raises ``Unreadable`` when a page cannot be read, ``UsageError`` when the disk is full; then there is no copy.
+        """
+        path.unlink(missing_ok=True)
+        create_private_file(path)
+        with self._noting_damage():
+            try:
+                _copy(self._path, self._key, path, key or self._key)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+        sync_file(path)
+
+    def rekey(self, key: DatabaseKey) -> None:
+        """Put a copy under another key and salt in this file's place; nobody else may have it open.
+
+        The file is always whole, under the one key or the other: its first 16 bytes are the salt.
+        """
+        with self._lock:
+            made = self._path.with_name(self._path.name + ".next")
+            self.copy_to(made, key)
+            self.checkpoint()
+            self._drop()
+            discard_log(self._path)
+            made.replace(self._path)
+            sync_directory(self._path.parent)
+            self._key = key
+            self._connection = _connect(self._path, key)
+
     def close(self) -> None:
         """Checkpoint and close; waits for a running transaction. Closing twice is no error.
 
@@ -168,6 +252,15 @@ class Database:
                     self.checkpoint()
             finally:
                 self._drop()
+
+    @contextlib.contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except Unreadable:
+            if self.witness is not None:
+                self.witness.suspect()
+            raise
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -188,7 +281,7 @@ class Database:
         with self.transaction() as transaction:
             version = self._version()
             if version > len(migrations):
-                raise UsageError("this vault was written by a newer nanolocal", "update nanolocal")
+                raise VaultLocked("this vault was written by a newer nanolocal", "update nanolocal")
             for number, statements in migrations[version:]:
                 for statement in statements:
                     transaction.execute(statement)
@@ -198,11 +291,18 @@ class Database:
         return int(self.execute("PRAGMA user_version")[0][0])
 
 
+def _keyed(path: Path | str, key: DatabaseKey) -> dbapi2.Connection:
+    """A connection with the key set; a text is a URI."""
+    is_uri = isinstance(path, str)
+    connection = dbapi2.connect(os.fspath(path), isolation_level=None, check_same_thread=False, uri=is_uri)
+    connection.set_key(b"x'" + key.key.hex().encode() + key.salt.hex().encode() + b"'")
+    connection.execute("PRAGMA cipher_log_level=NONE")
+    return connection
+
+
 def _connect(path: Path, key: DatabaseKey) -> dbapi2.Connection:
-    connection = dbapi2.connect(os.fspath(path), isolation_level=None, check_same_thread=False)
+    connection = _keyed(path, key)
     try:
-        connection.set_key(b"x'" + key.key.hex().encode() + key.salt.hex().encode() + b"'")
-        _execute(connection, "PRAGMA cipher_log_level=NONE")
         version = _execute(connection, "PRAGMA cipher_version")
         encrypts = _execute(connection, "PRAGMA cipher_status") == [("1",)]
         if not encrypts or not version or not str(version[0][0]).startswith("4."):
@@ -219,17 +319,47 @@ def _connect(path: Path, key: DatabaseKey) -> dbapi2.Connection:
     return connection
 
 
+def discard_log(path: Path) -> None:
+    """Remove what SQLite keeps beside a database that nobody has open."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _advance(connection: dbapi2.Connection, kept: int) -> tuple[int, str]:
+    """Count one more commit, in the transaction that is about to commit."""
+    rows = _execute(
+        connection,
+        "UPDATE progress SET number = number + 1, mark = ?, anchored = max(anchored, ?) RETURNING number, mark",
+        (secrets.token_hex(16), kept),
+    )
+    return rows[0][0], rows[0][1]
+
+
+def _copy(source_path: Path, source_key: DatabaseKey, target_path: Path, target_key: DatabaseKey) -> None:
+    with (
+        contextlib.closing(_connect(source_path, source_key)) as source,
+        contextlib.closing(_keyed(target_path, target_key)) as target,
+    ):
+        try:
+            source.backup(target)
+        except dbapi2.DatabaseError as error:
+            raise _explained(error) or error from error
+        _execute(target, "PRAGMA journal_mode=DELETE")
+        if _execute(target, "PRAGMA integrity_check") != [("ok",)]:
+            raise Unreadable("the vault's database is damaged", "nanolocal vault restore")
+
+
 def _check_file(path: Path, key: DatabaseKey) -> None:
     """Refuse a file that does not begin with this vault's salt: missing, empty, in clear, or from another vault."""
     try:
         with path.open("rb") as file:
             start = file.read(len(key.salt))
     except FileNotFoundError as error:
-        raise Damaged(f"the vault's database {path.name} is missing", "restore it from a backup") from error
+        raise Damaged(f"the vault's database {path.name} is missing", "nanolocal vault restore") from error
     if start == b"SQLite format 3\0":
-        raise Damaged(f"{path.name} is not encrypted: it is not this vault's database", "restore it from a backup")
+        raise Damaged(f"{path.name} is not encrypted: it is not this vault's database", "nanolocal vault restore")
     if start != key.salt:
-        raise Damaged(f"{path.name} is damaged or belongs to another vault", "restore it from a backup")
+        raise Damaged(f"{path.name} is damaged or belongs to another vault", "nanolocal vault restore")
 
 
 def _execute(connection: dbapi2.Connection, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
@@ -245,7 +375,7 @@ def _execute(connection: dbapi2.Connection, sql: str, parameters: Sequence[Value
 def _explained(error: dbapi2.DatabaseError) -> NanolocalError | None:
     match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:
         case dbapi2.SQLITE_CORRUPT | dbapi2.SQLITE_NOTADB:
-            return Damaged("the vault's database is damaged", "restore it from a backup")
+            return Unreadable("the vault's database is damaged", "nanolocal vault restore")
         case dbapi2.SQLITE_BUSY:
             return UsageError("another nanolocal is busy writing to this vault", "try again")
         case dbapi2.SQLITE_FULL:

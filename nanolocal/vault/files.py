@@ -7,21 +7,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nanolocal.errors import UsageError
+from nanolocal.errors import UsageError, VaultLocked
 
 _POSIX = os.name == "posix"
+_NETWORK = frozenset({
+    "afpfs", "afs", "ceph", "cifs", "davfs", "fuse.davfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",
+    "fuse.sshfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb2", "smb3", "smbfs", "webdav",
+})  # fmt: skip
 
 
 def make_private_directory(path: Path) -> None:
     """Make a directory for its owner alone, or raise ``UsageError``; one open to others is refused, not narrowed."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_local(path)
         check_private_directory(path)
         probe = path / f".probe-{secrets.token_hex(4)}"
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         probe.unlink()
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}", "choose another directory with --home") from error
+
+
+def check_local(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
+    """Raise ``VaultLocked`` on a network file system, where SQLite's locks and shared memory do not hold.
+
+    ``mounts`` is the kernel's table of mounted file systems; where there is none, nothing is refused.
+    """
+    try:
+        table = [line.split() for line in mounts.read_text("utf-8", "replace").splitlines()]
+    except OSError:
+        return
+    where = path.resolve()
+    around = [(len(row[1]), row[2]) for row in table if where.is_relative_to(row[1].replace("\\040", " "))]
+    kind = max(around, default=(0, ""))[1]
+    if kind in _NETWORK:
+        raise VaultLocked(f"{path} lies on a network file system ({kind}), which cannot hold a vault", "choose --home")
+
+
+def check_usable_directory(path: Path) -> None:
+    """Raise ``VaultLocked`` where an existing vault cannot be written to, ``UsageError`` where others can read it."""
+    check_local(path)
+    if path.is_dir() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise VaultLocked(f"the vault in {path} cannot be opened: no permission to write there", "check the directory")
+    check_private_directory(path)
 
 
 def check_private_directory(path: Path) -> None:
@@ -62,6 +91,12 @@ def write_durably(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make what was written to ``path`` survive a power cut."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and removals in ``path`` survive a power cut, where the system can."""
     if not _POSIX:
@@ -85,6 +120,30 @@ def shred(path: Path) -> None:
     sync_directory(path.parent)
 
 
+class OpenMark:
+    """Says that this process has a vault open: a shared lock on a file, which ``alone`` makes exclusive for a while."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        _lock_shared(self._descriptor)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process out; raises ``UsageError`` while one has the vault open."""
+        try:
+            if not _try_lock_alone(self._descriptor):
+                raise UsageError("another nanolocal has this vault open", "close it, or: nanolocal vault lock")
+            yield
+        finally:
+            _lock_shared(self._descriptor)
+
+    def close(self) -> None:
+        """Take the mark away. Closing twice is no error."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``: no other thread or process is inside such a block at the same time."""
@@ -101,8 +160,24 @@ if sys.platform == "win32":
 
     def _lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+
+    def _lock_shared(descriptor: int) -> None:
+        """Windows has no shared lock here: another process with the vault open is not noticed."""
+
+    def _try_lock_alone(descriptor: int) -> bool:
+        return True
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _lock_shared(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+    def _try_lock_alone(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

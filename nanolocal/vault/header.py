@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
-from nanolocal.errors import Damaged, UsageError
+from nanolocal.errors import Damaged, VaultLocked
 from nanolocal.vault.keys import KEY_BYTES, NONCE_BYTES, SALT_BYTES, Sealed, Stretching
 
 FORMAT = "nanolocal-vault"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 64 * 1024
 _TAG_BYTES = 16
 _HASH_BYTES = 32
@@ -29,6 +29,7 @@ class SlotKind(StrEnum):
 
     PASSPHRASE = "passphrase"  # noqa: S105 - a kind, not a secret
     KEYFILE = "keyfile"
+    RECOVERY = "recovery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,24 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The ledger's newest settled entry: number (0 = none) and hash in hex. The ledger must still contain it."""
+    """How far the database had come; it must still contain this.
+
+    ``seq`` and ``head``: the ledger's newest settled entry (0 = none) and its hash in hex. ``commit`` and ``mark``:
+    the newest commit and what tells it from another commit of that number (since version 2).
+    """
 
     seq: int = 0
     head: str = "0" * 64
+    commit: int = 0
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Everything in the file. ``epoch`` rises with each change of slots or keys; ``keys`` maps a name to its seal."""
+    """Everything in the file. ``epoch`` rises with each change of slots or keys; ``keys`` maps a name to its seal.
+
+    ``version`` is the one the file was read with; whatever is written has the newest.
+    """
 
     vault_id: str
     epoch: int
@@ -60,6 +70,7 @@ class Header:
     keys: Mapping[str, Sealed]
     anchor: Anchor = Anchor()
     mac: str = ""
+    version: int = VERSION
 
     def slot(self, kind: SlotKind) -> Slot | None:
         """The slot of that kind, if there is one."""
@@ -77,12 +88,13 @@ def slot_bound_to(vault_id: str, slot_id: str, kind: SlotKind, salt: bytes, stre
 
 def encode(header: Header, mac_key: bytes) -> bytes:
     """The file's bytes, with ``mac`` and ``sum`` made anew."""
+    header = replace(header, version=VERSION)
     record = _record(replace(header, mac=_mac(header, mac_key)))
     return _canonical({**record, "sum": _digest(record)})
 
 
 def decode(raw: bytes) -> Header:
-    """Read the file's bytes without any key, always cheaply. Raises ``Damaged``, ``UsageError`` for a newer version."""
+    """Read the file's bytes without any key, cheaply. Raises ``Damaged``, or ``VaultLocked`` for a newer version."""
     if len(raw) > MAX_BYTES:
         _damaged()
     try:
@@ -95,8 +107,11 @@ def decode(raw: bytes) -> Header:
     del record["sum"]
     if total != _digest(record) or _member(record, "format", str) != FORMAT:
         _damaged()
-    if _member(record, "version", int) > VERSION:
-        raise UsageError("this vault was made by a newer nanolocal", "update nanolocal")
+    version = _member(record, "version", int)
+    if version < 1:
+        _damaged()
+    if version > VERSION:
+        raise VaultLocked("this vault was made by a newer nanolocal", "update nanolocal")
     header = _header(record)
     if _canonical(_record(header)) != _canonical(record):
         _damaged()  # a member that the MAC would not cover
@@ -109,7 +124,7 @@ def is_genuine(header: Header, mac_key: bytes) -> bool:
 
 
 _DAMAGED = "the vault's header is damaged"
-_HINT = "vault.hdr.bak beside it is the copy made when the passphrase last changed: put it in place of vault.hdr"
+_HINT = "vault.hdr.bak beside it is the copy made when its keys last changed: put it in place of vault.hdr"
 
 
 def _damaged(_value: str = "") -> NoReturn:
@@ -154,14 +169,17 @@ def _record(header: Header) -> dict[str, object]:
         }
         for slot in header.slots
     ]
+    anchor: dict[str, object] = {"seq": header.anchor.seq, "head": header.anchor.head}
+    if header.version > 1:
+        anchor |= {"commit": header.anchor.commit, "mark": header.anchor.mark}
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": header.version,
         "vault_id": header.vault_id,
         "epoch": header.epoch,
         "slots": slots,
         "keys": {name: _sealed_record(sealed) for name, sealed in header.keys.items()},
-        "anchor": {"seq": header.anchor.seq, "head": header.anchor.head},
+        "anchor": anchor,
         "mac": header.mac,
     }
 
@@ -208,12 +226,15 @@ def _header(record: dict[str, object]) -> Header:
     slots = tuple(_slot(slot) for slot in _member(record, "slots", list))
     if not slots or len({slot.kind for slot in slots}) != len(slots):
         _damaged()
+    version = _member(record, "version", int)
     anchor = _member(record, "anchor", dict)
+    commit = (_member(anchor, "commit", int), _bytes(anchor, "mark").hex()) if version > 1 else (0, "")
     return Header(
         vault_id=_bytes(record, "vault_id", 16).hex(),
         epoch=_member(record, "epoch", int),
         slots=slots,
         keys={name: _sealed(sealed) for name, sealed in _member(record, "keys", dict).items()},
-        anchor=Anchor(_member(anchor, "seq", int), _bytes(anchor, "head", _HASH_BYTES).hex()),
+        anchor=Anchor(_member(anchor, "seq", int), _bytes(anchor, "head", _HASH_BYTES).hex(), *commit),
         mac=_bytes(record, "mac", _HASH_BYTES).hex(),
+        version=version,
     )

@@ -1,10 +1,12 @@
 """The vault's cryptography in four moves: stretch a passphrase, derive a key, seal, unseal.
 
-passphrase -Argon2id-> slot key ---.
-                                    > AES-256-GCM unseals the master key -HKDF-> header MAC key, wrapping key
-key file   -HKDF-----> slot key ---'                                             wrapping key unseals the data keys
+passphrase    -Argon2id-> slot key ---.
+                                       > AES-256-GCM unseals the master key -HKDF-> header MAC key, wrapping key
+key file or   -HKDF-----> slot key ---'                                             wrapping key unseals the data keys
+recovery code
 """
 
+import hashlib
 import secrets
 import time
 import unicodedata
@@ -23,6 +25,9 @@ SALT_BYTES = 16
 NONCE_BYTES = 12
 _UNLOCK_SECONDS = 0.75
 _LARGEST_DEFAULT_KIB = 256 * 1024
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_AS_READ = str.maketrans("OIL", "011", " -\n\t\r")
+_CODE_SYMBOLS, _CHECK_SYMBOLS = 52, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class DatabaseKey:
         """Split the 48 bytes that the header keeps."""
         return DatabaseKey(data[:KEY_BYTES], data[KEY_BYTES:])
 
+    def as_bytes(self) -> bytes:
+        """The 48 bytes that the header keeps."""
+        return self.key + self.salt
+
 
 def stretch(passphrase: str, salt: bytes, cost: Stretching) -> bytearray:
     """Turn a passphrase into a slot key. The text is normalised (NFC), so that every keyboard gives the same bytes."""
@@ -83,6 +92,32 @@ def measured_stretching() -> Stretching:
             break
         cost = Stretching(cost.memory_kib * 2, cost.iterations, cost.lanes)
     return cost
+
+
+def recovery_code(secret: bytes) -> str:
+    """32 bytes to be written on paper: 52 symbols and 4 for their checksum, in fourteen groups (Crockford's base32)."""
+    number = int.from_bytes(secret, "big") << 4
+    symbols = [(number >> shift) & 31 for shift in range(255, -1, -5)] + _check_symbols(secret)
+    text = "".join(_CROCKFORD[symbol] for symbol in symbols)
+    return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+
+def parse_recovery_code(text: str) -> bytes | None:
+    """The 32 bytes of a recovery code as a person types it, or ``None`` for anything else or a slip of the pen."""
+    plain = text.upper().translate(_AS_READ)
+    if len(plain) != _CODE_SYMBOLS + _CHECK_SYMBOLS or not set(plain) <= set(_CROCKFORD):
+        return None
+    symbols = [_CROCKFORD.index(symbol) for symbol in plain]
+    number = 0
+    for symbol in symbols[:_CODE_SYMBOLS]:
+        number = number << 5 | symbol
+    secret = (number >> 4).to_bytes(KEY_BYTES, "big")
+    return secret if number & 15 == 0 and symbols[_CODE_SYMBOLS:] == _check_symbols(secret) else None
+
+
+def _check_symbols(secret: bytes) -> list[int]:
+    number = int.from_bytes(hashlib.sha256(secret).digest()[:3], "big") >> 4
+    return [(number >> shift) & 31 for shift in (15, 10, 5, 0)]
 
 
 def derive(secret: bytes | bytearray, purpose: str, salt: bytes = b"") -> bytes:

@@ -88,4 +88,30 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             END""",
         ),
     ),
+    (
+        3,
+        (
+            # number and mark change with every commit; the header's anchor holds the last ones, see contents.py too.
+            """CREATE TABLE progress (
+                one INTEGER PRIMARY KEY CHECK (one = 1),
+                number INTEGER NOT NULL,
+                mark TEXT NOT NULL,
+                anchored INTEGER NOT NULL,
+                digest TEXT
+            ) STRICT""",
+            "INSERT INTO progress (one, number, mark, anchored) VALUES (1, 0, '', 0)",
+            # Half of a blob's key, so that with this row gone no copy of the file can be read.
+            "ALTER TABLE attachment ADD COLUMN key BLOB",
+            "ALTER TABLE chat ADD COLUMN source TEXT",
+            "CREATE UNIQUE INDEX chat_by_source ON chat (source) WHERE source IS NOT NULL",
+            """CREATE TABLE feedback (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                message_id TEXT NOT NULL UNIQUE REFERENCES message (id) ON DELETE CASCADE,
+                verdict TEXT NOT NULL CHECK (verdict IN ('good', 'bad')),
+                note TEXT NOT NULL,
+                created_at REAL NOT NULL
+            ) STRICT""",
+            "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+        ),
+    ),
 )

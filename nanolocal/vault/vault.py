@@ -2,44 +2,56 @@
 
     vault.hdr   how to unlock it (header.py)      vault.db   conversations, search, ledger (SQLCipher)
     vault.key   only without a passphrase         blobs/     attachments and pictures (NLB1)
+    snapshots/  earlier states of vault.db
 
 The header is written last, so a vault exists whole or not at all; ``vault.lock`` lets one process at a time change it.
+After every commit the header learns how far the database has come, so that commits which vanish are noticed.
 """
 
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
+from typing import Protocol
 
-from nanolocal.errors import Damaged, UsageError, VaultLocked
+from nanolocal.errors import Damaged, NanolocalError, UsageError
+from nanolocal.vault import contents, snapshots
 from nanolocal.vault.blobs import Blobs
-from nanolocal.vault.database import Database, Migrations
+from nanolocal.vault.conversations import DELETED
+from nanolocal.vault.database import Database, Migrations, Transaction, Unreadable, discard_log
 from nanolocal.vault.files import (
-    check_private_directory,
-    check_private_file,
+    OpenMark,
+    check_local,
+    check_usable_directory,
     exclusive,
     make_private_directory,
     shred,
     sync_directory,
     write_durably,
 )
-from nanolocal.vault.header import MAX_BYTES, Anchor, Header, Slot, SlotKind, decode, encode, is_genuine, slot_bound_to
-from nanolocal.vault.keys import (
-    KEY_BYTES,
-    SALT_BYTES,
-    DatabaseKey,
-    Stretching,
-    derive,
-    measured_stretching,
-    seal,
-    stretch,
-    unseal,
+from nanolocal.vault.header import MAX_BYTES, Anchor, Header, SlotKind, decode, encode, is_genuine
+from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, recovery_code
+from nanolocal.vault.snapshots import Snapshot
+from nanolocal.vault.unlock import (
+    DataKeys,
+    mac_key,
+    new_database_key,
+    new_door,
+    new_recovery,
+    sealed_keys,
+    unlock,
+    unlock_by_passphrase,
+    unsealed_keys,
 )
 
 _HEADER, _BACKUP, _KEYFILE, _DATABASE = "vault.hdr", "vault.hdr.bak", "vault.key", "vault.db"
-_LOCKED = "the vault is locked: the passphrase is missing or wrong"
-_UNLOCK = "try again; a script gives it in NANOLOCAL_PASSPHRASE or with --passphrase-file FILE"
+_SUSPECT = "vault.suspect"
+_NOTICE = "notice"
 
 
 class VaultState(StrEnum):
@@ -50,22 +62,40 @@ class VaultState(StrEnum):
     KEYFILE = "keyfile"
 
 
+class Books(Protocol):
+    """What the vault asks of the ledger when commits are lost."""
+
+    def check(self, database: Database, anchor: Anchor) -> None:
+        """Raise ``Damaged`` unless the ledger contains the anchored entry."""
+        ...
+
+    def record_loss(self, tx: Transaction, lost: Anchor) -> tuple[int, str]:
+        """Write into the ledger that the owner went on without what came up to ``lost``; returns its new head."""
+        ...
+
+
 class Vault:
     """An unlocked vault. ``database`` and ``blobs`` work until ``close``."""
 
     def __init__(self, directory: Path, master: bytearray, header: Header, migrations: Migrations) -> None:
         self._directory = directory
         self._master = master
-        self._header = header
-        database_key = DatabaseKey.from_bytes(_data_key(header, master, "db"))
-        self.database = Database.open(directory / _DATABASE, database_key, migrations)
-        try:
+        self._vault_id = header.vault_id
+        self.kept = header.anchor.commit
+        self._opened = OpenMark(directory / "vault.open")
+        self._keeper: Thread | None = None
+        with ExitStack() as undo:
+            undo.callback(self._opened.close)
+            keys = self._settle_keys(header)
+            if _has_log(directory / _DATABASE):
+                self._check_progress(Database.peek(directory / _DATABASE, keys.database))
+            self.database = Database.open(directory / _DATABASE, keys.database, migrations)
+            undo.callback(self.database.close)
             self._check_identity()
-            self.blobs = Blobs(directory / "blobs", _data_key(header, master, "blob"))
-            self._sweep()
-        except BaseException:
-            self.database.close()
-            raise
+            self._check_progress(self.database.progress())
+            self._check_suspect()
+            self.blobs = Blobs(directory / "blobs", keys.blob)
+            undo.pop_all()
 
     @staticmethod
     def state(directory: Path) -> VaultState:
@@ -89,65 +119,375 @@ class Vault:
                 raise UsageError(f"there is already a vault in {directory}", "open it, or choose another --home")
             master = bytearray(secrets.token_bytes(KEY_BYTES))
             vault_id = secrets.token_hex(16)
-            slot = _new_slot(directory, vault_id, master, passphrase, stretching)
-            header = _new_header(vault_id, slot, master)
-            _make_database(directory, header, master, migrations)
-            raw = encode(header, derive(master, "header-mac"))
+            slot = new_door(directory, vault_id, master, passphrase, stretching)
+            keys = DataKeys.new()
+            header = sealed_keys(Header(vault_id=vault_id, epoch=1, slots=(slot,), keys={}), master, keys)
+            _make_database(directory, vault_id, keys.database, migrations)
+            raw = encode(header, mac_key(master))
             write_durably(directory / _HEADER, raw)
             _adopt_database(directory)
             write_durably(directory / _BACKUP, raw)
-        return cls(directory, master, header, migrations)
+        vault = cls(directory, master, header, migrations)
+        vault._begin()
+        return vault
 
     @classmethod
-    def open(cls, directory: Path, passphrase: str | None, migrations: Migrations) -> "Vault":
-        """Unlock a vault. Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; a wrong passphrase changes nothing."""
-        check_private_directory(directory)
-        if cls.state(directory) is VaultState.ABSENT:
-            raise UsageError(f"there is no vault in {directory}", "start nanolocal to make one")
-        header = _read_header(directory)
-        master = _unlock(directory, header, passphrase)
-        if not (directory / _DATABASE).exists():
-            with exclusive(directory / "vault.lock"):
-                _adopt_database(directory)
-        vault = cls(directory, master, header, migrations)
+    def open(cls, directory: Path, secret: str | None, migrations: Migrations, books: Books | None = None) -> "Vault":
+        """Unlock a vault with its passphrase or recovery code; ``None`` for a key file.
+
+        A database that cannot be read is restored from the newest good snapshot, and ``notices`` says what was lost.
+        Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
+        """
+        header, master = cls._unlocked(directory, secret)
+        try:
+            vault = cls(directory, master, header, migrations)
+        except Unreadable:
+            if not snapshots.listed(directory / "snapshots"):
+                raise
+            vault = cls._from_snapshot(directory, master, migrations, books, None)
         try:
             vault._renew_backup()
+            vault._begin()
         except BaseException:
             vault.close()
             raise
         return vault
 
+    @classmethod
+    def restore(
+        cls, directory: Path, secret: str | None, migrations: Migrations, books: Books, snapshot: Path | None = None
+    ) -> "Vault":
+        """Repair: go back to a snapshot (the newest good one if the database is broken), or go on without lost commits.
+
+        ``notices`` says what was lost; the broken database stays beside the new one. Raises ``UsageError`` when there
+        is nothing to repair.
+        """
+        header, master = cls._unlocked(directory, secret)
+        broken = snapshot is not None
+        if not broken:
+            try:
+                (directory / _SUSPECT).touch(0o600)
+                vault = cls(directory, master, header, migrations)
+                books.check(vault.database, header.anchor)
+                vault.close()
+            except Unreadable:
+                broken = True
+            except Damaged as error:
+                broken = not _is_this_database(directory, unsealed_keys(header, master))
+                if not broken:
+                    return cls._go_on(directory, master, migrations, books, error.message)
+            else:
+                raise UsageError("the vault is whole: there is nothing to restore", "nanolocal vault verify")
+        vault = cls._from_snapshot(directory, master, migrations, books, snapshot)
+        vault._begin()
+        return vault
+
+    @staticmethod
+    def erase(directory: Path) -> None:
+        """Destroy a vault for good: its keys first, so that whatever is left on the disk cannot be read."""
+        check_usable_directory(directory)
+        with exclusive(directory / "vault.lock"):
+            mark = OpenMark(directory / "vault.open")
+            try:
+                with mark.alone():
+                    for name in (_HEADER, _BACKUP, _KEYFILE):
+                        shred(directory / name)
+                    for path in sorted(directory.rglob("*"), reverse=True):
+                        path.rmdir() if path.is_dir() else path.unlink()
+                    sync_directory(directory)
+            finally:
+                mark.close()
+
     @property
     def anchor(self) -> Anchor:
-        """The ledger's newest settled entry, as the header on disk has it now."""
+        """How far the database had come, as the header on disk has it now."""
         return _read_header(self._directory).anchor
 
+    @property
+    def slots(self) -> tuple[SlotKind, ...]:
+        """What opens this vault."""
+        return tuple(slot.kind for slot in _read_header(self._directory).slots)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user has to be told, until ``dismiss_notices``."""
+        rows = self.database.execute("SELECT value FROM setting WHERE name = ?", (_NOTICE,))
+        return [str(row[0]) for row in rows]
+
+    @staticmethod
+    def has_recovery_code(directory: Path) -> bool:
+        """Whether a recovery code opens the vault in ``directory``; without opening it."""
+        absent = Vault.state(directory) is VaultState.ABSENT
+        return not absent and _read_header(directory).slot(SlotKind.RECOVERY) is not None
+
+    def dismiss_notices(self) -> None:
+        """The user has seen them."""
+        with self.database.transaction() as tx:
+            tx.execute("DELETE FROM setting WHERE name = ?", (_NOTICE,))
+
+    def snapshots(self) -> list[Snapshot]:
+        """The copies of the database, the newest first."""
+        return snapshots.listed(self._directory / "snapshots")
+
     def keep_anchor(self, seq: int, head: str) -> None:
-        """Move the anchor forward; an older ``seq`` than the header's is ignored."""
-        self._change(lambda header: replace(header, anchor=Anchor(seq, head)) if seq > header.anchor.seq else header)
+        """Move the ledger's anchor forward; an older ``seq`` than the header's is ignored."""
+
+        def moved(header: Header) -> Header:
+            anchor = header.anchor if seq <= header.anchor.seq else replace(header.anchor, seq=seq, head=head)
+            return replace(header, anchor=_advanced(anchor, *self.database.newest))
+
+        self._change(moved)
+        self.kept = max(self.kept, self.database.newest[0])
+
+    def keep(self, number: int, mark: str) -> None:
+        """Note in the header that commit ``number`` is on disk; a header that stays behind is safe."""
+        with suppress(OSError, NanolocalError):
+            if self.kept < number:
+                self._change(lambda header: replace(header, anchor=_advanced(header.anchor, number, mark)))
+                self.kept = number
+
+    def suspect(self) -> None:
+        """A page could not be read: the next unlock looks at every page."""
+        with suppress(OSError):
+            (self._directory / _SUSPECT).touch(0o600)
 
     def change_passphrase(self, new: str | None, stretching: Stretching | None = None) -> None:
-        """Let ``new`` open the vault from now on, and nothing else; ``None`` goes back to a key file."""
+        """Let ``new`` open the vault from now on instead of the old one; ``None`` goes back to a key file."""
         _check_new_passphrase(new)
         with exclusive(self._directory / "vault.lock"):
             header = self._genuine_header()
-            slot = _new_slot(self._directory, header.vault_id, self._master, new, stretching)
-            raw = encode(replace(header, slots=(slot,), epoch=header.epoch + 1), self._mac_key())
-            write_durably(self._directory / _HEADER, raw)
-            write_durably(self._directory / _BACKUP, raw)
-            if slot.kind is SlotKind.PASSPHRASE:
+            door = new_door(self._directory, header.vault_id, self._master, new, stretching)
+            others = (slot for slot in header.slots if slot.kind is SlotKind.RECOVERY)
+            self._write(replace(header, slots=(door, *others), epoch=header.epoch + 1))
+            if door.kind is SlotKind.PASSPHRASE:
                 shred(self._directory / _KEYFILE)
 
+    def make_recovery_code(self) -> str:
+        """A new recovery code, which opens the vault like the passphrase; an earlier one no longer does."""
+        with exclusive(self._directory / "vault.lock"):
+            header = self._genuine_header()
+            slot, secret = new_recovery(header.vault_id, self._master)
+            others = (slot for slot in header.slots if slot.kind is not SlotKind.RECOVERY)
+            self._write(replace(header, slots=(*others, slot), epoch=header.epoch + 1))
+        return recovery_code(secret)
+
+    def rotate(self) -> None:
+        """Give the database a new key and replace the snapshots, so that nothing deleted can be read from old blocks.
+
+        Raises ``UsageError`` while another process has the vault open. A kill at any moment leaves a vault that opens.
+        """
+        self._wait_for_keeper()
+        with self._opened.alone(), exclusive(self._directory / "vault.lock"):
+            self._rotate(self._genuine_header())
+
+    def rekey(self, passphrase: str | None, stretching: Stretching | None = None) -> str | None:
+        """A new master key, a new database key, and a new recovery code (returned) if there was one.
+
+        Whoever holds an old header and an old passphrase can no longer read what is stored. ``passphrase`` is the
+        present one, ``None`` with a key file. Raises ``VaultLocked`` when it is wrong, ``UsageError`` while another
+        process has the vault open.
+        """
+        self._wait_for_keeper()
+        with self._opened.alone(), exclusive(self._directory / "vault.lock"):
+            header = self._genuine_header()
+            if (slot := header.slot(SlotKind.PASSPHRASE)) is not None:
+                unlock_by_passphrase(header, slot, passphrase)
+            keys = unsealed_keys(header, self._master)
+            master = bytearray(secrets.token_bytes(KEY_BYTES))
+            door = new_door(self._directory, header.vault_id, master, passphrase if slot else None, stretching)
+            recovery, secret = new_recovery(header.vault_id, master)
+            slots = (door, recovery) if header.slot(SlotKind.RECOVERY) else (door,)
+            self._master[:] = master
+            renewed = sealed_keys(replace(header, slots=slots, epoch=header.epoch + 1), master, keys)
+            self._write(renewed)
+            self._rotate(renewed)
+        return recovery_code(secret) if len(slots) > 1 else None
+
+    def verify(self) -> list[str]:
+        """Read everything and say what is wrong; an empty list when all is whole."""
+        wrong = [f"database: {problem}" for problem in self.database.problems()]
+        if wrong:
+            return wrong
+        if self.database.execute("PRAGMA foreign_key_check"):
+            wrong.append("messages have lost what they belong to")
+        with self.database.transaction() as tx:
+            for index in ("message_index", "chat_index"):
+                try:
+                    tx.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")  # noqa: S608
+                except Damaged:
+                    wrong.append("the search index does not match the messages")
+        with self.database.snapshot() as source:
+            if contents.recorded(source) != contents.computed(source):
+                wrong.append("messages are missing, or were changed or brought back by something else")
+            attached = source.execute("SELECT blob_id, key, name FROM attachment")
+        for blob_id, row_key, name in attached:
+            try:
+                self.blobs.read(blob_id, row_key or b"")
+            except Damaged:
+                wrong.append(f"the attached file {name} is damaged or missing")
+        return wrong
+
     def close(self) -> None:
-        """Close the database and forget the master key. Closing twice is no error."""
+        """Make a snapshot if one is due, close the database and forget the master key. Closing twice is no error."""
         try:
-            self.database.close()
+            self._wait_for_keeper()
+            with suppress(NanolocalError, OSError):
+                if self._snapshot_is_due():
+                    self._snapshot()
         finally:
-            self._master[:] = bytes(len(self._master))
+            try:
+                self.database.close()
+            finally:
+                self._opened.close()
+                self._master[:] = bytes(len(self._master))
+
+    @classmethod
+    def _unlocked(cls, directory: Path, secret: str | None) -> tuple[Header, bytearray]:
+        check_local(directory)
+        if directory.exists():
+            check_usable_directory(directory)
+        if cls.state(directory) is VaultState.ABSENT:
+            raise UsageError(f"there is no vault in {directory}", "start nanolocal to make one")
+        header = _read_header(directory)
+        master = unlock(directory, header, secret)
+        if not (directory / _DATABASE).exists():
+            with exclusive(directory / "vault.lock"):
+                _adopt_database(directory)
+        return header, master
+
+    @classmethod
+    def _from_snapshot(
+        cls, directory: Path, master: bytearray, migrations: Migrations, books: Books | None, path: Path | None
+    ) -> "Vault":
+        """Put the newest snapshot that can be read in the database's place; the old file stays under another name."""
+        opened = OpenMark(directory / "vault.open")
+        try:
+            with opened.alone(), exclusive(directory / "vault.lock"):
+                header = _read_header(directory)
+                _swap_in_snapshot(directory, header, master, migrations, books, path)
+        finally:
+            opened.close()
+        return cls(directory, master, _read_header(directory), migrations)
+
+    @classmethod
+    def _go_on(cls, directory: Path, master: bytearray, migrations: Migrations, books: Books, lost: str) -> "Vault":
+        """Accept that commits are gone: write it into the ledger, and take the database as it is."""
+        opened = OpenMark(directory / "vault.open")
+        try:
+            with opened.alone(), exclusive(directory / "vault.lock"):
+                header = _read_header(directory)
+                key = unsealed_keys(header, master).database
+                if _has_log(directory / _DATABASE):
+                    lost = _set_foreign_log_aside(directory, key, header.anchor) or lost
+                database = Database.open(directory / _DATABASE, key, migrations)
+                try:
+                    anchor = _accepted(database, header.anchor, books, f"You went on although {lost}.")
+                finally:
+                    database.close()
+                write_durably(directory / _HEADER, encode(replace(header, anchor=anchor), mac_key(master)))
+        finally:
+            opened.close()
+        vault = cls(directory, master, _read_header(directory), migrations)
+        vault._begin()
+        return vault
+
+    def _begin(self) -> None:
+        """What follows once the vault is known to be whole."""
+        if contents.recorded(self.database) is None:
+            with self.database.transaction() as tx:
+                contents.record(tx)
+        self._sweep()
+        self.database.witness = self
+        self.keep(*self.database.progress()[:2])
+        if self._snapshot_is_due():
+            self._keeper = Thread(target=self._snapshot_quietly, name="snapshot", daemon=True)
+            self._keeper.start()
+
+    def _snapshot_is_due(self) -> bool:
+        if self.database.execute("SELECT 1 FROM setting WHERE name = ?", (DELETED,)):
+            return True
+        newest = next(iter(self.snapshots()), None)
+        if newest is None:
+            return bool(self.database.execute("SELECT 1 FROM chat LIMIT 1"))
+        changed = self.database.progress()[0] != newest.commits
+        return changed and not 0 <= time.time() - newest.made_at < snapshots.DUE_AFTER_S
+
+    def _snapshot(self) -> None:
+        deleted = bool(self.database.execute("SELECT 1 FROM setting WHERE name = ?", (DELETED,)))
+        snapshots.make(self.database, self._directory / "snapshots", time.time(), alone=deleted)
+        if deleted:
+            with self.database.transaction() as tx:
+                tx.execute("DELETE FROM setting WHERE name = ?", (DELETED,))
+
+    def _snapshot_quietly(self) -> None:
+        with suppress(NanolocalError, OSError):
+            self._snapshot()
+
+    def _wait_for_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.join()
+            self._keeper = None
+
+    def _settle_keys(self, header: Header) -> DataKeys:
+        """The data keys; ends a change of the database's key that a kill interrupted, one way or the other."""
+        keys = unsealed_keys(header, self._master)
+        if keys.database_next is None:
+            return keys
+        with exclusive(self._directory / "vault.lock"):
+            header = self._genuine_header()
+            keys = unsealed_keys(header, self._master)
+            if keys.database_next is None:
+                return keys
+            done = _starts_with(self._directory / _DATABASE, keys.database_next.salt)
+            settled = DataKeys(keys.database_next if done else keys.database, keys.blob)
+            if done:
+                snapshots.remove_all(self._directory / "snapshots")
+            _discard(self._directory / "vault.db.next")
+            self._write(sealed_keys(replace(header, epoch=header.epoch + 1), self._master, settled))
+        return settled
+
+    def _rotate(self, header: Header) -> None:
+        keys = unsealed_keys(header, self._master)
+        changing = DataKeys(keys.database, keys.blob, new_database_key())
+        self._write(sealed_keys(replace(header, epoch=header.epoch + 1), self._master, changing))
+        assert changing.database_next is not None
+        self.database.rekey(changing.database_next)
+        snapshots.remove_all(self._directory / "snapshots")
+        settled = DataKeys(changing.database_next, keys.blob)
+        self._write(sealed_keys(replace(header, epoch=header.epoch + 2), self._master, settled))
+        snapshots.make(self.database, self._directory / "snapshots", time.time(), alone=True)
 
     def _check_identity(self) -> None:
-        if self.database.execute("SELECT value FROM meta WHERE name = 'vault_id'") != [(self._header.vault_id,)]:
-            raise Damaged("the database belongs to another vault", "restore it from a backup")
+        if self.database.execute("SELECT value FROM meta WHERE name = 'vault_id'") != [(self._vault_id,)]:
+            raise Damaged("the database belongs to another vault", "nanolocal vault restore")
+
+    def _check_progress(self, progress: tuple[int, str, int] | None) -> None:
+        """Compare what the database holds with what the header, written after each commit, says it must hold."""
+        if progress is None:
+            return
+        number, mark, anchored = progress
+        anchor = self._genuine_header().anchor
+        if anchored > anchor.commit:
+            raise Damaged(
+                "an older vault.hdr was put back", "put the newest one in its place, or: nanolocal vault restore"
+            )
+        if number < self.kept:
+            many = self.kept - number
+            changes = "1 change that was" if many == 1 else f"{many} changes that were"
+            raise Damaged(
+                f"the database lacks {changes} stored: an older copy was put back, or its log was damaged",
+                "nanolocal vault restore",
+            )
+        if number == anchor.commit and anchor.mark and mark != anchor.mark:
+            raise Damaged("the database is not the one that was last stored", "nanolocal vault restore")
+
+    def _check_suspect(self) -> None:
+        """After a page could not be read, read them all."""
+        mark = self._directory / _SUSPECT
+        if mark.exists():
+            if self.database.problems():
+                raise Unreadable("the vault's database is damaged", "nanolocal vault restore")
+            mark.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove blobs without a message, which a crash left.
@@ -164,26 +504,33 @@ class Vault:
             backup = self._directory / _BACKUP
             try:
                 current = decode(backup.read_bytes()).epoch == header.epoch
-            except (OSError, Damaged):
+            except (OSError, NanolocalError):
                 current = False
             if not current:
-                write_durably(backup, encode(header, self._mac_key()))
+                write_durably(backup, encode(header, mac_key(self._master)))
 
     def _change(self, change: Callable[[Header], Header]) -> None:
         with exclusive(self._directory / "vault.lock"):
             header = self._genuine_header()
             changed = change(header)
             if changed != header:
-                write_durably(self._directory / _HEADER, encode(changed, self._mac_key()))
+                write_durably(self._directory / _HEADER, encode(changed, mac_key(self._master)))
+
+    def _write(self, header: Header) -> None:
+        """Replace the header and its backup; ``vault.lock`` is held."""
+        raw = encode(header, mac_key(self._master))
+        write_durably(self._directory / _HEADER, raw)
+        write_durably(self._directory / _BACKUP, raw)
 
     def _genuine_header(self) -> Header:
         header = _read_header(self._directory)
-        if header.vault_id != self._header.vault_id or not is_genuine(header, self._mac_key()):
+        if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
             raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
         return header
 
-    def _mac_key(self) -> bytes:
-        return derive(self._master, "header-mac")
+
+def _advanced(anchor: Anchor, number: int, mark: str) -> Anchor:
+    return anchor if number <= anchor.commit else replace(anchor, commit=number, mark=mark)
 
 
 def _read_header(directory: Path) -> Header:
@@ -194,91 +541,18 @@ def _read_header(directory: Path) -> Header:
         raise UsageError(f"cannot read {directory / _HEADER}: {error.strerror}", "check its permissions") from error
 
 
-def _unlock(directory: Path, header: Header, passphrase: str | None) -> bytearray:
-    slot = header.slot(SlotKind.PASSPHRASE)
-    if slot is not None and slot.stretching is not None:
-        if not passphrase:
-            raise VaultLocked(_LOCKED, _UNLOCK)
-        opener: bytes | bytearray = stretch(passphrase, slot.salt, slot.stretching)
-    else:
-        slot = header.slots[0]
-        opener = derive(_read_keyfile(directory), "keyfile-slot", slot.salt)
-    master = unseal(opener, slot.master, slot_bound_to(header.vault_id, slot.id, slot.kind, slot.salt, slot.stretching))
-    if master is None:
-        if slot.stretching:
-            raise VaultLocked(_LOCKED, _UNLOCK)
-        raise VaultLocked("the key file vault.key is not the one of this vault", "put the right one in its place")
-    if not is_genuine(header, derive(master, "header-mac")):
-        raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
-    return bytearray(master)
-
-
-def _read_keyfile(directory: Path) -> bytes:
-    path = directory / _KEYFILE
-    try:
-        check_private_file(path)
-        return bytes.fromhex(path.read_text("ascii"))
-    except FileNotFoundError as error:
-        raise VaultLocked("the vault is locked: its key file vault.key is missing", f"put it in {directory}") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "check its permissions") from error
-    except ValueError as error:
-        raise Damaged("the key file vault.key is damaged", "restore it from a backup") from error
-
-
 def _check_new_passphrase(passphrase: str | None) -> None:
     if passphrase is not None and not passphrase.strip():
         raise UsageError("an empty passphrase protects nothing", "choose one, or decline it to use a key file")
 
 
-def _new_slot(
-    directory: Path, vault_id: str, master: bytearray, passphrase: str | None, stretching: Stretching | None
-) -> Slot:
-    slot_id, salt = secrets.token_hex(8), secrets.token_bytes(SALT_BYTES)
-    if passphrase is None:
-        cost = None
-        opener: bytes | bytearray = derive(_kept_keyfile(directory), "keyfile-slot", salt)
-    else:
-        cost = stretching or measured_stretching()
-        opener = stretch(passphrase, salt, cost)
-    kind = SlotKind.KEYFILE if cost is None else SlotKind.PASSPHRASE
-    bound_to = slot_bound_to(vault_id, slot_id, kind, salt, cost)
-    return Slot(slot_id, kind, salt, cost, seal(opener, master, bound_to))
-
-
-def _kept_keyfile(directory: Path) -> bytes:
-    """The key file's secret; a new one only where there is none, so that a crash never strands the old header."""
-    path = directory / _KEYFILE
-    if not path.exists():
-        write_durably(path, secrets.token_hex(KEY_BYTES).encode())
-    return _read_keyfile(directory)
-
-
-def _new_header(vault_id: str, slot: Slot, master: bytearray) -> Header:
-    header = Header(vault_id=vault_id, epoch=1, slots=(slot,), keys={})
-    wrapping = derive(master, "wrap")
-    sizes = {"db": KEY_BYTES + SALT_BYTES, "blob": KEY_BYTES}
-    keys = {name: seal(wrapping, secrets.token_bytes(size), header.key_bound_to(name)) for name, size in sizes.items()}
-    return replace(header, keys=keys)
-
-
-def _data_key(header: Header, master: bytearray, name: str) -> bytes:
-    sealed = header.keys.get(name)
-    key = unseal(derive(master, "wrap"), sealed, header.key_bound_to(name)) if sealed else None
-    if key is None:
-        raise Damaged(f"the vault's {name} key is damaged", "put vault.hdr.bak in place of vault.hdr")
-    return key
-
-
-def _make_database(directory: Path, header: Header, master: bytearray, migrations: Migrations) -> None:
+def _make_database(directory: Path, vault_id: str, key: DatabaseKey, migrations: Migrations) -> None:
     """Make the database under a passing name; it takes its own once the header that opens it is on disk."""
-    for stray in directory.glob("vault.db.new*"):
-        stray.unlink()
-    key = DatabaseKey.from_bytes(_data_key(header, master, "db"))
+    _discard(directory / "vault.db.new")
     database = Database.create(directory / "vault.db.new", key, migrations)
     try:
         with database.transaction() as tx:
-            tx.execute("INSERT INTO meta (name, value) VALUES ('vault_id', ?)", (header.vault_id,))
+            tx.execute("INSERT INTO meta (name, value) VALUES ('vault_id', ?)", (vault_id,))
     finally:
         database.close()
 
@@ -286,5 +560,100 @@ def _make_database(directory: Path, header: Header, master: bytearray, migration
 def _adopt_database(directory: Path) -> None:
     made = directory / "vault.db.new"
     if made.exists() and not (directory / _DATABASE).exists():
+        discard_log(directory / _DATABASE)
         made.replace(directory / _DATABASE)
         sync_directory(directory)
+
+
+def _swap_in_snapshot(
+    directory: Path, header: Header, master: bytearray, migrations: Migrations, books: Books | None, path: Path | None
+) -> None:
+    """The snapshot gets its notice and its entry in the ledger before it takes the database's place."""
+    key = unsealed_keys(header, master).database
+    new = directory / "vault.db.new"
+    database, snapshot = _readable_copy(directory, key, migrations, path)
+    try:
+        lost = max(0, header.anchor.commit - snapshot.commits)
+        notice = (
+            f"The database was damaged and was restored as it was on {snapshot.when}; "
+            f"{lost} later change{'' if lost == 1 else 's'} could not be saved. The damaged file was kept."
+        )
+        anchor = _accepted(database, header.anchor, books, notice)
+    finally:
+        database.close()
+    discard_log(new)
+    write_durably(directory / _HEADER, encode(replace(header, anchor=anchor), mac_key(master)))
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for suffix in ("", "-wal"):
+        old = directory / f"{_DATABASE}{suffix}"
+        if old.exists():
+            old.replace(directory / f"{_DATABASE}.damaged-{stamp}{suffix}")
+    _adopt_database(directory)
+    (directory / _SUSPECT).unlink(missing_ok=True)
+
+
+def _readable_copy(
+    directory: Path, key: DatabaseKey, migrations: Migrations, path: Path | None
+) -> tuple[Database, Snapshot]:
+    """A copy, in ``vault.db.new``, of the snapshot at ``path`` or of the newest one that can be read."""
+    new = directory / "vault.db.new"
+    for snapshot in snapshots.listed(directory / "snapshots"):
+        if path is not None and snapshot.path != path:
+            continue
+        _discard(new)
+        write_durably(new, snapshot.path.read_bytes())
+        try:
+            database = Database.open(new, key, migrations)
+        except Damaged:
+            continue
+        if not database.problems():
+            return database, snapshot
+        database.close()
+    _discard(new)
+    raise Damaged("the vault's database is damaged, and no snapshot of it can be read", "restore a backup")
+
+
+def _accepted(database: Database, lost: Anchor, books: Books | None, notice: str) -> Anchor:
+    """Write down in ``database`` that later commits are gone; returns the anchor that fits it now."""
+    number, _, _ = database.progress()
+    mark = secrets.token_hex(16)
+    with database.transaction() as tx:
+        tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_NOTICE, notice))
+        tx.execute("UPDATE progress SET number = ?, mark = ?, anchored = 0", (number + 1, mark))
+        seq, head = books.record_loss(tx, lost) if books is not None else (0, Anchor().head)
+    return Anchor(seq, head, number + 1, mark)
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _set_foreign_log_aside(directory: Path, key: DatabaseKey, anchor: Anchor) -> str:
+    """Where the database is whole without its log, the log does not belong to it; says so, or returns nothing."""
+    path = directory / _DATABASE
+    progress = Database.peek(path, key, without_log=True)
+    if progress is None or progress[:2] != (anchor.commit, anchor.mark):
+        return ""
+    log = path.with_name(path.name + "-wal")
+    log.replace(path.with_name(f"{path.name}-wal.foreign"))
+    discard_log(path)
+    return "an older log was put back; it was set aside and nothing is lost"
+
+
+def _is_this_database(directory: Path, keys: DataKeys) -> bool:
+    salts: Sequence[bytes] = [key.salt for key in (keys.database, keys.database_next) if key is not None]
+    return any(_starts_with(directory / _DATABASE, salt) for salt in salts)
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
+
+
+def _discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    discard_log(path)

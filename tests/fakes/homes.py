@@ -10,6 +10,7 @@ from pathlib import Path
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, Usage
 from nanolocal.chat.ports import Hold
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
+from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.vault.conversations import Conversations
@@ -70,7 +71,7 @@ def a_hold(number: int) -> Hold:
 
 def open_vault(directory: Path, passphrase: str | None = PASSPHRASE) -> Vault:
     if (directory / "vault.hdr").exists():
-        return Vault.open(directory, passphrase, MIGRATIONS)
+        return Vault.open(directory, passphrase, MIGRATIONS, LedgerLosses())
     return Vault.create(directory, passphrase, MIGRATIONS, CHEAP)
 
 

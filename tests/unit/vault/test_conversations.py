@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanolocal.chat.messages import Attachment, Message, Role, Usage
-from nanolocal.errors import Damaged, UsageError
+from nanolocal.errors import UsageError
+from nanolocal.vault.imported import ImportedChat, ImportedMessage
 from tests.fakes.homes import BUILD, Home, a_hold, an_answer, home
 
 PICTURE = Attachment("fox.png", "image/png", bytes(range(256)) * 300)
@@ -165,12 +166,57 @@ def test_strange_numbers_and_surrogates_do_not_lose_an_answer(here: Home) -> Non
     assert here.store.path(chat_id, answer_id)[-1].message.text == "lone \ufffd surrogate"
 
 
-def test_a_damaged_picture_is_reported(here: Home, tmp_path: Path) -> None:
-    chat_id, _, _ = here.turn("one", "1", picture=PICTURE)
-    (blob,) = (tmp_path / "home" / "blobs").iterdir()
-    blob.write_bytes(blob.read_bytes()[:-1])
-    with pytest.raises(Damaged):
-        here.store.path(chat_id)
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_damaged_or_missing_picture_is_named_and_the_conversation_stays_readable(
+    here: Home, tmp_path: Path, missing: bool
+) -> None:
+    chat_id, _, _ = here.turn("one", "1", attachments=(FILE,), picture=None)
+    (whole,) = (tmp_path / "home" / "blobs").iterdir()
+    _, _, answer = here.turn("two", "2", chat_id, picture=PICTURE, parent_id=here.store.path(chat_id)[-1].id)
+    (blob,) = set((tmp_path / "home" / "blobs").iterdir()) - {whole}
+    blob.unlink() if missing else blob.write_bytes(blob.read_bytes()[:-1])
+    path = here.store.path(chat_id, answer)
+    assert [stored.damaged for stored in path] == [(), (), (), (PICTURE.name,)]
+    assert path[0].message.attachments == (FILE,)
+    assert path[3].message.attachments[0].data == b""
+    assert here.vault.verify() == [f"the attached file {PICTURE.name} is damaged or missing"]
+
+
+def test_a_conversation_from_elsewhere_is_taken_once_and_whole(here: Home) -> None:
+    messages = (
+        ImportedMessage("a", None, Role.USER, "asked", 5.0, None, (FILE,)),
+        ImportedMessage("b", "a", Role.ASSISTANT, "one way", 6.0, "gpt-9"),
+        ImportedMessage("c", "a", Role.ASSISTANT, "another way", 7.0, "gpt-9"),
+    )
+    chat = ImportedChat("elsewhere:1", "from elsewhere", 5.0, 9.0, "be kind", messages)
+    chat_id = here.store.import_chat(chat)
+    assert chat_id is not None
+    assert here.store.import_chat(chat) is None
+    asked, answer = here.store.path(chat_id)
+    assert (asked.message, asked.created_at) == (Message(Role.USER, "asked", (FILE,)), 5.0)
+    assert (answer.message.text, answer.build_id, len(answer.siblings)) == ("another way", "gpt-9", 2)
+    assert (here.store.system_prompt(chat_id), here.store.chats(1)[0].updated_at) == ("be kind", 9.0)
+    assert here.vault.verify() == []
+    orphan = ImportedChat("elsewhere:2", "x", 5.0, 9.0, None, (ImportedMessage("b", "a", Role.USER, "x", 1.0),))
+    with pytest.raises(UsageError):
+        here.store.import_chat(orphan)
+    assert len(here.store.chats(9)) == 1
+
+
+def test_feedback_and_settings_are_kept_and_go_with_their_message(here: Home) -> None:
+    chat_id, _, answer = here.turn("one", "1")
+    here.store.rate(answer, "bad")
+    here.store.rate(answer, "good", "it rhymes")
+    read = here.vault.database.execute
+    assert read("SELECT verdict, note FROM feedback") == [("good", "it rhymes")]
+    with pytest.raises(UsageError):
+        here.store.rate("nobody", "good")
+    here.store.delete_chat(chat_id)
+    assert read("SELECT * FROM feedback") == []
+    here.store.keep_setting("instructions", "be brief")
+    assert here.store.setting("instructions") == "be brief"
+    here.store.keep_setting("instructions", None)
+    assert here.store.setting("instructions") is None
 
 
 def test_many_threads_store_and_read_at_once(here: Home) -> None:

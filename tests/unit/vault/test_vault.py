@@ -258,7 +258,7 @@ def test_migrations_run_once_in_order_and_a_newer_file_is_refused(tmp_path: Path
         database = Database.open(tmp_path / "x.db", KEY, [two, one])
         assert database.execute("SELECT x FROM a") == [(1,)]
         database.close()
-    with pytest.raises(UsageError):
+    with pytest.raises(VaultLocked):
         Database.open(tmp_path / "x.db", KEY, [one])
     with pytest.raises(ValueError, match="numbered"):
         Database.open(tmp_path / "x.db", KEY, [one, (3, ())])
