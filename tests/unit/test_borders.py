@@ -138,8 +138,11 @@ def loaded_by(*modules: str) -> set[str]:
 
 
 def modules_of(room: str) -> list[str]:
-    """Every module of a room, less its __main__ (which runs), and its entrances whether they are there or not."""
-    there = [module_name(path) for path in sources() if place(path).startswith(f"{room}/") and path.stem != "__main__"]
+    """Every module of a room, less what runs when imported, and its entrances whether they are there or not."""
+    programs = {"__main__", "decrypt_vault"}
+    there = [
+        module_name(path) for path in sources() if place(path).startswith(f"{room}/") and path.stem not in programs
+    ]
     return sorted({*there, *(f"nanolocal.{room}.{name}" for name in ENTRANCES[room])})
 
 

@@ -1,0 +1,77 @@
+"""``nanolocal vault``: what a person does to the vault itself, by the real program."""
+
+import json
+from pathlib import Path
+
+from tests.e2e.conftest import Program
+
+
+def code_of(program: Program, **env: str) -> str:
+    shown = program("vault", "recovery", "--json", **env)
+    assert shown.returncode == 0, shown.stderr
+    code: str = json.loads(shown.stdout)["recovery_code"]
+    return code
+
+
+def test_the_recovery_code_opens_a_vault_whose_key_file_is_lost(program: Program) -> None:
+    assert program("ask", "hello").returncode == 0
+    code = code_of(program)
+    (program.home / "data" / "vault" / "vault.key").unlink()
+    locked = program("chats", "list")
+    assert (locked.returncode, len(locked.stderr.splitlines())) == (3, 2)
+    opened = program("chats", "list", NANOLOCAL_PASSPHRASE=code.lower())
+    assert opened.returncode == 0, opened.stderr
+    assert "hello" in opened.stdout
+
+
+def test_a_damaged_database_is_repaired_once_and_said_so(program: Program) -> None:
+    assert program("ask", "hello").returncode == 0
+    path = program.home / "data" / "vault" / "vault.db"
+    data = bytearray(path.read_bytes())
+    data[300] ^= 1
+    path.write_bytes(data)
+    repaired = program("chats", "list")
+    assert repaired.returncode == 0
+    assert "hello" in repaired.stdout
+    assert "was restored as it was on" in repaired.stderr
+    again = program("vault", "verify")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith("whole: ")
+
+
+def test_an_older_database_is_reported_and_restore_goes_on(program: Program) -> None:
+    assert program("ask", "hello").returncode == 0
+    path: Path = program.home / "data" / "vault" / "vault.db"
+    old = path.read_bytes()
+    assert program("ask", "later").returncode == 0
+    path.write_bytes(old)
+    refused = program("chats", "list")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (6, 2)
+    assert "nanolocal vault restore" in refused.stderr
+    assert path.read_bytes() == old
+    accepted = program("vault", "restore")
+    assert accepted.returncode == 0, accepted.stderr
+    assert "You went on although" in accepted.stderr
+    assert program("ask", "life goes on").returncode == 0
+
+
+def test_rekey_shred_and_erase(program: Program) -> None:
+    assert json.loads(program("ask", "hello", "--json").stdout)["text"]
+    old = code_of(program)
+    rekeyed = program("vault", "rekey", "--json")
+    assert json.loads(rekeyed.stdout)["recovery_code"] != old
+    (chat,) = json.loads(program("chats", "list", "--json").stdout)["chats"]
+    salt = (program.home / "data" / "vault" / "vault.db").read_bytes()[:16]
+    assert program("chats", "delete", chat["id"]).returncode == 2
+    assert program("chats", "delete", chat["id"], "--shred", "--yes").returncode == 0
+    assert (program.home / "data" / "vault" / "vault.db").read_bytes()[:16] != salt
+    assert json.loads(program("vault", "verify", "--json").stdout)["messages"] == 0
+    assert program("vault", "erase").returncode == 2
+    assert program("vault", "erase", "--yes").returncode == 0
+    assert list((program.home / "data" / "vault").iterdir()) == []
+    assert json.loads(program("vault", "status", "--json").stdout)["state"] == "absent"
+
+
+def test_an_unknown_snapshot_is_named(program: Program) -> None:
+    unknown = program("vault", "restore", "--snapshot", "none.db")
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 2)
