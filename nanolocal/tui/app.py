@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from nanolocal.chat.commands import COMMANDS
 from nanolocal.errors import NanolocalError
+from nanolocal.safetext import safe_line
 from nanolocal.tui import terminal
 from nanolocal.tui.pages import key_name
 from nanolocal.tui.pictures import protocol_widget
@@ -34,13 +36,21 @@ if TYPE_CHECKING:
 LOCK = "lock"
 _LOCKED = "NANOLOCAL_LOCKED"
 _STOP_WAIT_S = 3.0
+_DRAFT = "draft"
+
+
+def _seconds_with_sleep() -> float:
+    """Seconds that also count while the machine sleeps, where the system can."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 class NanolocalApp(App[str]):
     """Returns ``LOCK`` where it is to be started again, locked.
 
     ``opener`` opens the session (it may block), ``vault_state`` says what there is to open, ``survey`` looks at the
-    machine. ``locked`` asks at the door even where a passphrase is known.
+    machine. ``locked`` asks at the door even where a passphrase is known. After ``idle_s`` seconds of ``idle_clock``
+    without a key or an answer it locks; 0, the default, never.
     """
 
     TITLE = "nanolocal"
@@ -73,6 +83,9 @@ class NanolocalApp(App[str]):
         self._session: SessionPort | None = None
         self._is_new = False
         self._leaving = False
+        self.idle_s = 0.0
+        self.idle_clock: Callable[[], float] = _seconds_with_sleep
+        self._touched = 0.0
         for each in THEMES.values():
             self.register_theme(each)
         self.theme = THEMES[theme].name
@@ -88,6 +101,18 @@ class NanolocalApp(App[str]):
             loop.add_signal_handler(signal.SIGHUP, self.leave, LOCK)
             loop.add_signal_handler(signal.SIGTERM, self.leave, "")
         self.call_after_refresh(self.run_worker, self._begin(), group="open")
+
+    async def on_event(self, event: Event) -> None:
+        """Note that somebody is there."""
+        if isinstance(event, InputEvent | Paste):
+            self._touched = self.idle_clock()
+        await super().on_event(event)
+
+    def _lock_when_idle(self) -> None:
+        if any(isinstance(screen, ChatScreen) and screen.runner.busy for screen in self.screen_stack):
+            self._touched = self.idle_clock()
+        elif self.idle_clock() - self._touched >= self.idle_s:
+            self.leave(LOCK)
 
     async def _begin(self) -> None:
         try:
@@ -121,12 +146,29 @@ class NanolocalApp(App[str]):
             await self._go_to(chat)
             if newest:
                 await chat.open_chat(newest[0].id)
+            await self._take_up(session, chat)
             return
         machine = await asyncio.to_thread(self._survey)
         builds = await asyncio.to_thread(session.library.builds)
         await self._go_to(chat)
         chat.composer.put(FIRST_PROMPT)
+        self._watch_idleness()
         await self.push_screen(MachineScreen(machine, builds))
+
+    async def _take_up(self, session: SessionPort, chat: ChatScreen) -> None:
+        """Put back what was being typed, and say what the vault has to say."""
+        draft = await asyncio.to_thread(session.store.setting, _DRAFT)
+        if draft:
+            chat.composer.put(draft)
+            await asyncio.to_thread(session.store.keep_setting, _DRAFT, None)
+        for notice in await asyncio.to_thread(session.take_notices):
+            await chat.transcript.show_notice(safe_line(notice))
+        self._watch_idleness()
+
+    def _watch_idleness(self) -> None:
+        self._touched = self.idle_clock()
+        if self.idle_s:
+            self.set_interval(min(self.idle_s, 5.0), self._lock_when_idle)
 
     async def _go_to(self, screen: Screen[None]) -> None:
         if isinstance(self.screen, OpeningScreen):
@@ -175,6 +217,7 @@ class NanolocalApp(App[str]):
         for screen in self.screen_stack:
             if isinstance(screen, ChatScreen):
                 await _finish_turn(screen)
+                await _keep_draft(session, screen)
         await session.close()
 
     def _fatal_error(self) -> None:
@@ -200,6 +243,14 @@ async def _finish_turn(screen: ChatScreen) -> None:
             await asyncio.sleep(0.02)
 
 
+async def _keep_draft(session: SessionPort, screen: ChatScreen) -> None:
+    """What was typed and not sent is there again at the next start."""
+    text = screen.composer.box.text if screen.is_mounted else ""
+    if text.strip():
+        with suppress(NanolocalError):
+            await asyncio.to_thread(session.store.keep_setting, _DRAFT, text)
+
+
 def _place(error: BaseException) -> str:
     error = error.error if isinstance(error, WorkerFailed) else error
     frames = extract_tb(error.__traceback__)
@@ -214,7 +265,7 @@ def run(paths: "Paths", passphrase: str | None) -> int:
     if not terminal.is_ready():
         terminal.refuse()
         return 2
-    theme = settings.load(paths.settings).theme
+    chosen = settings.load(paths.settings)
     locked = os.environ.pop(_LOCKED, None) is not None
     colourless = os.environ.get("NO_COLOR")
     protocol_widget()
@@ -225,9 +276,10 @@ def run(paths: "Paths", passphrase: str | None) -> int:
             _inspect,
             passphrase=passphrase,
             locked=locked,
-            theme=theme,
+            theme=chosen.theme,
             driver_class=terminal.driver_on(screen),
         )
+        app.idle_s = chosen.idle_minutes * 60
         how = asyncio.run(_run_and_close(app))
     if colourless is not None:
         os.environ["NO_COLOR"] = colourless

@@ -117,6 +117,14 @@ class ConversationsPort(Protocol):
         """The newest message of the branch that ``message_id`` begins."""
         ...
 
+    def setting(self, name: str) -> str | None:
+        """A private setting."""
+        ...
+
+    def keep_setting(self, name: str, value: str | None) -> None:
+        """Keep a private setting; ``None`` removes it."""
+        ...
+
     def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
         """The messages from the first to ``tip_id``, the newest leaf if ``None``."""
         ...
@@ -197,6 +205,10 @@ class SessionPort(Protocol):
     @property
     def engines(self) -> EnginesPort:
         """The engines."""
+        ...
+
+    def take_notices(self) -> Sequence[str]:
+        """What the vault has to tell the user, once."""
         ...
 
     @property

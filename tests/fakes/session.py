@@ -101,6 +101,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.titles: dict[str, str] = {}
         self.messages: dict[str, list[StoredMessage]] = {}
+        self.settings: dict[str, str] = {}
         self._count = 0
 
     def add(self, chat_id: str, parent_id: str | None, message: Message, **facts: object) -> str:
@@ -144,6 +145,14 @@ class FakeStore:
             if query.lower() in stored.message.text.lower()
         ]
         return hits[:limit]
+
+    def setting(self, name: str) -> str | None:
+        return self.settings.get(name)
+
+    def keep_setting(self, name: str, value: str | None) -> None:
+        self.settings.pop(name, None)
+        if value is not None:
+            self.settings[name] = value
 
     def delete_chat(self, chat_id: str) -> None:
         del self.titles[chat_id]
@@ -286,7 +295,12 @@ class FakeSession:
         self.library = FakeLibrary()
         self.chat = FakeChat(self.store, self.ledger)
         self.engines = FakeEngines(on_kill=self.chat.died.set)
+        self.notices: list[str] = []
         self.closed = 0
+
+    def take_notices(self) -> list[str]:
+        notices, self.notices = self.notices, []
+        return notices
 
     async def close(self) -> None:
         self.closed += 1
