@@ -1,15 +1,15 @@
-"""Read a vault without nanolocal, by FORMAT.md alone: python decrypt_vault.py VAULT_DIRECTORY [DIRECTORY_FOR_FILES]
+"""Read a vault without nanolocal: python decrypt_vault.py VAULT [DIRECTORY] < passphrase, recovery code or empty line.
 
-Standard input: the passphrase, the recovery code, or an empty line for a key file. Output: a JSON object a message.
+Prints a JSON object a message; attachments and pictures go, in clear and named by their blob_id, into DIRECTORY.
 """
 
-# ruff: noqa: D103, D400, D415
+# ruff: noqa: D103
 import hashlib
 import hmac
 import json
-import re
 import sqlite3
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def unseal(key: bytes, sealed: dict[str, str], bound_to: list[Any]) -> bytes:
 
 def master_key(vault: Path, header: dict[str, Any], secret: str) -> bytes:
     code = secret.upper().translate(str.maketrans("OIL", "011", " -"))
-    is_code = re.fullmatch(f"[{SYMBOLS}]{{56}}", code)
+    is_code = len(code) == 56 and set(code) <= set(SYMBOLS)
     wanted = "recovery" if is_code else "passphrase" if secret else "keyfile"
     slot = next(slot for slot in header["slots"] if slot["kind"] == wanted)
     salt, kdf = bytes.fromhex(slot["salt"]), slot["kdf"]
@@ -42,7 +42,7 @@ def master_key(vault: Path, header: dict[str, Any], secret: str) -> bytes:
         key = derive(number.to_bytes(32, "big"), "recovery-slot", salt)
     elif secret:
         cost = {"iterations": kdf["iterations"], "lanes": kdf["lanes"], "memory_cost": kdf["memory_kib"]}
-        key = Argon2id(salt=salt, length=32, **cost).derive(secret.encode())
+        key = Argon2id(salt=salt, length=32, **cost).derive(unicodedata.normalize("NFC", secret).encode())
     else:
         key = derive(bytes.fromhex((vault / "vault.key").read_text()), "keyfile-slot", salt)
     return unseal(key, slot["master"], ["nanolocal/slot/v1", header["vault_id"], slot["id"], wanted, slot["salt"], kdf])
@@ -51,7 +51,7 @@ def master_key(vault: Path, header: dict[str, Any], secret: str) -> bytes:
 def clear_page(number: int, page: bytes, key: bytes, mac_key: bytes) -> bytes:
     start, iv = 16 if number == 1 else 0, page[-RESERVED : -RESERVED + 16]
     tag = hmac.digest(mac_key, page[start:-64] + number.to_bytes(4, "little"), "sha512")
-    assert hmac.compare_digest(tag, page[-64:]), f"page {number} was changed"
+    assert hmac.compare_digest(tag, page[-64:]) or not any(page), f"page {number} was changed"  # unused at 1 GiB
     cipher = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
     return b"SQLite format 3\0"[:start] + cipher.update(page[start:-RESERVED]) + bytes(RESERVED)
 
@@ -87,13 +87,13 @@ wrap = derive(master_key(vault, header, sys.stdin.readline().rstrip("\r\n")), "w
 keys = {name: unseal(wrap, it, ["nanolocal/key/v1", header["vault_id"], name]) for name, it in header["keys"].items()}
 tables = database(vault, next(key for key in keys.values() if key[32:] == (vault / "vault.db").read_bytes()[:16]))
 tables.row_factory = sqlite3.Row
-for message in tables.execute("SELECT m.*, c.title FROM message m JOIN chat c ON c.id = m.chat_id ORDER BY m.seq"):
-    files = tables.execute(
-        "SELECT * FROM attachment WHERE message_id = ? ORDER BY position", (message["id"],)
-    ).fetchall()
-    shown = {name: message[name] for name in ("title", "role", "text")} | {"files": [file["name"] for file in files]}
-    sys.stdout.write(json.dumps(shown) + "\n")
-    for file in files if len(sys.argv) > 2 else []:
-        row_key = file["key"] if "key" in file.keys() and file["key"] else b""  # noqa: SIM118 - a row, not a dict
-        data = blob((vault / "blobs" / file["blob_id"]).read_bytes(), keys["blob"] + row_key, file["blob_id"].encode())
-        (Path(sys.argv[2]) / file["blob_id"]).write_bytes(data)
+for row in tables.execute(
+    "SELECT c.title, c.system, m.* FROM message m JOIN chat c ON c.id = m.chat_id ORDER BY m.seq"
+):
+    files = [dict(file) for file in tables.execute("SELECT * FROM attachment WHERE message_id = ?", (row["id"],))]
+    for file in files:
+        name, row_key = file["blob_id"], file.pop("key", None) or b""
+        if len(sys.argv) > 2:
+            sealed = (vault / "blobs" / name).read_bytes()
+            (Path(sys.argv[2]) / name).write_bytes(blob(sealed, keys["blob"] + row_key, name.encode()))
+    sys.stdout.write(json.dumps(dict(row) | {"files": files}) + "\n")
