@@ -26,6 +26,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     history.set_defaults(run=run_history)
     topup = parts.add_parser("topup", parents=[common], help="grant yourself more; no money moves")
     topup.add_argument("credits", metavar="CREDITS", help="for example 0.10")
+    topup.add_argument("--note", metavar="TEXT", help="kept with the entry, encrypted like everything else")
     topup.set_defaults(run=run_topup)
     verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
     verify.set_defaults(run=run_verify)
@@ -49,7 +50,7 @@ def run_history(args: argparse.Namespace) -> int:
     with _wallet(args) as wallet:
         rows = wallet.history(args.limit)
     if wants_json(args):
-        keys = ("seq", "ts", "kind", "amount_micro", "build_id", "chat_id")
+        keys = ("seq", "ts", "kind", "amount_micro", "build_id", "chat_id", "note")
         output.as_json({"entries": [{key: getattr(row, key) for key in keys} for row in rows]})
         return 0
     output.table(
@@ -59,11 +60,11 @@ def run_history(args: argparse.Namespace) -> int:
                 datetime.fromtimestamp(row.ts).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
                 row.kind,
                 format_credits(row.amount_micro),
-                row.build_id or "",
+                row.build_id or row.note or "",
             )
             for row in rows
         ],
-        ("ENTRY", "TIME", "KIND", "CREDITS", "BUILD"),
+        ("ENTRY", "TIME", "KIND", "CREDITS", "BUILD OR NOTE"),
     )
     return 0
 
@@ -83,7 +84,7 @@ def run_topup(args: argparse.Namespace) -> int:
     """Add to the balance; raises ``UsageError`` for an amount that is not one."""
     amount = parse_credits(args.credits)
     with _wallet(args) as wallet:
-        balance = wallet.top_up(amount)
+        balance = wallet.top_up(amount, note=args.note)
     if wants_json(args):
         output.as_json({"balance_micro": balance, "balance": format_credits(balance)})
     else:

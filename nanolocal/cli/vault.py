@@ -15,7 +15,12 @@ from nanolocal.cli.common import (
 )
 from nanolocal.errors import Damaged, UsageError
 
-_OPENED_BY = {"absent": "nothing yet", "passphrase": "a passphrase", "keyfile": "a key file beside it"}
+_OPENED_BY = {
+    "absent": "nothing yet",
+    "passphrase": "a passphrase",
+    "keyfile": "a key file beside it",
+    "keyring": "this system's keyring",
+}
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -26,7 +31,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parts.add_parser("status", parents=[common], help="where it is and what opens it").set_defaults(run=run_status)
     parts.add_parser("lock", parents=[common], help="lock every running nanolocal").set_defaults(run=run_lock)
     change = parts.add_parser("passphrase", parents=[common], help="set, change or remove the passphrase")
-    change.add_argument("--remove", action="store_true", help="go back to a key file")
+    ways = change.add_mutually_exclusive_group()
+    ways.add_argument("--remove", action="store_true", help="go back to a key file")
+    ways.add_argument("--keyring", action="store_true", help="keep the key in this system's keyring instead")
     change.set_defaults(run=run_passphrase)
     recovery = parts.add_parser("recovery", parents=[common], help="a new recovery code, shown once")
     recovery.set_defaults(run=run_recovery)
@@ -81,9 +88,12 @@ def run_lock(args: argparse.Namespace) -> int:
 def run_passphrase(args: argparse.Namespace) -> int:
     """Change what opens the vault; the data itself is not touched."""
     with open_vault(args) as vault:
-        new = None if args.remove else _new_passphrase()
-        vault.change_passphrase(new)
-    output.line("the vault is now opened by " + ("a key file" if new is None else "the new passphrase"))
+        if args.keyring:
+            opener = vault.use_keyring()
+        else:
+            opener = "a key file" if args.remove else "the new passphrase"
+            vault.change_passphrase(None if args.remove else _new_passphrase())
+    output.line(f"the vault is now opened by {opener}")
     return 0
 
 

@@ -31,7 +31,8 @@ class Entry:
     """One line of the ledger: ``amount`` micro-credits from account ``debit`` to account ``credit``.
 
     ``idem`` makes a repeated request harmless. ``ref`` is the hold that a settle or void resolves, and ``held`` that
-    hold's amount. ``ts`` is in milliseconds since 1970, but the order is ``seq``, which is 0 until the entry is posted.
+    hold's amount. ``note`` is the owner's own remark. ``ts`` is in milliseconds since 1970, but the order is ``seq``,
+    which is 0 until the entry is posted.
     """
 
     idem: str
@@ -48,6 +49,7 @@ class Entry:
     usage: Usage | None = None
     chat_id: str | None = None
     owner: Owner | None = None
+    note: str | None = None
 
     def body(self) -> str:
         """The entry as canonical JSON: what is hashed, exported and signed."""
@@ -55,6 +57,8 @@ class Entry:
         record["v"] = 1
         record["usage"] = _plain(self.usage, ("prompt_tokens", "cached_tokens", "completion_tokens", "pixel_steps"))
         record["owner"] = _plain(self.owner, ("boot", "pid", "start"))
+        if self.note is not None:
+            record["note"] = self.note
         return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
@@ -68,6 +72,7 @@ class Entry:
                 kind=EntryKind(record["kind"]),
                 usage=None if usage is None else Usage(**usage),
                 owner=None if owner is None else Owner(**owner),
+                note=record.get("note"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise Damaged("a ledger entry is damaged", "restore the vault from a backup") from error

@@ -27,6 +27,7 @@ from nanolocal.ledger.sql import Source, SqlDatabase, SqlTransaction, writable
 ALLOWANCE_MICRO = 100_000
 _ALLOWANCE_KEY = "grant:first"
 _GRANT = "grant:self"
+_LONGEST_NOTE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class EntryRow:
     build_id: str | None
     chat_id: str | None
     usage: Usage | None
+    note: str | None
 
 
 class Wallet:
@@ -95,14 +97,20 @@ class Wallet:
         with self._database.transaction() as tx:
             return self._price(tx, build)
 
-    def top_up(self, amount_micro: int, idem: str | None = None) -> int:
-        """Grant the wallet an amount (one's own allowance, no money moves); returns the new balance."""
+    def top_up(self, amount_micro: int, idem: str | None = None, note: str | None = None) -> int:
+        """Grant the wallet an amount (one's own allowance, no money moves); returns the new balance.
+
+        ``note`` is kept with the entry: up to 500 characters.
+        """
         whole(amount_micro, "the amount")
+        if note is not None and len(note) > _LONGEST_NOTE:
+            raise UsageError(f"the note has {len(note)} characters", f"{_LONGEST_NOTE} are kept")
         key = idem or f"grant:{secrets.token_hex(16)}"
         with self._database.transaction() as tx:
             earlier = book.find(tx, key)
             if earlier is None:
-                self._post_final(tx, Entry(key, EntryKind.TRANSFER, _GRANT, WALLET, amount_micro, self._now()))
+                granted = Entry(key, EntryKind.TRANSFER, _GRANT, WALLET, amount_micro, self._now(), note=note)
+                self._post_final(tx, granted)
             elif (earlier.kind, earlier.amount) != (EntryKind.TRANSFER, amount_micro):
                 raise _key_reused(key)
             return book.available(tx)
@@ -253,6 +261,7 @@ def _row(entry: Entry) -> EntryRow:
         build_id=entry.build_id,
         chat_id=entry.chat_id,
         usage=entry.usage,
+        note=entry.note,
     )
 
 

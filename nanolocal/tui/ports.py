@@ -246,7 +246,7 @@ class MachinePort(Protocol):
 
 
 class VaultStatePort(Protocol):
-    """``bootstrap.VaultState``: its name is ABSENT, PASSPHRASE or KEYFILE."""
+    """``bootstrap.VaultState``: its name is ABSENT, PASSPHRASE, KEYFILE or KEYRING."""
 
     @property
     def name(self) -> str:

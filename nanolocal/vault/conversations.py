@@ -37,7 +37,7 @@ _PATH = """
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
            m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
            m.dropped_tokens
-    FROM path JOIN message m ON m.id = path.id ORDER BY m.seq"""
+    FROM path CROSS JOIN message m ON m.id = path.id ORDER BY m.seq"""
 
 _NEWEST_BELOW = """
     WITH RECURSIVE below (seq, id) AS (

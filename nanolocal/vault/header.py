@@ -30,17 +30,19 @@ class SlotKind(StrEnum):
     PASSPHRASE = "passphrase"  # noqa: S105 - a kind, not a secret
     KEYFILE = "keyfile"
     RECOVERY = "recovery"
+    KEYRING = "keyring"
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One way to the master key; ``stretching`` only for a passphrase."""
+    """One way to the master key; ``stretching`` only for a passphrase, ``backend`` only for a keyring."""
 
     id: str
     kind: SlotKind
     salt: bytes
     stretching: Stretching | None
     master: Sealed
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,10 @@ class Header:
         return _canonical(["nanolocal/key/v1", self.vault_id, name])
 
 
-def slot_bound_to(vault_id: str, slot_id: str, kind: SlotKind, salt: bytes, stretching: Stretching | None) -> bytes:
+def slot_bound_to(vault_id: str, slot: Slot) -> bytes:
     """What a slot's sealed master key is tied to, so that the slot cannot be moved or weakened."""
-    return _canonical(["nanolocal/slot/v1", vault_id, slot_id, kind, salt.hex(), _plain(stretching)])
+    how = slot.backend or _plain(slot.stretching)
+    return _canonical(["nanolocal/slot/v1", vault_id, slot.id, slot.kind, slot.salt.hex(), how])
 
 
 def encode(header: Header, mac_key: bytes) -> bytes:
@@ -166,6 +169,7 @@ def _record(header: Header) -> dict[str, object]:
             "salt": slot.salt.hex(),
             "kdf": _plain(slot.stretching),
             "master": _sealed_record(slot.master),
+            **({"backend": slot.backend} if slot.backend else {}),
         }
         for slot in header.slots
     ]
@@ -217,9 +221,10 @@ def _slot(record: object) -> Slot:
             _damaged()
         stretching = Stretching(*(_member(kdf, name, int) for name in ("memory_kib", "iterations", "lanes")))
         stretching.check()
+    backend = _member(record, "backend", str) if kind == SlotKind.KEYRING else ""
     salt = _bytes(record, "salt", SALT_BYTES)
     master = _sealed(_member(record, "master", dict), KEY_BYTES)
-    return Slot(_member(record, "id", str), SlotKind(kind), salt, stretching, master)
+    return Slot(_member(record, "id", str), SlotKind(kind), salt, stretching, master, backend)
 
 
 def _header(record: dict[str, object]) -> Header:

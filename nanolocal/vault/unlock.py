@@ -1,4 +1,4 @@
-"""From what the user has (passphrase, recovery code, key file) to the master key, and back: making slots."""
+"""From what the user has (passphrase, recovery code, key file, keyring) to the master key, and back: making slots."""
 
 import secrets
 from collections.abc import Mapping
@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nanolocal.errors import Damaged, UsageError, VaultLocked
+from nanolocal.vault import keychain
 from nanolocal.vault.files import check_private_file, write_durably
-from nanolocal.vault.header import Header, Slot, SlotKind, is_genuine, slot_bound_to
+from nanolocal.vault.header import Header, Slot, SlotKind, decode, is_genuine, slot_bound_to
 from nanolocal.vault.keys import (
     KEY_BYTES,
     SALT_BYTES,
     DatabaseKey,
+    Sealed,
     Stretching,
     derive,
     measured_stretching,
@@ -48,15 +50,30 @@ def new_database_key() -> DatabaseKey:
 
 
 def unlock(directory: Path, header: Header, secret: str | None) -> bytearray:
-    """The master key, by passphrase, recovery code or key file. Raises ``VaultLocked`` or ``Damaged``."""
+    """The master key, by whatever opens the vault. Raises ``VaultLocked`` or ``Damaged``."""
     master = _by_recovery_code(header, secret)
     if master is None and (slot := header.slot(SlotKind.PASSPHRASE)) is not None:
         master = unlock_by_passphrase(header, slot, secret)
+    elif master is None and (slot := header.slot(SlotKind.KEYRING)) is not None:
+        master = _by_keyring(header, slot)
     elif master is None:
         master = _by_keyfile(directory, header)
-    if not is_genuine(header, mac_key(master)):
-        raise Damaged(_FOREIGN, _BACKUP_HINT)
-    return master
+    return _checked(header, master)
+
+
+def unlock_header(raw: bytes, secret: str | None) -> tuple[Header, bytearray]:
+    """Read a header away from its vault and open it by passphrase or recovery code.
+
+    Raises ``VaultLocked`` when the secret is wrong, ``Damaged`` when the header is.
+    """
+    header = decode(raw)
+    master = _by_recovery_code(header, secret)
+    if master is None:
+        slot = header.slot(SlotKind.PASSPHRASE)
+        if slot is None:
+            raise VaultLocked("only the recovery code opens this", _UNLOCK)
+        master = unlock_by_passphrase(header, slot, secret)
+    return header, _checked(header, master)
 
 
 def unlock_by_passphrase(header: Header, slot: Slot, passphrase: str | None) -> bytearray:
@@ -69,14 +86,26 @@ def unlock_by_passphrase(header: Header, slot: Slot, passphrase: str | None) -> 
     return master
 
 
-def new_door(
-    directory: Path, vault_id: str, master: bytearray, passphrase: str | None, stretching: Stretching | None
-) -> Slot:
-    """The slot that is asked for at the door: a passphrase, or where it is ``None`` a key file."""
-    if passphrase is None:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What opens a vault day by day: a passphrase, or without one the system's keyring, or a key file.
+
+    ``stretching`` is Argon2id's cost, measured when ``None``; ``keyring`` the name of a keyring's backend.
+    """
+
+    passphrase: str | None = field(default=None, repr=False)
+    stretching: Stretching | None = None
+    keyring: str | None = None
+
+    def slot(self, directory: Path, vault_id: str, master: bytearray) -> Slot:
+        """A new slot for it, which opens to ``master``."""
+        if self.passphrase is not None:
+            cost = self.stretching or measured_stretching()
+            return _slot(vault_id, SlotKind.PASSPHRASE, master, self.passphrase, cost=cost)
+        if self.keyring is not None:
+            kept = keychain.kept_secret(vault_id, self.keyring)
+            return _slot(vault_id, SlotKind.KEYRING, master, kept, backend=self.keyring)
         return _slot(vault_id, SlotKind.KEYFILE, master, _kept_keyfile(directory))
-    cost = stretching or measured_stretching()
-    return _slot(vault_id, SlotKind.PASSPHRASE, master, passphrase, cost)
 
 
 def new_recovery(vault_id: str, master: bytearray) -> tuple[Slot, bytes]:
@@ -114,10 +143,24 @@ def mac_key(master: bytearray) -> bytes:
     return derive(master, "header-mac")
 
 
+def _checked(header: Header, master: bytearray) -> bytearray:
+    if not is_genuine(header, mac_key(master)):
+        raise Damaged(_FOREIGN, _BACKUP_HINT)
+    return master
+
+
 def _by_recovery_code(header: Header, secret: str | None) -> bytearray | None:
     code = parse_recovery_code(secret or "")
     slot = header.slot(SlotKind.RECOVERY)
     return None if code is None or slot is None else _open(header, slot, _opener(slot.kind, slot.salt, code))
+
+
+def _by_keyring(header: Header, slot: Slot) -> bytearray:
+    secret = keychain.read_secret(header.vault_id, slot.backend)
+    master = _open(header, slot, _opener(slot.kind, slot.salt, secret))
+    if master is None:
+        raise VaultLocked("the key in the system's keyring is not the one of this vault", _UNLOCK)
+    return master
 
 
 def _by_keyfile(directory: Path, header: Header) -> bytearray:
@@ -131,8 +174,7 @@ def _by_keyfile(directory: Path, header: Header) -> bytearray:
 
 
 def _open(header: Header, slot: Slot, opener: bytes | bytearray) -> bytearray | None:
-    bound_to = slot_bound_to(header.vault_id, slot.id, slot.kind, slot.salt, slot.stretching)
-    master = unseal(opener, slot.master, bound_to)
+    master = unseal(opener, slot.master, slot_bound_to(header.vault_id, slot))
     return None if master is None else bytearray(master)
 
 
@@ -141,16 +183,23 @@ def _opener(kind: SlotKind, salt: bytes, secret: bytes) -> bytes:
 
 
 def _slot(
-    vault_id: str, kind: SlotKind, master: bytearray, secret: str | bytes, cost: Stretching | None = None
+    vault_id: str,
+    kind: SlotKind,
+    master: bytearray,
+    secret: str | bytes,
+    *,
+    cost: Stretching | None = None,
+    backend: str = "",
 ) -> Slot:
-    slot_id, salt = secrets.token_hex(8), secrets.token_bytes(SALT_BYTES)
+    salt = secrets.token_bytes(SALT_BYTES)
     opener: bytes | bytearray
     if isinstance(secret, str):
         cost = cost or Stretching()
         opener = stretch(secret, salt, cost)
     else:
         opener = _opener(kind, salt, secret)
-    return Slot(slot_id, kind, salt, cost, seal(opener, master, slot_bound_to(vault_id, slot_id, kind, salt, cost)))
+    empty = Slot(secrets.token_hex(8), kind, salt, cost, Sealed(b"", b""), backend)
+    return replace(empty, master=seal(opener, master, slot_bound_to(vault_id, empty)))
 
 
 def _kept_keyfile(directory: Path) -> bytes:

@@ -13,17 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
 
 from nanolocal.errors import Damaged, NanolocalError, UsageError
-from nanolocal.vault import contents, snapshots
+from nanolocal.vault import contents, keychain, snapshots
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.conversations import DELETED
-from nanolocal.vault.database import Database, Migrations, Transaction, Unreadable, discard_log
+from nanolocal.vault.database import Database, Migrations, Unreadable
 from nanolocal.vault.files import (
     OpenMark,
     check_local,
@@ -34,24 +32,33 @@ from nanolocal.vault.files import (
     sync_directory,
     write_durably,
 )
-from nanolocal.vault.header import MAX_BYTES, Anchor, Header, SlotKind, decode, encode, is_genuine
-from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, recovery_code
+from nanolocal.vault.header import Anchor, Header, SlotKind, decode, encode, is_genuine
+from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, derive, recovery_code
+from nanolocal.vault.layout import (
+    BACKUP,
+    DATABASE,
+    HEADER,
+    KEYFILE,
+    SUSPECT,
+    adopt_database,
+    discard,
+    has_log,
+    read_header,
+    starts_with,
+)
+from nanolocal.vault.mending import NOTICE, Books, accepted, set_foreign_log_aside, swap_in_snapshot
 from nanolocal.vault.snapshots import Snapshot
 from nanolocal.vault.unlock import (
     DataKeys,
+    Door,
     mac_key,
     new_database_key,
-    new_door,
     new_recovery,
     sealed_keys,
     unlock,
     unlock_by_passphrase,
     unsealed_keys,
 )
-
-_HEADER, _BACKUP, _KEYFILE, _DATABASE = "vault.hdr", "vault.hdr.bak", "vault.key", "vault.db"
-_SUSPECT = "vault.suspect"
-_NOTICE = "notice"
 
 
 class VaultState(StrEnum):
@@ -60,18 +67,7 @@ class VaultState(StrEnum):
     ABSENT = "absent"
     PASSPHRASE = "passphrase"  # noqa: S105 - a state, not a secret
     KEYFILE = "keyfile"
-
-
-class Books(Protocol):
-    """What the vault asks of the ledger when commits are lost."""
-
-    def check(self, database: Database, anchor: Anchor) -> None:
-        """Raise ``Damaged`` unless the ledger contains the anchored entry."""
-        ...
-
-    def record_loss(self, tx: Transaction, lost: Anchor) -> tuple[int, str]:
-        """Write into the ledger that the owner went on without what came up to ``lost``; returns its new head."""
-        ...
+    KEYRING = "keyring"
 
 
 class Vault:
@@ -87,9 +83,9 @@ class Vault:
         with ExitStack() as undo:
             undo.callback(self._opened.close)
             keys = self._settle_keys(header)
-            if _has_log(directory / _DATABASE):
-                self._check_progress(Database.peek(directory / _DATABASE, keys.database))
-            self.database = Database.open(directory / _DATABASE, keys.database, migrations)
+            if has_log(directory / DATABASE):
+                self._check_progress(Database.peek(directory / DATABASE, keys.database))
+            self.database = Database.open(directory / DATABASE, keys.database, migrations)
             undo.callback(self.database.close)
             self._check_identity()
             self._check_progress(self.database.progress())
@@ -100,12 +96,13 @@ class Vault:
     @staticmethod
     def state(directory: Path) -> VaultState:
         """Look at a directory without opening anything; raises ``Damaged`` if parts of a vault are missing."""
-        if not (directory / _HEADER).exists():
-            if (directory / _BACKUP).exists() or (directory / _DATABASE).exists():
+        if not (directory / HEADER).exists():
+            if (directory / BACKUP).exists() or (directory / DATABASE).exists():
                 raise Damaged("the vault's header vault.hdr is missing", "put vault.hdr.bak in its place")
             return VaultState.ABSENT
-        header = _read_header(directory)
-        return VaultState.PASSPHRASE if header.slot(SlotKind.PASSPHRASE) else VaultState.KEYFILE
+        header = read_header(directory)
+        doors = (VaultState.PASSPHRASE, VaultState.KEYRING)
+        return next((state for state in doors if header.slot(SlotKind(state))), VaultState.KEYFILE)
 
     @classmethod
     def create(
@@ -119,14 +116,14 @@ class Vault:
                 raise UsageError(f"there is already a vault in {directory}", "open it, or choose another --home")
             master = bytearray(secrets.token_bytes(KEY_BYTES))
             vault_id = secrets.token_hex(16)
-            slot = new_door(directory, vault_id, master, passphrase, stretching)
+            slot = Door(passphrase, stretching).slot(directory, vault_id, master)
             keys = DataKeys.new()
             header = sealed_keys(Header(vault_id=vault_id, epoch=1, slots=(slot,), keys={}), master, keys)
             _make_database(directory, vault_id, keys.database, migrations)
             raw = encode(header, mac_key(master))
-            write_durably(directory / _HEADER, raw)
-            _adopt_database(directory)
-            write_durably(directory / _BACKUP, raw)
+            write_durably(directory / HEADER, raw)
+            adopt_database(directory)
+            write_durably(directory / BACKUP, raw)
         vault = cls(directory, master, header, migrations)
         vault._begin()
         return vault
@@ -166,7 +163,7 @@ class Vault:
         broken = snapshot is not None
         if not broken:
             try:
-                (directory / _SUSPECT).touch(0o600)
+                (directory / SUSPECT).touch(0o600)
                 vault = cls(directory, master, header, migrations)
                 books.check(vault.database, header.anchor)
                 vault.close()
@@ -190,7 +187,8 @@ class Vault:
             mark = OpenMark(directory / "vault.open")
             try:
                 with mark.alone():
-                    for name in (_HEADER, _BACKUP, _KEYFILE):
+                    _forget_keyring(directory)
+                    for name in (HEADER, BACKUP, KEYFILE):
                         shred(directory / name)
                     for path in sorted(directory.rglob("*"), reverse=True):
                         path.rmdir() if path.is_dir() else path.unlink()
@@ -201,29 +199,29 @@ class Vault:
     @property
     def anchor(self) -> Anchor:
         """How far the database had come, as the header on disk has it now."""
-        return _read_header(self._directory).anchor
+        return read_header(self._directory).anchor
 
     @property
     def slots(self) -> tuple[SlotKind, ...]:
         """What opens this vault."""
-        return tuple(slot.kind for slot in _read_header(self._directory).slots)
+        return tuple(slot.kind for slot in read_header(self._directory).slots)
 
     @property
     def notices(self) -> list[str]:
         """What the user has to be told, until ``dismiss_notices``."""
-        rows = self.database.execute("SELECT value FROM setting WHERE name = ?", (_NOTICE,))
+        rows = self.database.execute("SELECT value FROM setting WHERE name = ?", (NOTICE,))
         return [str(row[0]) for row in rows]
 
     @staticmethod
     def has_recovery_code(directory: Path) -> bool:
         """Whether a recovery code opens the vault in ``directory``; without opening it."""
         absent = Vault.state(directory) is VaultState.ABSENT
-        return not absent and _read_header(directory).slot(SlotKind.RECOVERY) is not None
+        return not absent and read_header(directory).slot(SlotKind.RECOVERY) is not None
 
     def dismiss_notices(self) -> None:
         """The user has seen them."""
         with self.database.transaction() as tx:
-            tx.execute("DELETE FROM setting WHERE name = ?", (_NOTICE,))
+            tx.execute("DELETE FROM setting WHERE name = ?", (NOTICE,))
 
     def snapshots(self) -> list[Snapshot]:
         """The copies of the database, the newest first."""
@@ -249,18 +247,28 @@ class Vault:
     def suspect(self) -> None:
         """A page could not be read: the next unlock looks at every page."""
         with suppress(OSError):
-            (self._directory / _SUSPECT).touch(0o600)
+            (self._directory / SUSPECT).touch(0o600)
 
     def change_passphrase(self, new: str | None, stretching: Stretching | None = None) -> None:
         """Let ``new`` open the vault from now on instead of the old one; ``None`` goes back to a key file."""
         _check_new_passphrase(new)
-        with exclusive(self._directory / "vault.lock"):
-            header = self._genuine_header()
-            door = new_door(self._directory, header.vault_id, self._master, new, stretching)
-            others = (slot for slot in header.slots if slot.kind is SlotKind.RECOVERY)
-            self._write(replace(header, slots=(door, *others), epoch=header.epoch + 1))
-            if door.kind is SlotKind.PASSPHRASE:
-                shred(self._directory / _KEYFILE)
+        self._change_door(Door(new, stretching))
+
+    def use_keyring(self) -> str:
+        """Let the system's keyring open the vault from now on; returns the keyring's name.
+
+        Raises ``UsageError`` without an allowed keyring, or without a recovery code for the day the keyring is gone.
+        """
+        name = keychain.backend_name()
+        if name is None:
+            raise UsageError(
+                "there is no keyring here that keeps its entries encrypted",
+                "pip install 'nanolocal[keyring]', and start GNOME Keyring or KWallet; or use a passphrase",
+            )
+        if SlotKind.RECOVERY not in self.slots:
+            raise UsageError("without a recovery code a lost keyring loses the vault", "nanolocal vault recovery")
+        self._change_door(Door(keyring=name))
+        return name
 
     def make_recovery_code(self) -> str:
         """A new recovery code, which opens the vault like the passphrase; an earlier one no longer does."""
@@ -294,14 +302,39 @@ class Vault:
                 unlock_by_passphrase(header, slot, passphrase)
             keys = unsealed_keys(header, self._master)
             master = bytearray(secrets.token_bytes(KEY_BYTES))
-            door = new_door(self._directory, header.vault_id, master, passphrase if slot else None, stretching)
+            keyring = header.slot(SlotKind.KEYRING)
+            door = Door(passphrase if slot else None, stretching, keyring.backend if keyring else None)
             recovery, secret = new_recovery(header.vault_id, master)
-            slots = (door, recovery) if header.slot(SlotKind.RECOVERY) else (door,)
+            day_by_day = door.slot(self._directory, header.vault_id, master)
+            slots = (day_by_day, recovery) if header.slot(SlotKind.RECOVERY) else (day_by_day,)
             self._master[:] = master
             renewed = sealed_keys(replace(header, slots=slots, epoch=header.epoch + 1), master, keys)
             self._write(renewed)
             self._rotate(renewed)
         return recovery_code(secret) if len(slots) > 1 else None
+
+    @property
+    def directory(self) -> Path:
+        """Where the vault lies."""
+        return self._directory
+
+    def portable_header(self) -> bytes:
+        """The header for a backup: only what a person carries in the head or on paper opens it.
+
+        Raises ``UsageError`` when neither passphrase nor recovery code does.
+        """
+        header = self._genuine_header()
+        slots = tuple(slot for slot in header.slots if slot.kind in (SlotKind.PASSPHRASE, SlotKind.RECOVERY))
+        if not slots:
+            raise UsageError(
+                "nothing would open the backup elsewhere: the vault has neither passphrase nor recovery code",
+                "make a recovery code first: nanolocal vault recovery",
+            )
+        return encode(replace(header, slots=slots), mac_key(self._master))
+
+    def backup_key(self) -> bytes:
+        """The 32-byte key of this vault's backups."""
+        return derive(self._master, "backup")
 
     def verify(self) -> list[str]:
         """Read everything and say what is wrong; an empty list when all is whole."""
@@ -348,11 +381,11 @@ class Vault:
             check_usable_directory(directory)
         if cls.state(directory) is VaultState.ABSENT:
             raise UsageError(f"there is no vault in {directory}", "start nanolocal to make one")
-        header = _read_header(directory)
+        header = read_header(directory)
         master = unlock(directory, header, secret)
-        if not (directory / _DATABASE).exists():
+        if not (directory / DATABASE).exists():
             with exclusive(directory / "vault.lock"):
-                _adopt_database(directory)
+                adopt_database(directory)
         return header, master
 
     @classmethod
@@ -363,11 +396,11 @@ class Vault:
         opened = OpenMark(directory / "vault.open")
         try:
             with opened.alone(), exclusive(directory / "vault.lock"):
-                header = _read_header(directory)
-                _swap_in_snapshot(directory, header, master, migrations, books, path)
+                header = read_header(directory)
+                swap_in_snapshot(directory, header, master, migrations, books, path)
         finally:
             opened.close()
-        return cls(directory, master, _read_header(directory), migrations)
+        return cls(directory, master, read_header(directory), migrations)
 
     @classmethod
     def _go_on(cls, directory: Path, master: bytearray, migrations: Migrations, books: Books, lost: str) -> "Vault":
@@ -375,19 +408,19 @@ class Vault:
         opened = OpenMark(directory / "vault.open")
         try:
             with opened.alone(), exclusive(directory / "vault.lock"):
-                header = _read_header(directory)
+                header = read_header(directory)
                 key = unsealed_keys(header, master).database
-                if _has_log(directory / _DATABASE):
-                    lost = _set_foreign_log_aside(directory, key, header.anchor) or lost
-                database = Database.open(directory / _DATABASE, key, migrations)
+                if has_log(directory / DATABASE):
+                    lost = set_foreign_log_aside(directory, key, header.anchor) or lost
+                database = Database.open(directory / DATABASE, key, migrations)
                 try:
-                    anchor = _accepted(database, header.anchor, books, f"You went on although {lost}.")
+                    anchor = accepted(database, header.anchor, books, f"You went on although {lost}.")
                 finally:
                     database.close()
-                write_durably(directory / _HEADER, encode(replace(header, anchor=anchor), mac_key(master)))
+                write_durably(directory / HEADER, encode(replace(header, anchor=anchor), mac_key(master)))
         finally:
             opened.close()
-        vault = cls(directory, master, _read_header(directory), migrations)
+        vault = cls(directory, master, read_header(directory), migrations)
         vault._begin()
         return vault
 
@@ -438,11 +471,11 @@ class Vault:
             keys = unsealed_keys(header, self._master)
             if keys.database_next is None:
                 return keys
-            done = _starts_with(self._directory / _DATABASE, keys.database_next.salt)
+            done = starts_with(self._directory / DATABASE, keys.database_next.salt)
             settled = DataKeys(keys.database_next if done else keys.database, keys.blob)
             if done:
                 snapshots.remove_all(self._directory / "snapshots")
-            _discard(self._directory / "vault.db.next")
+            discard(self._directory / "vault.db.next")
             self._write(sealed_keys(replace(header, epoch=header.epoch + 1), self._master, settled))
         return settled
 
@@ -483,7 +516,7 @@ class Vault:
 
     def _check_suspect(self) -> None:
         """After a page could not be read, read them all."""
-        mark = self._directory / _SUSPECT
+        mark = self._directory / SUSPECT
         if mark.exists():
             if self.database.problems():
                 raise Unreadable("the vault's database is damaged", "nanolocal vault restore")
@@ -501,7 +534,7 @@ class Vault:
         """Replace a backup that still holds earlier slots: an old passphrase must not open it."""
         with exclusive(self._directory / "vault.lock"):
             header = self._genuine_header()
-            backup = self._directory / _BACKUP
+            backup = self._directory / BACKUP
             try:
                 current = decode(backup.read_bytes()).epoch == header.epoch
             except (OSError, NanolocalError):
@@ -509,21 +542,33 @@ class Vault:
             if not current:
                 write_durably(backup, encode(header, mac_key(self._master)))
 
+    def _change_door(self, door: Door) -> None:
+        with exclusive(self._directory / "vault.lock"):
+            header = self._genuine_header()
+            new = door.slot(self._directory, header.vault_id, self._master)
+            others = (slot for slot in header.slots if slot.kind is SlotKind.RECOVERY)
+            self._write(replace(header, slots=(new, *others), epoch=header.epoch + 1))
+            if new.kind is not SlotKind.KEYFILE:
+                shred(self._directory / KEYFILE)
+            old = header.slot(SlotKind.KEYRING)
+            if old is not None and old.backend != new.backend:
+                keychain.forget(header.vault_id, old.backend)
+
     def _change(self, change: Callable[[Header], Header]) -> None:
         with exclusive(self._directory / "vault.lock"):
             header = self._genuine_header()
             changed = change(header)
             if changed != header:
-                write_durably(self._directory / _HEADER, encode(changed, mac_key(self._master)))
+                write_durably(self._directory / HEADER, encode(changed, mac_key(self._master)))
 
     def _write(self, header: Header) -> None:
         """Replace the header and its backup; ``vault.lock`` is held."""
         raw = encode(header, mac_key(self._master))
-        write_durably(self._directory / _HEADER, raw)
-        write_durably(self._directory / _BACKUP, raw)
+        write_durably(self._directory / HEADER, raw)
+        write_durably(self._directory / BACKUP, raw)
 
     def _genuine_header(self) -> Header:
-        header = _read_header(self._directory)
+        header = read_header(self._directory)
         if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
             raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
         return header
@@ -533,12 +578,12 @@ def _advanced(anchor: Anchor, number: int, mark: str) -> Anchor:
     return anchor if number <= anchor.commit else replace(anchor, commit=number, mark=mark)
 
 
-def _read_header(directory: Path) -> Header:
-    try:
-        with (directory / _HEADER).open("rb") as file:
-            return decode(file.read(MAX_BYTES + 1))
-    except OSError as error:
-        raise UsageError(f"cannot read {directory / _HEADER}: {error.strerror}", "check its permissions") from error
+def _forget_keyring(directory: Path) -> None:
+    """Remove the key from the system's keyring; a vault whose header is broken can be erased all the same."""
+    with suppress(NanolocalError):
+        header = read_header(directory)
+        if (slot := header.slot(SlotKind.KEYRING)) is not None:
+            keychain.forget(header.vault_id, slot.backend)
 
 
 def _check_new_passphrase(passphrase: str | None) -> None:
@@ -548,7 +593,7 @@ def _check_new_passphrase(passphrase: str | None) -> None:
 
 def _make_database(directory: Path, vault_id: str, key: DatabaseKey, migrations: Migrations) -> None:
     """Make the database under a passing name; it takes its own once the header that opens it is on disk."""
-    _discard(directory / "vault.db.new")
+    discard(directory / "vault.db.new")
     database = Database.create(directory / "vault.db.new", key, migrations)
     try:
         with database.transaction() as tx:
@@ -557,103 +602,6 @@ def _make_database(directory: Path, vault_id: str, key: DatabaseKey, migrations:
         database.close()
 
 
-def _adopt_database(directory: Path) -> None:
-    made = directory / "vault.db.new"
-    if made.exists() and not (directory / _DATABASE).exists():
-        discard_log(directory / _DATABASE)
-        made.replace(directory / _DATABASE)
-        sync_directory(directory)
-
-
-def _swap_in_snapshot(
-    directory: Path, header: Header, master: bytearray, migrations: Migrations, books: Books | None, path: Path | None
-) -> None:
-    """The snapshot gets its notice and its entry in the ledger before it takes the database's place."""
-    key = unsealed_keys(header, master).database
-    new = directory / "vault.db.new"
-    database, snapshot = _readable_copy(directory, key, migrations, path)
-    try:
-        lost = max(0, header.anchor.commit - snapshot.commits)
-        notice = (
-            f"The database was damaged and was restored as it was on {snapshot.when}; "
-            f"{lost} later change{'' if lost == 1 else 's'} could not be saved. The damaged file was kept."
-        )
-        anchor = _accepted(database, header.anchor, books, notice)
-    finally:
-        database.close()
-    discard_log(new)
-    write_durably(directory / _HEADER, encode(replace(header, anchor=anchor), mac_key(master)))
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    for suffix in ("", "-wal"):
-        old = directory / f"{_DATABASE}{suffix}"
-        if old.exists():
-            old.replace(directory / f"{_DATABASE}.damaged-{stamp}{suffix}")
-    _adopt_database(directory)
-    (directory / _SUSPECT).unlink(missing_ok=True)
-
-
-def _readable_copy(
-    directory: Path, key: DatabaseKey, migrations: Migrations, path: Path | None
-) -> tuple[Database, Snapshot]:
-    """A copy, in ``vault.db.new``, of the snapshot at ``path`` or of the newest one that can be read."""
-    new = directory / "vault.db.new"
-    for snapshot in snapshots.listed(directory / "snapshots"):
-        if path is not None and snapshot.path != path:
-            continue
-        _discard(new)
-        write_durably(new, snapshot.path.read_bytes())
-        try:
-            database = Database.open(new, key, migrations)
-        except Damaged:
-            continue
-        if not database.problems():
-            return database, snapshot
-        database.close()
-    _discard(new)
-    raise Damaged("the vault's database is damaged, and no snapshot of it can be read", "restore a backup")
-
-
-def _accepted(database: Database, lost: Anchor, books: Books | None, notice: str) -> Anchor:
-    """Write down in ``database`` that later commits are gone; returns the anchor that fits it now."""
-    number, _, _ = database.progress()
-    mark = secrets.token_hex(16)
-    with database.transaction() as tx:
-        tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_NOTICE, notice))
-        tx.execute("UPDATE progress SET number = ?, mark = ?, anchored = 0", (number + 1, mark))
-        seq, head = books.record_loss(tx, lost) if books is not None else (0, Anchor().head)
-    return Anchor(seq, head, number + 1, mark)
-
-
-def _has_log(path: Path) -> bool:
-    log = path.with_name(path.name + "-wal")
-    return log.exists() and log.stat().st_size > 0
-
-
-def _set_foreign_log_aside(directory: Path, key: DatabaseKey, anchor: Anchor) -> str:
-    """Where the database is whole without its log, the log does not belong to it; says so, or returns nothing."""
-    path = directory / _DATABASE
-    progress = Database.peek(path, key, without_log=True)
-    if progress is None or progress[:2] != (anchor.commit, anchor.mark):
-        return ""
-    log = path.with_name(path.name + "-wal")
-    log.replace(path.with_name(f"{path.name}-wal.foreign"))
-    discard_log(path)
-    return "an older log was put back; it was set aside and nothing is lost"
-
-
 def _is_this_database(directory: Path, keys: DataKeys) -> bool:
     salts: Sequence[bytes] = [key.salt for key in (keys.database, keys.database_next) if key is not None]
-    return any(_starts_with(directory / _DATABASE, salt) for salt in salts)
-
-
-def _starts_with(path: Path, start: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(start)) == start
-    except OSError:
-        return False
-
-
-def _discard(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    discard_log(path)
+    return any(starts_with(directory / DATABASE, salt) for salt in salts)

@@ -133,7 +133,8 @@ def test_credits_history_adds_up_and_verifies(program: Program) -> None:
     cost = json.loads(program("ask", "Hello!", "--json", "--max-tokens", "10").stdout)["cost_micro"]
     entries = json.loads(program("credits", "history", "--json").stdout)["entries"]
     assert [(entry["kind"], entry["amount_micro"]) for entry in entries] == [("settle", -cost), ("transfer", 100_000)]
-    assert program("credits", "topup", "0.05").returncode == 0
+    assert program("credits", "topup", "0.05", "--note", "for the trip").returncode == 0
+    assert "for the trip" in program("credits", "history").stdout
     assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == 150_000 - cost
     one_error(program("credits", "topup", "-1e9"), 2)
     assert json.loads(program("credits", "verify", "--json").stdout)["verified"] is True

@@ -86,6 +86,15 @@ def test_repeating_anything_changes_nothing(database: Database, wallet: Wallet) 
     assert wallet.verify().entries == 4
 
 
+def test_a_note_is_kept_with_its_entry_and_hashed_with_it(database: Database, wallet: Wallet) -> None:
+    for note in ("for the trip ✈", "\udc80\x1b]52;c;AA\x07", "x" * 500):
+        wallet.top_up(7, note=note)
+        assert [row.note for row in wallet.history(2)] == [note, wallet.history(2)[1].note]
+    with pytest.raises(UsageError, match="501"):
+        wallet.top_up(7, note="x" * 501)
+    assert wallet.verify().entries == 4
+
+
 def test_a_key_used_for_something_else_is_refused(wallet: Wallet) -> None:
     wallet.hold(BUILD, 50, "request")
     wallet.top_up(7, "gift")
