@@ -206,6 +206,16 @@ class Database:
             number, mark, anchored = _execute(connection, "SELECT number, mark, anchored FROM progress")[0]
             return number, mark, anchored
 
+    @staticmethod
+    def is_whole(path: Path, key: DatabaseKey) -> bool:
+        """Whether every page of a closed database that has no log can be read; the file is not changed."""
+        try:
+            _check_file(path, key)
+            with contextlib.closing(_keyed(f"{path.absolute().as_uri()}?immutable=1", key)) as connection:
+                return not _execute(connection, "PRAGMA cipher_integrity_check")
+        except Damaged:
+            return False
+
     def copy_to(self, path: Path, key: DatabaseKey | None = None) -> None:
         """Make a checked copy at ``path``, encrypted with ``key`` (its own by default), while others go on writing.
 
@@ -372,8 +382,18 @@ def _execute(connection: dbapi2.Connection, sql: str, parameters: Sequence[Value
         raise explained from error
 
 
+_CODES = {
+    "database disk image is malformed": dbapi2.SQLITE_CORRUPT,
+    "file is not a database": dbapi2.SQLITE_NOTADB,
+    "database is locked": dbapi2.SQLITE_BUSY,
+    "database or disk is full": dbapi2.SQLITE_FULL,
+    "disk I/O error": dbapi2.SQLITE_IOERR,
+}
+"""For errors of the backup API, which come without a code."""
+
+
 def _explained(error: dbapi2.DatabaseError) -> NanolocalError | None:
-    match (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF:
+    match (getattr(error, "sqlite_errorcode", None) or _CODES.get(str(error), 0)) & 0xFF:
         case dbapi2.SQLITE_CORRUPT | dbapi2.SQLITE_NOTADB:
             return Unreadable("the vault's database is damaged", "nanolocal vault restore")
         case dbapi2.SQLITE_BUSY:

@@ -358,7 +358,9 @@ class Vault:
                 self.blobs.read(blob_id, row_key or b"")
             except Damaged:
                 wrong.append(f"the attached file {name} is damaged or missing")
-        return wrong
+        key = unsealed_keys(self._genuine_header(), self._master).database
+        broken = (copy for copy in self.snapshots() if not Database.is_whole(copy.path, key))
+        return wrong + [f"the snapshot of {copy.when} is damaged" for copy in broken]
 
     def close(self) -> None:
         """Make a snapshot if one is due, close the database and forget the master key. Closing twice is no error."""

@@ -10,46 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from nanolocal.chat.messages import Attachment, Usage
+from nanolocal.chat.messages import Usage
 from nanolocal.errors import Damaged, OutOfCredit, UsageError
 from nanolocal.vault.vault import Vault, VaultState
-from tests.fakes.homes import BUILD, CHEAP, Child, Home, fork, home, open_vault, rooms
+from tests.fakes.homes import BUILD, CHEAP, Home, fork, home, open_vault, rooms
+from tests.faults.machinery import check, kill_at_random, writer
 
 SEED = 20
 KILLS = 60
-
-
-def write_until_killed(directory: Path, name: str, report: Callable[[str], None]) -> None:
-    """One turn after the other, each reported once it is stored."""
-    here = rooms(open_vault(directory))
-    number = 0
-    while True:
-        number += 1
-        picture = Attachment("p.png", "image/png", f"{name} {number}".encode() * 50) if number % 3 == 0 else None
-        ids = here.turn(f"prompt {name} {number}", f"answer {name} {number}", picture=picture)
-        report(" ".join((*ids, name, str(number))))
-
-
-def writer(directory: Path, name: str) -> Child:
-    return fork(lambda report: write_until_killed(directory, name, report))
-
-
-def check(here: Home, acknowledged: list[str]) -> None:
-    for line in acknowledged:
-        chat_id, prompt_id, answer_id, name, number = line.split()
-        prompt, answer = here.store.path(chat_id)
-        assert (prompt.id, prompt.message.text) == (prompt_id, f"prompt {name} {number}")
-        assert (answer.id, answer.message.text) == (answer_id, f"answer {name} {number}")
-        assert [item.data for item in answer.message.attachments] == (
-            [f"{name} {number}".encode() * 50] if int(number) % 3 == 0 else []
-        )
-    checked = here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
-    assert checked.open_holds == 0
-    read = here.vault.database.execute
-    spent = read("SELECT count(*), coalesce(sum(cost_micro), 0) FROM message WHERE role = 'assistant'")
-    settled = read("SELECT count(*), coalesce(sum(amount), 0) FROM entry WHERE kind = 'settle'")
-    assert spent == settled
-    assert here.wallet.balance() == 100_000 - settled[0][1]
 
 
 def check_files(here: Home, directory: Path) -> None:
@@ -64,17 +32,7 @@ def check_files(here: Home, directory: Path) -> None:
 def test_sixty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     chance, directory = random.Random(SEED), tmp_path / "home"
     open_vault(directory).close()
-    total = 0
-    for round_ in range(KILLS):
-        child = writer(directory, f"r{round_}")
-        acknowledged = [next(child.lines) for _ in range(chance.randrange(4))]
-        for _ in range(chance.randrange(200_000)):  # a moment within the next turn, whatever the machine's speed
-            pass
-        acknowledged += child.kill()
-        total += len(acknowledged)
-        with home(directory) as here:
-            check(here, acknowledged)
-    assert total >= KILLS
+    assert sum(kill_at_random(directory, f"r{round_}n", chance) for round_ in range(KILLS)) >= KILLS
     with home(directory) as here:
         check_files(here, directory)
 

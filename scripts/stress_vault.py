@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Tries to make a vault lose something: kills, failing system calls, flipped bytes. Exit 1 when anything was lost.
+
+    scripts/stress_vault.py kills --count 1000
+    scripts/stress_vault.py calls [--fault kill|ENOSPC|EIO ...] [--scenario NAME ...]    (needs strace)
+    scripts/stress_vault.py flips [--step N]
+
+The tests of tests/faults do a small part of the same.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+from pathlib import Path
+from threading import local
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.fakes.homes import fork, home, open_vault
+from tests.faults import machinery
+from tests.faults.machinery import CALLS, KILL, Fault, Flip, Flipper
+from tests.faults.scan import leaks
+from tests.faults.scenario import SCENARIOS
+
+WORKERS = os.cpu_count() or 1
+
+
+def main() -> int:
+    """Run one of the three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=20)
+    parts = parser.add_subparsers(required=True)
+    kills = parts.add_parser("kills", help="kill -9 at random moments, one writer and two")
+    kills.add_argument("--count", type=int, default=1000)
+    kills.set_defaults(run=run_kills)
+    calls = parts.add_parser("calls", help="a fault at each write, fsync, rename, truncation and removal")
+    calls.add_argument("--fault", nargs="+", choices=("kill", "ENOSPC", "EIO"), default=["kill", "ENOSPC", "EIO"])
+    calls.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    calls.set_defaults(run=run_calls)
+    flips = parts.add_parser("flips", help="every byte of every file of a small vault")
+    flips.add_argument("--step", type=int, default=1, help="only every N-th byte")
+    flips.set_defaults(run=run_flips)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="stress-") as room:
+        return int(args.run(args, Path(room)))
+
+
+def run_kills(args: argparse.Namespace, room: Path) -> int:
+    """Kill writers, alternately one and two at a time; an assertion fails where anything is lost."""
+    chance, directory = random.Random(args.seed), room / "home"
+    open_vault(directory).close()
+    acknowledged = killed = 0
+    progress = Progress("kills", args.count)
+    while killed < args.count:
+        processes = 1 + killed % 3 // 2
+        acknowledged += machinery.kill_at_random(directory, f"r{killed}n", chance, processes)
+        killed += processes
+        progress.at(killed)
+    with home(directory) as here:
+        wrong = here.vault.verify()
+    wrong += leaks(directory, ["prompt r", "answer r"])
+    progress.end()
+    print(f"{killed} kills, {acknowledged} turns acknowledged, 0 lost, {len(wrong)} faults: {wrong[:3]}")
+    return int(bool(wrong))
+
+
+def run_calls(args: argparse.Namespace, room: Path) -> int:
+    """Inject each fault at each call of each scenario."""
+    if not machinery.can_trace():
+        print("strace is not here, or may not trace: nothing was tried")
+        return 2
+    whole = machinery.small_vault(room / "whole")
+    hows = {"kill": KILL, "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
+    faults = []
+    for what in args.scenario:
+        calls = machinery.count_calls(what, whole, room)
+        faults += [
+            Fault(what, call, step, hows[name])
+            for name in args.fault
+            for call in CALLS
+            for step in range(1, calls[call] + 1)
+        ]
+    progress, place, number = Progress("faults", len(faults)), local(), count()
+    tally: Counter[tuple[str, str]] = Counter()
+    wrong: list[str] = []
+
+    def one(fault: Fault) -> None:
+        if not hasattr(place, "room"):
+            place.room = room / f"worker{next(number)}"
+            place.room.mkdir()
+        struck, found = machinery.injected(fault, whole, place.room)
+        tally[fault.what, fault.how] += struck
+        wrong.extend(f"{fault}: {item}" for item in found)
+        progress.step()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(one, faults))
+    progress.end()
+    for (what, how), points in sorted(tally.items()):
+        print(f"{what:12} {how:16} {points:5} points")
+    print(f"{sum(tally.values())} faults struck, {len(wrong)} left something wrong")
+    for item in wrong[:50]:
+        print(f"  {item}")
+    return int(bool(wrong))
+
+
+def run_flips(args: argparse.Namespace, room: Path) -> int:
+    """Flip bytes of a vault with a log, and of one with snapshots, each worker on a copy of its own."""
+    vaults = {"log": machinery.vault_with_log(room / "log"), "snapshots": machinery.small_vault(room / "snapshots")}
+    silent = 0
+    for name, whole in vaults.items():
+        chance = random.Random(args.seed)
+        step = args.step if name == "log" else max(args.step, 7)  # the same database once more
+        flips = [flip for flip in machinery.every_flip(whole, 1, chance) if keeps(flip, step)]
+        tally = in_processes(flips, whole, room / name)
+        for (file, outcome), times in sorted(tally.items()):
+            print(f"{name:10} {file:15} {outcome:10} {times:7}", flush=True)
+            silent += times if outcome == "SILENT" else 0
+    print(f"{silent} silent")
+    return int(bool(silent))
+
+
+def keeps(flip: Flip, step: int) -> bool:
+    """Whether this byte is tried: all of the small files, every ``step``-th of databases and logs."""
+    return ".db" not in flip.file or flip.position % step == 0
+
+
+def examined(whole: Path, room: Path, flips: Iterable[Flip]) -> Counter[tuple[str, str]]:
+    """What each flip came to, by file and outcome."""
+    directory = room.with_name(f"{room.name}-{os.getpid()}")
+    shutil.copytree(whole, directory)
+    flipper = Flipper(directory)
+    tally: Counter[tuple[str, str]] = Counter()
+    for flip in flips:
+        name = flip.file if "/" not in flip.file else flip.file.partition("/")[0]
+        outcome = flipper.outcome(flip)
+        tally[name, outcome] += 1
+        if outcome == "SILENT":
+            print(f"SILENT {flip}", flush=True)
+    return tally
+
+
+def in_processes(flips: list[Flip], whole: Path, room: Path) -> Counter[tuple[str, str]]:
+    """The same, shared among one process a core."""
+
+    def share(number: int, report: Callable[[str], None]) -> None:
+        signal.alarm(0)
+        for (file, outcome), times in examined(whole, room, flips[number::WORKERS]).items():
+            report(f"{file} {outcome} {times}")
+
+    children = [fork(partial(share, number)) for number in range(WORKERS)]
+    tally: Counter[tuple[str, str]] = Counter()
+    for line in (line for child in children for line in child.finish()):
+        file, outcome, times = line.rsplit(" ", 2)
+        tally[file, outcome] += int(times)
+    return tally
+
+
+class Progress:
+    """A line on stderr with what is done and how long the rest takes."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name, self._total, self._done, self._begun = name, total, 0, time.monotonic()
+
+    def step(self) -> None:
+        """One more."""
+        self.at(self._done + 1)
+
+    def at(self, done: int) -> None:
+        """So many are done."""
+        self._done = done
+        left = (time.monotonic() - self._begun) / max(1, done) * max(0, self._total - done)
+        sys.stderr.write(f"\r{self._name}: {done} of {self._total}, about {left / 60:.0f} min left ")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave the line."""
+        sys.stderr.write("\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""One piece of work on a vault, as a process of its own that can be killed: python -m tests.faults.scenario WHAT HOME.
+
+A line on stdout says what is stored for good by then. Exit 0: done; 3: refused with an error of ours or the system's.
+"""
+
+import sys
+from pathlib import Path
+
+from nanolocal.chat.messages import Attachment, Role
+from nanolocal.errors import NanolocalError
+from nanolocal.ledger.losses import LedgerLosses
+from nanolocal.vault.imported import ImportedChat, ImportedMessage
+from nanolocal.vault.vault import Vault
+from tests.fakes.homes import CHEAP, MIGRATIONS, home
+
+PICTURE = Attachment("p.png", "image/png", b"y" * 999)
+IMPORTED = ImportedChat(
+    "elsewhere:1",
+    "imported",
+    1.0,
+    2.0,
+    None,
+    (
+        ImportedMessage("1", None, Role.USER, "imported prompt", 1.0, None, (PICTURE,)),
+        ImportedMessage("2", "1", Role.ASSISTANT, "imported answer", 2.0),
+    ),
+)
+SCENARIOS = (
+    "create", "turn", "delete", "import", "passphrase", "recovery", "snapshot", "rotate", "rekey", "restore", "erase",
+)  # fmt: skip
+
+
+def work(what: str, directory: Path) -> None:
+    """Do it; what it prints is acknowledged."""
+    if what == "erase":
+        Vault.erase(directory)
+        return
+    if what == "restore":
+        Vault.restore(directory, None, MIGRATIONS, LedgerLosses()).close()
+        return
+    with home(directory, None) as here:
+        match what:
+            case "turn":
+                here.turn("kept prompt", "kept answer", picture=PICTURE)
+                acknowledge("kept prompt")
+            case "delete":
+                here.store.delete_chat(here.store.chats(1)[0].id)
+                acknowledge("deleted")
+            case "import":
+                here.store.import_chat(IMPORTED)
+                acknowledge("imported")
+            case "passphrase":
+                here.vault.change_passphrase("new", CHEAP)
+            case "recovery":
+                acknowledge(here.vault.make_recovery_code())
+            case "rotate":
+                here.vault.rotate()
+            case "rekey":
+                here.vault.rekey(None)
+
+
+def acknowledge(line: str) -> None:
+    """Tell the outside."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        work(sys.argv[1], Path(sys.argv[2]))
+    except (NanolocalError, OSError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(3)
