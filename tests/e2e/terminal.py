@@ -15,19 +15,28 @@ from pathlib import Path
 import pyte
 
 _PATIENCE_S = 120.0
+NANOLOCAL = ("-m", "nanolocal")
 
 
 class Terminal:
     """Runs ``nanolocal`` on a terminal of ``columns`` x ``rows``; reads nothing until it is asked to."""
 
-    def __init__(self, home: Path, *args: str, columns: int = 80, rows: int = 24, **env: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *args: str,
+        columns: int = 80,
+        rows: int = 24,
+        program: tuple[str, str] = NANOLOCAL,
+        **env: str,
+    ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = bytearray()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.environ.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", **env})
-            os.execv(sys.executable, [sys.executable, "-m", "nanolocal", "--home", str(home), *args])
+            os.execv(sys.executable, [sys.executable, *program, "--home", str(home), *args])
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def text(self) -> str:
@@ -64,7 +73,9 @@ class Terminal:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.pid = 0
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
     def _read(self, wait: float) -> bool:
         """Take in what has been written; false once the program has gone."""

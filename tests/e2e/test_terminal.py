@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Program
-from tests.e2e.terminal import Terminal
+from tests.e2e.terminal import NANOLOCAL, Terminal
 from tests.faults.scan import leaks
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def open_app(program: Program) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
     def start(columns: int = 80, rows: int = 24, **env: str) -> Terminal:
-        opened.append(Terminal(program.home, columns=columns, rows=rows, **env))
+        opened.append(Terminal(program.home, columns=columns, rows=rows, program=NANOLOCAL, **env))
         return opened[-1]
 
     yield start
