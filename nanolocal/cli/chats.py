@@ -19,6 +19,7 @@ from nanolocal.paths import make_private
 if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
 
+_FILTERS = ("model", "task", "since", "until", "has", "from")
 _NAMES = {Role.USER: "You", Role.ASSISTANT: "Assistant", Role.SYSTEM: "System"}
 
 
@@ -35,7 +36,13 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.add_argument("--pictures", type=Path, metavar="DIR", help="write its pictures there, unencrypted")
     show.set_defaults(run=_with_session(run_show))
     search = parts.add_parser("search", parents=[common], help="find words in all conversations")
-    search.add_argument("words", nargs="+", metavar="WORD")
+    search.add_argument("words", nargs="*", metavar="WORD", help='also "a phrase", model:NAME, since:7d and the like')
+    search.add_argument("--model", metavar="NAME", help="answers of builds with this in their name")
+    search.add_argument("--task", metavar="TASK", help="answers to this kind of task")
+    search.add_argument("--since", metavar="DAY", help="2026-11-24, today, yesterday or 7d")
+    search.add_argument("--until", metavar="DAY", help="before that day")
+    search.add_argument("--has", metavar="WHAT", choices=("picture",), help="picture")
+    search.add_argument("--from", metavar="WHO", choices=("me", "model"), help="me or model")
     search.add_argument("--limit", type=int, default=20, metavar="N")
     search.set_defaults(run=_with_session(run_search))
     delete = parts.add_parser("delete", parents=[common], help="remove a conversation for good")
@@ -92,9 +99,10 @@ def run_show(args: argparse.Namespace, session: "Session") -> int:
 
 def run_search(args: argparse.Namespace, session: "Session") -> int:
     """Print the messages that hold the words, best first."""
-    hits = session.store.search(" ".join(args.words), _positive(args.limit))
+    filters = [f"{name}:{vars(args)[name]}" for name in _FILTERS if vars(args)[name] is not None]
+    hits = session.store.search(" ".join([*filters, *args.words]), _positive(args.limit))
     if wants_json(args):
-        keys = ("chat_id", "message_id", "title", "snippet", "created_at")
+        keys = ("chat_id", "message_id", "title", "snippet", "marks", "created_at")
         output.as_json({"hits": [{key: getattr(hit, key) for key in keys} for hit in hits]})
         return 0
     for hit in hits:

@@ -59,6 +59,11 @@ class Hit(Protocol):
         ...
 
     @property
+    def marks(self) -> Sequence[tuple[int, int]]:
+        """The places in the snippet, start and end, that match."""
+        ...
+
+    @property
     def created_at(self) -> float:
         """Seconds since 1970."""
         ...

@@ -21,7 +21,7 @@ from nanolocal.vault.database import Database, Row, Transaction, Value
 from nanolocal.vault.imported import ImportedChat
 from nanolocal.vault.keys import KEY_BYTES
 from nanolocal.vault.records import route_record
-from nanolocal.vault.search import Hit, search, stored
+from nanolocal.vault.search import Hit, SearchFilters, search, stored
 
 DELETED = "deleted"
 """The setting that says that snapshots still hold a deleted conversation."""
@@ -149,9 +149,9 @@ class Conversations:
         )
         return [ChatRow(*row) for row in rows]
 
-    def search(self, query: str, limit: int = 20) -> list[Hit]:
-        """Messages and titles that match; any string is a valid query."""
-        return search(self._database, query, limit)
+    def search(self, query: str, limit: int = 20, filters: SearchFilters | None = None) -> list[Hit]:
+        """Messages and titles that match; see ``vault.search``. Raises ``UsageError`` for a filter's wrong value."""
+        return search(self._database, query, limit, filters)
 
     def rename_chat(self, chat_id: str, title: str) -> None:
         """Give a conversation another title."""

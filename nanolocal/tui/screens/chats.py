@@ -29,7 +29,7 @@ class Row:
     chat_id: str
     title: str
     when: str
-    snippet: str = ""
+    snippet: Content | None = None
     message_id: str | None = None
 
     @classmethod
@@ -41,12 +41,22 @@ class Row:
     def of_hit(cls, hit: Hit) -> "Row":
         """A found message."""
         title = safe_line(hit.title) or "untitled"
-        return cls(hit.chat_id, title, day(hit.created_at), safe_line(hit.snippet), hit.message_id)
+        return cls(hit.chat_id, title, day(hit.created_at), _marked(hit.snippet, hit.marks), hit.message_id)
 
     def content(self) -> Content:
         """How it is drawn."""
         head = Content.assemble((f"{self.when}  ", "$quiet"), self.title)
-        return head if not self.snippet else Content("\n").join([head, Content.styled(f"  {self.snippet}", "$quiet")])
+        return head if self.snippet is None else Content("\n  ").join([head, self.snippet])
+
+
+def _marked(snippet: str, marks: Sequence[tuple[int, int]]) -> Content:
+    """The snippet with its matches standing out; each piece made safe by itself."""
+    pieces: list[tuple[str, str]] = []
+    place = 0
+    for start, end in (*marks, (len(snippet), len(snippet))):
+        pieces += [(safe_line(snippet[place:start]), "$quiet"), (safe_line(snippet[start:end]), "bold")]
+        place = end
+    return Content.assemble(*pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,11 @@ class ChatsScreen(Overlay[Choice]):
 
     def compose_body(self) -> ComposeResult:
         """The search box over the list."""
-        yield Input(placeholder="Search every message", id="search", compact=True)
+        yield Input(
+            placeholder="Search every message; model: task: since: has:picture from:me narrow it",
+            id="search",
+            compact=True,
+        )
         rows = OptionList(id="rows", compact=True, markup=False)
         rows.can_focus = False
         yield rows
