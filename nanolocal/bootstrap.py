@@ -16,6 +16,7 @@ from nanolocal.routing.router import RuleRouter
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.files import check_local
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
 from nanolocal.vault.snapshots import Snapshot
 from nanolocal.vault.snapshots import listed as listed_snapshots
@@ -90,7 +91,6 @@ def open_session(paths: Paths, passphrase: str | None) -> Session:
     Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
     """
     settings = load_settings(paths.settings)
-    make_private(paths.data)
     vault = open_vault(paths, passphrase)
     machine = inspect()
     library = open_library(paths, settings)
@@ -106,6 +106,8 @@ def open_vault(paths: Paths, passphrase: str | None) -> Vault:
     """The vault alone, made when there is none."""
     harden_process()
     if vault_state(paths) is VaultState.ABSENT:
+        check_local(paths.vault)
+        make_private(paths.data)
         return Vault.create(paths.vault, passphrase, _MIGRATIONS)
     return Vault.open(paths.vault, passphrase, _MIGRATIONS, LedgerLosses())
 
@@ -134,4 +136,5 @@ def erase_vault(paths: Paths) -> None:
 def open_wallet(vault: Vault) -> Wallet:
     """The ledger in an open vault, checked against the vault's anchor; raises ``Damaged``."""
     anchor = vault.anchor
-    return Wallet.open(vault.database, (anchor.seq, anchor.head), vault.keep_anchor)
+    drafts = Conversations(vault.database, vault.blobs)
+    return Wallet.open(vault.database, (anchor.seq, anchor.head), vault.keep_anchor, drafts=drafts)

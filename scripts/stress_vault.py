@@ -2,7 +2,7 @@
 """Tries to make a vault lose something: kills, failing system calls, flipped bytes. Exit 1 when anything was lost.
 
     scripts/stress_vault.py kills --count 1000
-    scripts/stress_vault.py calls [--fault kill|ENOSPC|EIO ...] [--scenario NAME ...]    (needs strace)
+    scripts/stress_vault.py calls [--fault HOW ...] [--scenario NAME ...] [--beside]    (needs strace)
     scripts/stress_vault.py flips [--step N]
 
 The tests of tests/faults do a small part of the same.
@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.fakes.homes import fork, home, open_vault
 from tests.faults import machinery
-from tests.faults.machinery import CALLS, KILL, Fault, Flip, Flipper
+from tests.faults.machinery import POINTS, Fault, Flip, Flipper
 from tests.faults.scan import leaks
-from tests.faults.scenario import SCENARIOS
+from tests.faults.scenario import SCENARIOS, SHARED
 
 WORKERS = os.cpu_count() or 1
 
@@ -44,8 +44,9 @@ def main() -> int:
     kills.add_argument("--count", type=int, default=1000)
     kills.set_defaults(run=run_kills)
     calls = parts.add_parser("calls", help="a fault at each write, fsync, rename, truncation and removal")
-    calls.add_argument("--fault", nargs="+", choices=("kill", "ENOSPC", "EIO"), default=["kill", "ENOSPC", "EIO"])
+    calls.add_argument("--fault", nargs="+", choices=POINTS, default=list(POINTS))
     calls.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    calls.add_argument("--beside", action="store_true", help="another process writes all the while")
     calls.set_defaults(run=run_calls)
     flips = parts.add_parser("flips", help="every byte of every file of a small vault")
     flips.add_argument("--step", type=int, default=1, help="only every N-th byte")
@@ -80,14 +81,13 @@ def run_calls(args: argparse.Namespace, room: Path) -> int:
         print("strace is not here, or may not trace: nothing was tried")
         return 2
     whole = machinery.small_vault(room / "whole")
-    hows = {"kill": KILL, "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
     faults = []
     for what in args.scenario:
         calls = machinery.count_calls(what, whole, room)
         faults += [
-            Fault(what, call, step, hows[name])
-            for name in args.fault
-            for call in CALLS
+            Fault(what, call, step, how)
+            for how in args.fault
+            for call in POINTS[how]
             for step in range(1, calls[call] + 1)
         ]
     progress, place, number = Progress("faults", len(faults)), local(), count()
@@ -98,7 +98,7 @@ def run_calls(args: argparse.Namespace, room: Path) -> int:
         if not hasattr(place, "room"):
             place.room = room / f"worker{next(number)}"
             place.room.mkdir()
-        struck, found = machinery.injected(fault, whole, place.room)
+        struck, found = machinery.injected(fault, whole, place.room, beside=args.beside and fault.what in SHARED)
         tally[fault.what, fault.how] += struck
         wrong.extend(f"{fault}: {item}" for item in found)
         progress.step()

@@ -136,6 +136,13 @@ class Store(Protocol):
         """Store an answer with its usage, cost and route record, and return the message's id."""
         ...
 
+    def keep_draft(self, prompt_id: str, answer: Answer, hold: Hold) -> None:
+        """Keep what there is of an answer until ``add_answer`` replaces it.
+
+        If this process dies before, the next one stores it and charges what was delivered.
+        """
+        ...
+
     def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
         """The messages from the first to ``tip_id``, or to the newest leaf; raises ``UsageError`` for an unknown id."""
         ...

@@ -2,13 +2,14 @@
 
 Send, regenerate, edit, retry and compare are this path with other arguments. Whatever happens in the middle (a stop, a
 dead engine, a closed face) ends in one of two ways: before the first token the hold is voided and nothing is charged;
-after it, what was delivered is stored and charged in one transaction.
+after it, what was delivered is stored and charged in one transaction. If the whole program dies, the next start does so
+with the draft of the answer that is kept every few seconds.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 from nanolocal.chat import jobs
@@ -30,6 +31,8 @@ from nanolocal.errors import EngineFailed, OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
 
 _TITLE_LENGTH = 60
+_DRAFT_EVERY_S = 2.0
+_CUT_OFF = "nanolocal ended while it was answering"
 
 
 @dataclass(slots=True)
@@ -174,18 +177,30 @@ class Chat:
 
     async def _run(self, plan: _Plan, delivery: _Delivery, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Stream the engine's events; an engine that dies after its first token ends the stream, not the turn."""
-        began = time.monotonic()
+        began = drafted = time.monotonic()
         try:
             async with aclosing(self._engines.run(plan.route.build, plan.job, stop)) as events:
                 async for event in events:
                     delivery.take(event)
-                    if not isinstance(event, EngineDone):
-                        yield event
+                    if isinstance(event, EngineDone):
+                        continue
+                    yield event
+                    if isinstance(event, TextDelta) and time.monotonic() - drafted >= _DRAFT_EVERY_S:
+                        self._keep_draft(plan, delivery)
+                        drafted = time.monotonic()
         except EngineFailed as error:
             if delivery.is_empty:
                 raise
             delivery.stopped, delivery.problem = Stopped.CRASH, error.message
             delivery.timing = Timing(cpu_s=time.monotonic() - began)
+
+    def _keep_draft(self, plan: _Plan, delivery: _Delivery) -> None:
+        """A full disk is no reason to end an answer that the user is reading; the commit will tell."""
+        if plan.prompt_id is None:
+            return
+        answer = replace(self._answer(plan, delivery, cost=0), stopped=Stopped.CRASH, problem=_CUT_OFF)
+        with suppress(UsageError):
+            self._store.keep_draft(plan.prompt_id, answer, plan.hold)
 
     def _finish(self, plan: _Plan, delivery: _Delivery) -> Answer:
         """Keep and charge what was delivered; when that is nothing, release the hold."""

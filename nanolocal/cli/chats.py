@@ -18,6 +18,7 @@ from nanolocal.paths import make_private
 
 if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
+    from nanolocal.vault.search import SearchFilters
 
 _FILTERS = ("model", "task", "since", "until", "has", "from")
 _NAMES = {Role.USER: "You", Role.ASSISTANT: "Assistant", Role.SYSTEM: "System"}
@@ -99,8 +100,7 @@ def run_show(args: argparse.Namespace, session: "Session") -> int:
 
 def run_search(args: argparse.Namespace, session: "Session") -> int:
     """Print the messages that hold the words, best first."""
-    filters = [f"{name}:{vars(args)[name]}" for name in _FILTERS if vars(args)[name] is not None]
-    hits = session.store.search(" ".join([*filters, *args.words]), _positive(args.limit))
+    hits = session.store.search(" ".join(args.words), _positive(args.limit), _filters(args))
     if wants_json(args):
         keys = ("chat_id", "message_id", "title", "snippet", "marks", "created_at")
         output.as_json({"hits": [{key: getattr(hit, key) for key in keys} for hit in hits]})
@@ -109,6 +109,19 @@ def run_search(args: argparse.Namespace, session: "Session") -> int:
         output.line(f"{hit.chat_id[:12]}  {_when(hit.created_at)}  {hit.title}")
         output.line(f"    {hit.snippet}")
     return 0
+
+
+def _filters(args: argparse.Namespace) -> "SearchFilters":
+    from nanolocal.vault.search import SearchFilters
+
+    filters = SearchFilters()
+    for name in _FILTERS:
+        value = vars(args)[name]
+        narrowed = filters if value is None else filters.narrowed(name, value)
+        if narrowed is None:
+            raise UsageError(f"--{name} {value} is no day", "write 2026-11-24, today, yesterday or 7d")
+        filters = narrowed
+    return filters
 
 
 def run_delete(args: argparse.Namespace, session: "Session") -> int:

@@ -10,12 +10,13 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from nanolocal.chat.amounts import MICRO, format_credits
 from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold, Transaction
 from nanolocal.chat.routes import Build
-from nanolocal.errors import NanolocalError, OutOfCredit, UsageError
+from nanolocal.errors import Damaged, NanolocalError, OutOfCredit, UsageError
 from nanolocal.ledger import book
 from nanolocal.ledger.book import Checked
 from nanolocal.ledger.chain import WALLET, Entry, EntryKind
@@ -47,6 +48,18 @@ class EntryRow:
     note: str | None
 
 
+class Drafts(Protocol):
+    """What dead processes left of their answers."""
+
+    def delivered(self, tx: Transaction, hold_id: str) -> tuple[str, Usage] | None:
+        """The conversation and usage of the answer that was reserved under ``hold_id``; ``None`` if nothing is left."""
+        ...
+
+    def finish_draft(self, tx: Transaction, hold_id: str, cost_micro: int) -> None:
+        """Make it a stored answer that cost so much."""
+        ...
+
+
 class Wallet:
     """The one wallet of a vault. ``keep_anchor(seq, hash)`` is called after each settle or top-up is on disk."""
 
@@ -71,8 +84,9 @@ class Wallet:
         keep_anchor: Callable[[int, str], None],
         power: Electricity | None = None,
         clock: Callable[[], float] = time.time,
+        drafts: Drafts | None = None,
     ) -> "Wallet":
-        """Check the ledger against its ``anchor``, release dead processes' holds, grant a new wallet its allowance.
+        """Check the ledger against its ``anchor``, resolve dead processes' holds, grant a new wallet its allowance.
 
         Raises ``Damaged`` when the ledger is behind the anchor or does not contain it.
         """
@@ -82,7 +96,7 @@ class Wallet:
             is_new = book.head(source)[0] == 0
         if is_new:
             wallet.top_up(ALLOWANCE_MICRO, _ALLOWANCE_KEY)
-        wallet.recover()
+        wallet.recover(drafts)
         return wallet
 
     def balance(self) -> int:
@@ -157,23 +171,7 @@ class Wallet:
         earlier = book.resolution(own, hold.id)
         if earlier is not None:
             return earlier.amount
-        card = book.price_card(own, reserved.price_id or "") or self._price(own, build)
-        charged = min(card.cost(usage), reserved.amount)
-        settled = replace(
-            reserved,
-            idem=f"settle:{hold.id}",
-            kind=EntryKind.SETTLE,
-            amount=charged,
-            ts=self._now(),
-            ref=hold.id,
-            held=reserved.amount,
-            price_id=card.id,
-            usage=usage,
-            chat_id=chat_id,
-            owner=None,
-        )
-        self._post_final(own, settled)
-        return charged
+        return self._charge(own, reserved, usage, chat_id)
 
     def void(self, hold: Hold) -> None:
         """Release a hold in a transaction of its own; nothing is charged. A resolved hold stays as it is."""
@@ -182,14 +180,22 @@ class Wallet:
             if reserved is not None and reserved.kind is EntryKind.HOLD and book.resolution(tx, hold.id) is None:
                 self._release(tx, reserved)
 
-    def recover(self) -> int:
-        """Void the holds of processes that no longer run; returns how many. Done at each ``open``."""
+    def recover(self, drafts: Drafts | None = None) -> int:
+        """Resolve the holds of processes that no longer run; returns how many. Done at each ``open``.
+
+        What such a process delivered is charged and kept, if there is a draft of it; else the hold is voided.
+        """
         if not book.open_holds(self._database):
             return 0
         with self._database.transaction() as tx:
             dead = [held for held in book.open_holds(tx) if held.owner is None or not held.owner.is_alive()]
             for held in dead:
-                self._release(tx, held)
+                left = drafts.delivered(tx, held.idem) if drafts is not None else None
+                if drafts is None or left is None:
+                    self._release(tx, held)
+                else:
+                    chat_id, usage = left
+                    drafts.finish_draft(tx, held.idem, self._charge(tx, held, usage, chat_id))
         return len(dead)
 
     def history(self, limit: int, *, with_holds: bool = False) -> list[EntryRow]:
@@ -215,6 +221,27 @@ class Wallet:
             values = (card.id, card.body(), self._now())
             tx.execute("INSERT INTO price (id, body, recorded_at) VALUES (?, ?, ?)", values)
         return card
+
+    def _charge(self, tx: SqlTransaction, reserved: Entry, usage: Usage, chat_id: str | None) -> int:
+        """Settle an open hold at the price that it was made for."""
+        card = book.price_card(tx, reserved.price_id or "")
+        if card is None:
+            raise Damaged(f"the price of the hold {reserved.idem} is missing", "nanolocal vault restore")
+        charged = min(card.cost(usage), reserved.amount)
+        settled = replace(
+            reserved,
+            idem=f"settle:{reserved.idem}",
+            kind=EntryKind.SETTLE,
+            amount=charged,
+            ts=self._now(),
+            ref=reserved.idem,
+            held=reserved.amount,
+            usage=usage,
+            chat_id=chat_id,
+            owner=None,
+        )
+        self._post_final(tx, settled)
+        return charged
 
     def _release(self, tx: SqlTransaction, reserved: Entry) -> None:
         void = replace(

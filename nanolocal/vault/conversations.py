@@ -4,12 +4,13 @@ Editing or regenerating adds a sibling; nothing is overwritten. Attachments and 
 transaction that stores their message, so that a file without a message can only be what a crash left behind.
 """
 
+import json
 import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 from nanolocal.chat import ports
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
@@ -82,29 +83,37 @@ class Conversations:
 
     def add_answer(self, tx: ports.Transaction, chat_id: str, parent_id: str, answer: Answer, hold: Hold) -> str:
         """Store an answer with its usage, cost and route record, and return the message's id."""
-        columns = {
-            "role": Role.ASSISTANT.value,
-            "text": stored(answer.text),
-            "build_id": answer.route.build.id,
-            "task": answer.route.task,
-            "stopped": answer.stopped.value,
-            "problem": None if answer.problem is None else stored(answer.problem),
-            "cost_micro": answer.cost_micro,
-            "hold_id": hold.id,
-            "prompt_tokens": answer.usage.prompt_tokens,
-            "cached_tokens": answer.usage.cached_tokens,
-            "completion_tokens": answer.usage.completion_tokens,
-            "pixel_steps": answer.usage.pixel_steps,
-            "dropped_tokens": answer.dropped_tokens,
-            "load_s": _finite(answer.timing.load_s),
-            "ttft_s": _finite(answer.timing.ttft_s),
-            "prompt_tok_s": _finite(answer.timing.prompt_tok_s),
-            "decode_tok_s": _finite(answer.timing.decode_tok_s),
-            "cpu_s": _finite(answer.timing.cpu_s),
-            "energy_j": _finite(answer.energy_j),
-            "route_json": route_record(answer.route),
-        }
-        return self._add(_own(tx), chat_id, parent_id, columns, (answer.picture,) if answer.picture else ())
+        own = _own(tx)
+        own.execute("DELETE FROM draft WHERE hold_id = ?", (hold.id,))
+        return self._add(own, chat_id, parent_id, _columns(answer, hold), (answer.picture,) if answer.picture else ())
+
+    def keep_draft(self, prompt_id: str, answer: Answer, hold: Hold) -> None:
+        """Keep what there is of an answer until ``add_answer`` replaces it; its picture is left out."""
+        with self._database.transaction() as tx:
+            tx.execute(
+                "INSERT OR REPLACE INTO draft (hold_id, prompt_id, columns_json) VALUES (?, ?, ?)",
+                (hold.id, prompt_id, json.dumps(_columns(answer, hold))),
+            )
+
+    def delivered(self, tx: ports.Transaction, hold_id: str) -> tuple[str, Usage] | None:
+        """The conversation and usage of a draft, for charging it; ``None`` where there is no draft."""
+        rows = _own(tx).execute(
+            "SELECT chat_id, columns_json FROM draft JOIN message ON id = prompt_id WHERE draft.hold_id = ?", (hold_id,)
+        )
+        if not rows:
+            return None
+        columns = json.loads(rows[0][1])
+        return rows[0][0], Usage(*(columns[field.name] for field in fields(Usage)))
+
+    def finish_draft(self, tx: ports.Transaction, hold_id: str, cost_micro: int) -> None:
+        """Make the draft that a dead process left into its answer; the conversation ends with it."""
+        own = _own(tx)
+        chat_id, prompt_id, kept = own.execute(
+            "SELECT chat_id, prompt_id, columns_json FROM draft JOIN message ON id = prompt_id WHERE draft.hold_id = ?",
+            (hold_id,),
+        )[0]
+        own.execute("DELETE FROM draft WHERE hold_id = ?", (hold_id,))
+        self._add(own, chat_id, prompt_id, json.loads(kept) | {"cost_micro": cost_micro}, ())
 
     def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
         """The messages from the first to ``tip_id`` (newest leaf if ``None``), each with its attachments' bytes."""
@@ -150,7 +159,7 @@ class Conversations:
         return [ChatRow(*row) for row in rows]
 
     def search(self, query: str, limit: int = 20, filters: SearchFilters | None = None) -> list[Hit]:
-        """Messages and titles that match; see ``vault.search``. Raises ``UsageError`` for a filter's wrong value."""
+        """Messages and titles that match; see ``vault.search``."""
         return search(self._database, query, limit, filters)
 
     def rename_chat(self, chat_id: str, title: str) -> None:
@@ -318,6 +327,24 @@ class Conversations:
     def _require_chat(self, source: Database | Transaction, chat_id: str) -> None:
         if not _has_chat(source, chat_id):
             raise UsageError(f"there is no conversation {chat_id}", "see: nanolocal chats list")
+
+
+def _columns(answer: Answer, hold: Hold) -> dict[str, Value]:
+    return {
+        "role": Role.ASSISTANT.value,
+        "text": stored(answer.text),
+        "build_id": answer.route.build.id,
+        "task": answer.route.task,
+        "stopped": answer.stopped.value,
+        "problem": None if answer.problem is None else stored(answer.problem),
+        "cost_micro": answer.cost_micro,
+        "hold_id": hold.id,
+        **asdict(answer.usage),
+        "dropped_tokens": answer.dropped_tokens,
+        **{name: _finite(seconds) for name, seconds in asdict(answer.timing).items()},
+        "energy_j": _finite(answer.energy_j),
+        "route_json": route_record(answer.route),
+    }
 
 
 def _has_chat(source: Database | Transaction, chat_id: str) -> bool:

@@ -42,7 +42,10 @@ def check_local(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
     around = [(len(row[1]), row[2]) for row in table if where.is_relative_to(row[1].replace("\\040", " "))]
     kind = max(around, default=(0, ""))[1]
     if kind in _NETWORK:
-        raise VaultLocked(f"{path} lies on a network file system ({kind}), which cannot hold a vault", "choose --home")
+        raise VaultLocked(
+            f"{path} lies on a network file system ({kind}), which cannot hold a vault",
+            "choose a directory on this machine with --home",
+        )
 
 
 def check_usable_directory(path: Path) -> None:

@@ -114,4 +114,15 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
         ),
     ),
+    (
+        4,
+        (
+            # An answer that is still being written, so that a killed process loses seconds of it; see ports.Store.
+            """CREATE TABLE draft (
+                hold_id TEXT PRIMARY KEY,
+                prompt_id TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+                columns_json TEXT NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
 )

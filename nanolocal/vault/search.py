@@ -10,9 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from nanolocal.chat.messages import Role
-from nanolocal.errors import UsageError
 from nanolocal.vault.database import Database, Row, Value
 
 _BEFORE, _LONGEST_SNIPPET = 50, 150
@@ -22,27 +22,26 @@ _FRESH_DAYS = 30
 _FRESHNESS = 0.2
 _ROLES = {"me": Role.USER, "model": Role.ASSISTANT}
 
-_FOUND = "SELECT m.chat_id, m.id, c.title, m.created_at, m.text, {rank} FROM {source} JOIN chat c ON c.id = m.chat_id"
+_FOUND = "SELECT m.chat_id, m.id, c.title, m.created_at, m.text, {rank} FROM {source} JOIN chat c ON c.id = m.chat_id "
 _BY_WORD = _FOUND.format(
     rank="hit.rank",
     source="""(SELECT rowid, rank FROM message_index WHERE message_index MATCH ? {filters} ORDER BY rank LIMIT ?) AS hit
               CROSS JOIN message m ON m.seq = hit.rowid""",
 )
-_BY_PART = (
-    _FOUND.format(rank="0", source="message m")
-    + " WHERE m.text LIKE ? ESCAPE '\\' {filters}"
-    + (" ORDER BY m.seq DESC LIMIT ?")
+_OF_MESSAGES = _FOUND.format(rank="0", source="message m")
+_BY_PART = _OF_MESSAGES + "WHERE m.text LIKE ? ESCAPE '\\' {filters} ORDER BY m.seq DESC LIMIT ?"
+_BY_FILTER = _OF_MESSAGES + "WHERE 1 {filters} ORDER BY m.seq DESC LIMIT ?"
+_TITLE = """
+    SELECT c.id, (SELECT id FROM message WHERE chat_id = c.id ORDER BY seq DESC LIMIT 1), c.title, c.updated_at, NULL, 0
+    FROM {source} ORDER BY {order}, c.seq DESC"""
+_TITLES_BY_WORD = _TITLE.format(
+    source="""(SELECT rowid, rank FROM chat_index WHERE chat_index MATCH ? ORDER BY rank LIMIT ?) AS hit
+              CROSS JOIN chat c ON c.seq = hit.rowid""",
+    order="hit.rank",
 )
-_BY_FILTER = _FOUND.format(rank="0", source="message m") + " WHERE 1 {filters} ORDER BY m.seq DESC LIMIT ?"
-_TITLE = """SELECT c.id, (SELECT id FROM message WHERE chat_id = c.id ORDER BY seq DESC LIMIT 1), c.title, c.updated_at,
-            NULL, 0 FROM """
-_TITLES_BY_WORD = (
-    _TITLE
-    + """
-    (SELECT rowid, rank FROM chat_index WHERE chat_index MATCH ? ORDER BY rank LIMIT ?) AS hit
-    CROSS JOIN chat c ON c.seq = hit.rowid ORDER BY hit.rank, c.seq DESC"""
+_TITLES_BY_PART = (
+    _TITLE.format(source="chat c WHERE c.title LIKE ? ESCAPE '\\'", order="c.updated_at DESC") + " LIMIT ?"
 )
-_TITLES_BY_PART = _TITLE + "chat c WHERE c.title LIKE ? ESCAPE '\\' ORDER BY c.seq DESC LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +75,18 @@ class SearchFilters:
     role: Role | None = None
 
     def narrowed(self, name: str, value: str) -> "SearchFilters | None":
-        """With one more filter, as it is typed (``model:qwen``); ``None`` if there is none of that name.
-
-        Raises ``UsageError`` for a value that it cannot have.
-        """
+        """With one more filter, as it is typed (``model:qwen``); ``None`` if there is no such filter or value."""
+        change: dict[str, Any] = {}
         match name:
             case "model" | "task":
-                return replace(self, **{name: value})
-            case "since" | "until":
-                return replace(self, **{name: _moment(value)})
-            case "has" if _one_of(name, value, ("picture",)):
-                return replace(self, has_picture=True)
-            case "from" if _one_of(name, value, tuple(_ROLES)):
-                return replace(self, role=_ROLES[value])
-        return None
+                change = {name: value}
+            case "since" | "until" if (moment := _moment(value)) is not None:
+                change = {name: moment}
+            case "has" if value == "picture":
+                change = {"has_picture": True}
+            case "from" if value in _ROLES:
+                change = {"role": _ROLES[value]}
+        return replace(self, **change) if change else None
 
     def sql(self) -> tuple[str, list[Value]]:
         """The conditions on ``m``, a row of message, and their parameters."""
@@ -111,7 +108,7 @@ class SearchFilters:
 
 
 def parse_query(text: str, filters: SearchFilters | None = None) -> tuple[list[str], SearchFilters]:
-    """Split what was typed into words, quoted phrases and filters. Raises ``UsageError``; see ``narrowed``."""
+    """Split what was typed into words, quoted phrases and filters; what only looks like a filter is a word."""
     words: list[str] = []
     found = filters or SearchFilters()
     for phrase, word in re.findall(r'"([^"]*)"|(\S+)', stored(text.replace("\0", " "))[:_MOST_CHARACTERS]):
@@ -140,7 +137,7 @@ def search(database: Database, query: str, limit: int, filters: SearchFilters | 
         rows = database.execute(_BY_FILTER.format(filters=f"AND {conditions}"), (*values, most))
         return _distinct(rows, [], whole_words=False)[:limit]
     match = " ".join('"' + word.replace('"', '""') + '"' for word in words) + "*"
-    inside = f"AND rowid IN (SELECT m.seq FROM message m WHERE {conditions})" if conditions else ""
+    inside = f"AND rowid IN (SELECT m.seq FROM message m WHERE {conditions})" if conditions else ""  # noqa: S608 - ours
     rows = _freshest_first(database.execute(_BY_WORD.format(filters=inside), (match, *values, most)))
     titles = [] if conditions else database.execute(_TITLES_BY_WORD, (match, most))
     if not rows and not titles:
@@ -210,19 +207,15 @@ def _like(text: str, before: str = "%", after: str = "%") -> str:
     return before + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + after
 
 
-def _moment(value: str) -> float:
+def _moment(value: str) -> float | None:
     """Seconds since 1970 of a day's start: ``2026-11-24``, ``today``, ``yesterday``, or ``7d`` for so many days ago."""
-    today = datetime.combine(datetime.fromtimestamp(time.time()).astimezone().date(), datetime.min.time()).astimezone()
+    today = datetime.combine(datetime.fromtimestamp(time.time()).astimezone().date(), datetime.min.time())
     days = re.fullmatch(r"(\d{1,5})d", value)
-    if value in ("today", "yesterday") or days:
-        return (today - timedelta(days=int(days[1]) if days else int(value == "yesterday"))).timestamp()
     try:
-        return datetime.strptime(value, "%Y-%m-%d").astimezone().timestamp()
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"{value} is no day", "write 2026-11-24, today, yesterday or 7d") from error
-
-
-def _one_of(name: str, value: str, choices: Sequence[str]) -> bool:
-    if value not in choices:
-        raise UsageError(f"{name}:{value} is no filter", f"{name}: takes {' or '.join(choices)}")
-    return True
+        if value in ("today", "yesterday") or days:
+            day = today - timedelta(days=int(days[1]) if days else int(value == "yesterday"))
+        else:
+            day = datetime.strptime(value, "%Y-%m-%d")
+        return day.astimezone().timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -76,8 +76,8 @@ def open_vault(directory: Path, passphrase: str | None = PASSPHRASE) -> Vault:
 
 
 def rooms(vault: Vault) -> Home:
-    wallet = Wallet.open(vault.database, (vault.anchor.seq, vault.anchor.head), vault.keep_anchor)
-    return Home(vault, Conversations(vault.database, vault.blobs), wallet)
+    store, anchor = Conversations(vault.database, vault.blobs), (vault.anchor.seq, vault.anchor.head)
+    return Home(vault, store, Wallet.open(vault.database, anchor, vault.keep_anchor, drafts=store))
 
 
 @contextmanager

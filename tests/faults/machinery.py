@@ -10,20 +10,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
 from nanolocal.vault import snapshots
 from nanolocal.vault.header import decode
 from nanolocal.vault.vault import Vault, VaultState
-from tests.fakes.homes import Child, Home, fork, home, open_vault, rooms
+from tests.fakes.homes import PASSPHRASE, Child, Home, fork, home, open_vault, rooms
 from tests.faults.scan import leaks
 
 ROOT = Path(__file__).parents[2]
 CALLS = ("pwrite64", "write", "fsync", "rename", "ftruncate", "unlink", "rmdir")
-KILL = "signal=SIGKILL"
+POINTS = {
+    "signal=SIGKILL": CALLS,
+    "error=ENOSPC": ("pwrite64", "write"),
+    "error=EIO": ("pwrite64", "write", "fsync"),
+}
+"""What happens, in strace's words, and at which calls."""
 PRIVATE = ["first prompt", "kept prompt", "imported prompt"]
 PAGE = 4096
 FIRST = {"first prompt", "first answer", "second prompt", "second answer"}
@@ -32,9 +39,11 @@ FIRST = {"first prompt", "first answer", "second prompt", "second answer"}
 # writers
 
 
-def write_until_killed(directory: Path, name: str, report: Callable[[str], None]) -> None:
+def write_until_killed(
+    directory: Path, name: str, report: Callable[[str], None], passphrase: str | None = PASSPHRASE
+) -> NoReturn:
     """One turn after the other, each reported once it is stored."""
-    here = rooms(open_vault(directory))
+    here = rooms(open_vault(directory, passphrase))
     number = 0
     while True:
         number += 1
@@ -48,8 +57,8 @@ def writer(directory: Path, name: str) -> Child:
     return fork(lambda report: write_until_killed(directory, name, report))
 
 
-def check(here: Home, acknowledged: list[str]) -> None:
-    """Every acknowledged turn is there, with its picture, and was paid for; no hold is left."""
+def check_turns(here: Home, acknowledged: list[str]) -> None:
+    """Every acknowledged turn is there, with its picture."""
     for line in acknowledged:
         chat_id, prompt_id, answer_id, name, number = line.split()
         prompt, answer = here.store.path(chat_id)
@@ -58,6 +67,11 @@ def check(here: Home, acknowledged: list[str]) -> None:
         assert [item.data for item in answer.message.attachments] == (
             [f"{name} {number}".encode() * 50] if int(number) % 3 == 0 else []
         )
+
+
+def check(here: Home, acknowledged: list[str]) -> None:
+    """Every acknowledged turn is there, with its picture, and was paid for; no hold is left."""
+    check_turns(here, acknowledged)
     checked = here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
     assert checked.open_holds == 0
     read = here.vault.database.execute
@@ -140,27 +154,48 @@ def count_calls(what: str, whole: Path, room: Path) -> dict[str, int]:
     return {call: max((n for (name, _), n in seen.items() if name == call), default=0) for call in CALLS}
 
 
-def injected(fault: Fault, whole: Path, room: Path) -> tuple[bool, list[str]]:
-    """Run a scenario with a fault in it: whether it struck, and what is wrong with the vault afterwards."""
+def injected(fault: Fault, whole: Path, room: Path, *, beside: bool = False) -> tuple[bool, list[str]]:
+    """Run a scenario with a fault in it: whether it struck, and what is wrong with the vault afterwards.
+
+    ``beside`` lets another process, which nothing disturbs, write all the while.
+    """
     directory, log = room / "home", room / "log"
     prepared(fault.what, whole, directory)
     inject = f"inject={fault.call}:{fault.how}:when={fault.step}"
     strace = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={fault.call}", "-e", inject]
-    done = _run(strace, fault.what, directory)
+    with _writing(directory) if beside else nullcontext(list[str]()) as written:
+        done = _run(strace, fault.what, directory)
     struck = "INJECTED" in log.read_text() or "killed by SIGKILL" in log.read_text()
     wrong = [] if done.returncode in (0, 3, -9, 137) else [f"ended with {done.returncode}: {done.stderr[-300:]}"]
-    wrong += _aftermath(fault.what, directory, done.stdout, done.returncode == 0)
+    wrong += _aftermath(fault.what, directory, done.stdout, written, done.returncode == 0)
     wrong += [f"in clear: {leak}" for leak in leaks(directory, PRIVATE)]
     shutil.rmtree(directory, ignore_errors=True)
     return struck, wrong
 
 
+def _program(what: str, directory: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.faults.scenario", what, str(directory)]
+
+
 def _run(prefix: list[str], what: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "tests.faults.scenario", what, str(directory)]
-    return subprocess.run([*prefix, *program], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run([*prefix, *_program(what, directory)], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def _aftermath(what: str, directory: Path, acknowledged: str, ended_well: bool) -> list[str]:
+@contextmanager
+def _writing(directory: Path) -> Iterator[list[str]]:
+    """A block during which another process writes; afterwards the list holds the turns that it acknowledged."""
+    written: list[str] = []
+    with subprocess.Popen(_program("write", directory), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        written.append(process.stdout.readline())
+        try:
+            yield written
+        finally:
+            process.kill()
+            written += [line for line in process.stdout if line.endswith("\n")]
+
+
+def _aftermath(what: str, directory: Path, acknowledged: str, written: list[str], ended_well: bool) -> list[str]:
     """What is wrong with a vault after a scenario was disturbed; it is opened twice."""
     if what == "erase" and (ended_well or _is_gone(directory)):
         return [] if _is_gone(directory) else ["erased, and still there"]
@@ -172,6 +207,7 @@ def _aftermath(what: str, directory: Path, acknowledged: str, ended_well: bool) 
         try:
             with home(directory, secret) as here:
                 wrong += _missing(what, here, acknowledged)
+                check_turns(here, written)
                 wrong += here.vault.verify()
                 here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
                 if what == "restore":
@@ -179,6 +215,8 @@ def _aftermath(what: str, directory: Path, acknowledged: str, ended_well: bool) 
                 wrong += [f"a notice: {notice}" for notice in here.vault.notices]
         except (NanolocalError, OSError) as error:
             wrong.append(f"does not open: {error}")
+        except (AssertionError, ValueError) as error:
+            wrong.append(f"lost beside: {error}")
     if what == "recovery" and acknowledged:
         open_vault(directory, acknowledged.strip()).close()
     return wrong

@@ -1,6 +1,7 @@
 """One piece of work on a vault, as a process of its own that can be killed: python -m tests.faults.scenario WHAT HOME.
 
-A line on stdout says what is stored for good by then. Exit 0: done; 3: refused with an error of ours or the system's.
+``write`` is the work that never ends: one turn after the other. A line on stdout says what is stored for good by then.
+Exit 0: done; 3: refused with an error of ours or the system's.
 """
 
 import sys
@@ -12,6 +13,7 @@ from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.vault.imported import ImportedChat, ImportedMessage
 from nanolocal.vault.vault import Vault
 from tests.fakes.homes import CHEAP, MIGRATIONS, home
+from tests.faults.machinery import write_until_killed
 
 PICTURE = Attachment("p.png", "image/png", b"y" * 999)
 IMPORTED = ImportedChat(
@@ -25,6 +27,8 @@ IMPORTED = ImportedChat(
         ImportedMessage("2", "1", Role.ASSISTANT, "imported answer", 2.0),
     ),
 )
+SHARED = ("turn", "delete", "import", "passphrase", "recovery", "snapshot")
+"""What may be done while another process has the vault open."""
 SCENARIOS = (
     "create", "turn", "delete", "import", "passphrase", "recovery", "snapshot", "rotate", "rekey", "restore", "erase",
 )  # fmt: skip
@@ -38,13 +42,15 @@ def work(what: str, directory: Path) -> None:
     if what == "restore":
         Vault.restore(directory, None, MIGRATIONS, LedgerLosses()).close()
         return
+    if what == "write":
+        write_until_killed(directory, "beside", acknowledge, None)
     with home(directory, None) as here:
         match what:
             case "turn":
                 here.turn("kept prompt", "kept answer", picture=PICTURE)
                 acknowledge("kept prompt")
             case "delete":
-                here.store.delete_chat(here.store.chats(1)[0].id)
+                here.store.delete_chat(here.store.search('"second prompt"', 1)[0].chat_id)
                 acknowledge("deleted")
             case "import":
                 here.store.import_chat(IMPORTED)

@@ -1,7 +1,7 @@
 """One turn over the real vault and the real ledger; only the engine plays a script."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanolocal import bootstrap
+from nanolocal.chat import turn
 from nanolocal.chat.events import ContextDropped, EngineDone, Event, Finished, Held, Reading, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Role, Stopped, Timing, TurnRequest, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, TextJob
@@ -21,6 +22,7 @@ from nanolocal.routing.router import RuleRouter
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.vault import Vault
 from tests.fakes.engines import Script, ScriptedEngines, says
+from tests.fakes.homes import fork
 
 TEXT = Build("talker:Q8_0", "Talker", Kind.TEXT, Path("t"), "Q8_0", 5_000_000_000, "a" * 64, 5_000_000, 1024)
 IMAGE = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10**7, "b" * 64, 10**6, defaults={"width": 64})
@@ -269,3 +271,68 @@ def test_every_turn_leaves_a_ledger_that_verifies(world: World) -> None:
         play(chat, replace(TurnRequest("two"), chat_id=first.chat_id))
     play(chat, TurnRequest("three", chat_id=first.chat_id))
     world.ledger.verify()
+
+
+def killed_after(words: int, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own takes a turn and is killed when so many words have come."""
+    monkeypatch.setattr(turn, "_DRAFT_EVERY_S", 0.0)
+
+    def work(report: Callable[[str], None]) -> None:
+        vault = bootstrap.open_vault(Paths.choose(home), None)
+        here = World(vault, Conversations(vault.database, vault.blobs), bootstrap.open_wallet(vault))
+        chat, _ = here.chat(says(*(f"word{number} " for number in range(words + 1))))
+
+        async def run() -> None:
+            seen = 0
+            async for event in chat.turn(TurnRequest("Tell me a story"), asyncio.Event()):
+                seen += isinstance(event, TextDelta)
+                if seen > words:
+                    report("enough")
+                    await asyncio.Event().wait()
+
+        asyncio.run(run())
+
+    child = fork(work)
+    assert next(child.lines) == "enough"
+    child.kill()
+
+
+def test_what_a_killed_program_had_said_is_kept_and_charged(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.ledger.balance()
+    killed_after(3, tmp_path, monkeypatch)
+    for _ in range(2):
+        ledger = bootstrap.open_wallet(world.vault)
+        (chat,) = world.store.chats(9)
+        prompt, answer = world.store.path(chat.id)
+        assert (prompt.message.text, answer.message.text) == ("Tell me a story", "word0 word1 word2 ")
+        assert (answer.stopped, answer.usage) == ("crash", Usage(10, 0, 3))
+        assert before - ledger.balance() == answer.cost_micro > 0
+        assert ledger.verify(anchor_of(world)).open_holds == 0
+    assert world.store.search("word1")
+    assert world.vault.verify() == []
+
+
+def test_a_program_killed_before_its_first_word_is_charged_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.ledger.balance()
+    killed_after(0, tmp_path, monkeypatch)
+    ledger = bootstrap.open_wallet(world.vault)
+    (chat,) = world.store.chats(9)
+    assert [stored.message.text for stored in world.store.path(chat.id)] == ["Tell me a story"]
+    assert (ledger.balance(), ledger.verify(anchor_of(world)).open_holds) == (before, 0)
+
+
+def test_a_draft_goes_with_its_conversation(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = world.ledger.balance()
+    killed_after(2, tmp_path, monkeypatch)
+    world.store.delete_chat(world.store.chats(9)[0].id)
+    ledger = bootstrap.open_wallet(world.vault)
+    assert (ledger.balance(), ledger.verify(anchor_of(world)).open_holds) == (before, 0)
+    assert world.vault.database.execute("SELECT * FROM draft") == []
+
+
+def anchor_of(world: World) -> tuple[int, str]:
+    return world.vault.anchor.seq, world.vault.anchor.head

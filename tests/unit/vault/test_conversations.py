@@ -281,6 +281,52 @@ def test_the_limit_is_kept(here: Home) -> None:
     assert here.store.search("same", 0) == here.store.search("same", -4) == here.store.search("  ", 5) == []
 
 
+def marked(here: Home, query: str) -> list[list[str]]:
+    return [[hit.snippet[start:end] for start, end in hit.marks] for hit in here.store.search(query, 10)]
+
+
+def test_a_phrase_in_quotes_stands_together_and_matches_are_marked(here: Home) -> None:
+    here.turn("a red fox and a blue hare", "the fox, red as rust: Réd!")
+    assert found(here, '"red fox"') == ["a red fox and a blue hare"]
+    assert sorted(found(here, "red fox")) == ["a red fox and a blue hare", "the fox, red as rust: Réd!"]
+    assert marked(here, '"red fox"') == [["red fox"]]
+    assert sorted(marked(here, "red fox")) == [["fox", "red", "Réd"], ["red", "fox"]]
+    assert marked(here, "har") == [["har"]]
+    assert marked(here, "model:tiny") == [[]]
+
+
+def test_filters_narrow_a_search_or_stand_alone(here: Home) -> None:
+    _, first, answered = here.turn("draw a fox", "here is a fox", picture=PICTURE)
+    _, second, plain = here.turn("say fox", "fox")
+
+    def ids(query: str) -> set[str]:
+        return {hit.message_id for hit in here.store.search(query, 10)}
+
+    assert ids("fox from:me") == {first, second}
+    assert ids("from:model fox") == ids("fox model:TINY") == ids("fox task:chat") == {answered, plain}
+    assert ids("has:picture") == ids("fox has:picture from:model") == {answered}
+    assert ids("fox model:other") == ids("fox task:cha") == ids("has:picture from:me") == set()
+    assert ids("fox since:today") == ids("since:1d until:9999-12-31 fox") == {first, second, answered, plain}
+    assert ids("fox until:yesterday") == ids("fox since:9999-12-31") == set()
+
+
+def test_what_only_looks_like_a_filter_is_looked_for(here: Home) -> None:
+    here.turn("see since:2 and has:legs, from:him", "an answer")
+    for query in ("since:2", "has:legs", "from:him", "since:99999d has:legs"):
+        assert len(here.store.search(query, 5)) == 1, query
+    for query in ("model:", "since:3000-01-01 has:legs", "until:0001-01-01"):
+        assert here.store.search(query, 5) == [], query
+
+
+def test_newer_messages_come_first_where_they_match_as_well(tmp_path: Path) -> None:
+    with home(tmp_path / "home") as here:
+        for number in range(3):
+            moment = 1e9 + number * 60 * 86_400
+            message = ImportedMessage("1", None, Role.USER, f"the weather number {number}", moment)
+            here.store.import_chat(ImportedChat(f"x:{number}", "t", moment, moment, None, (message,)))
+        assert found(here, "weather") == [f"the weather number {number}" for number in (2, 1, 0)]
+
+
 HOSTILE = ['"', "*", "a AND", "NEAR(", "text:x", "^x", "-x", "(((", "{a b}:c", "x\0y", "';DROP TABLE chat;--", "\ud800"]
 
 
