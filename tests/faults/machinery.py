@@ -18,7 +18,10 @@ from typing import NoReturn
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
 from nanolocal.vault import snapshots
+from nanolocal.vault.database import Database
 from nanolocal.vault.header import decode
+from nanolocal.vault.layout import read_header
+from nanolocal.vault.unlock import unlock, unsealed_keys
 from nanolocal.vault.vault import Vault, VaultState
 from tests.fakes.homes import PASSPHRASE, Child, Home, fork, home, open_vault, rooms
 from tests.faults.scan import leaks
@@ -299,6 +302,8 @@ class Flipper:
         self._directory = directory
         self._files = _contents(directory)
         self._logged = _pages_in(self._files.get("vault.db-wal", b""))
+        header = read_header(directory)
+        self._key = unsealed_keys(header, unlock(directory, header, None)).database
         with home(directory, None) as here:
             self._expected = _everything(here)
         self._reset()
@@ -314,6 +319,15 @@ class Flipper:
             return self._look(change)
         finally:
             self._reset()
+
+    def is_seen_by_page_check(self, change: Flip) -> bool:
+        """Whether the check of every page, which is a part of verifying, sees a flip in a database or snapshot."""
+        path = self._directory / change.file
+        flip(path, change.position, change.pattern)
+        try:
+            return not Database.is_whole(path, self._key)
+        finally:
+            flip(path, change.position, change.pattern)
 
     def _look(self, change: Flip) -> str:
         path = self._directory / change.file
