@@ -1,6 +1,7 @@
 """Vaults of every format ever released open, whole, and without nanolocal too.
 
-Each was made by the code of its time: two conversations, a branch, a file of 108,000 bytes, a picture, a deleted chat.
+Each was made by the code of its time: two conversations, a branch, a file of 108,000 bytes, a picture, a deleted chat;
+since version 3 also an answer that the end of the program cut off.
 """
 
 import json
@@ -16,14 +17,18 @@ from nanolocal.vault import docs
 from tests.fakes.homes import PASSPHRASE, fork, home, open_vault, rooms
 
 GOLDEN = Path(__file__).parents[2] / "data" / "vaults"
-RECOVERY_CODE = "6BKE-C8FX-57NK-07Z7-MDSE-RYK0-HZHT-6RMG-KXPR-Y7V8-CD8M-Y852-0A20-A99D"
+CODE_2 = "6BKE-C8FX-57NK-07Z7-MDSE-RYK0-HZHT-6RMG-KXPR-Y7V8-CD8M-Y852-0A20-A99D"
+CODE_3 = "J59R-2ACX-CDVS-6R8E-KRJ6-5T0C-MFK5-DRS9-EC48-R122-E9HC-VJHG-TNA0-536Y"
 NOTES = ("golden notes äöü 漢字\n" * 4000).encode()
 OPENERS = [
     ("v1-keyfile", None),
     ("v1-passphrase", PASSPHRASE),
     ("v2-keyfile", None),
     ("v2-passphrase", PASSPHRASE),
-    ("v2-passphrase", RECOVERY_CODE),
+    ("v2-passphrase", CODE_2),
+    ("v3-keyfile", None),
+    ("v3-passphrase", PASSPHRASE),
+    ("v3-passphrase", CODE_3),
 ]
 TEXTS = [
     ("golden title", "user", "golden prompt one"),
@@ -72,6 +77,7 @@ def test_a_golden_vault_opens_whole_and_stays_usable(tmp_path: Path, name: str, 
             assert picture.data.startswith(b"\x89PNG")
             assert here.store.search("deleted") == []
             assert len(here.store.chats(9)) == 2 + turns
+            assert len(here.store.search("golden draft")) == name.startswith("v3")
             here.turn("written today", "and kept")
 
 
