@@ -7,9 +7,10 @@ stands in every message costs no more than ranking it does.
 import re
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from nanolocal.chat.messages import Role
@@ -135,7 +136,7 @@ def search(database: Database, query: str, limit: int, filters: SearchFilters | 
     most = 4 * limit
     if not words:
         rows = database.execute(_BY_FILTER.format(filters=f"AND {conditions}"), (*values, most))
-        return _distinct(rows, [], whole_words=False)[:limit]
+        return list(islice(_hits(rows, [], whole_words=False), limit))
     match = " ".join('"' + word.replace('"', '""') + '"' for word in words) + "*"
     inside = f"AND rowid IN (SELECT m.seq FROM message m WHERE {conditions})" if conditions else ""  # noqa: S608 - ours
     rows = _freshest_first(database.execute(_BY_WORD.format(filters=inside), (match, *values, most)))
@@ -145,10 +146,10 @@ def search(database: Database, query: str, limit: int, filters: SearchFilters | 
         also = f"AND {conditions}" if conditions else ""
         rows = database.execute(_BY_PART.format(filters=also), (_like(part), *values, most))
         titles = [] if conditions else database.execute(_TITLES_BY_PART, (_like(part), most))
-        return _distinct([*rows, *titles], [part], whole_words=False)[:limit]
+        return list(islice(_hits([*rows, *titles], [part], whole_words=False), limit))
     called = " ".join(words).casefold()
     exact = [row for row in titles if row[2].casefold() == called]
-    return _distinct([*exact, *rows, *titles], words, whole_words=True)[:limit]
+    return list(islice(_hits([*exact, *rows, *titles], words, whole_words=True), limit))
 
 
 def stored(text: str) -> str:
@@ -167,9 +168,8 @@ def _freshest_first(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _distinct(rows: Iterable[Row], words: Sequence[str], *, whole_words: bool) -> list[Hit]:
+def _hits(rows: Iterable[Row], words: Sequence[str], *, whole_words: bool) -> Iterator[Hit]:
     """One hit for equal texts in a conversation; one for its title (``text`` is ``None``) if no message matched."""
-    hits: list[Hit] = []
     seen: set[tuple[str, str | None]] = set()
     chats: set[str] = set()
     boundary = r"(?<!\w)" if whole_words else ""
@@ -180,8 +180,7 @@ def _distinct(rows: Iterable[Row], words: Sequence[str], *, whole_words: bool) -
         seen.add((chat_id, text))
         chats.add(chat_id)
         snippet, marks = _snippet(title if text is None else text, pattern)
-        hits.append(Hit(chat_id, message_id or "", title, snippet, created_at, marks))
-    return hits
+        yield Hit(chat_id, message_id or "", title, snippet, created_at, marks)
 
 
 def _snippet(text: str, pattern: re.Pattern[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
