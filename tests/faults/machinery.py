@@ -17,9 +17,9 @@ from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
 from nanolocal.vault import snapshots
 from nanolocal.vault.header import decode
+from nanolocal.vault.scan import leaks
 from nanolocal.vault.vault import Vault, VaultState
 from tests.fakes.homes import Child, Home, fork, home, open_vault, rooms
-from tests.faults.scan import leaks
 
 ROOT = Path(__file__).parents[2]
 CALLS = ("pwrite64", "write", "fsync", "rename", "ftruncate", "unlink", "rmdir")

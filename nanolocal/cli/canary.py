@@ -1,0 +1,267 @@
+"""The canary run: made-up words go through every feature of the real program, and are then looked for on the disk.
+
+It happens in a scratch home beside the vault, with a vault of its own, and touches nothing of the user's.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanolocal.chat.messages import Attachment, Message, Role
+from nanolocal.chat.routes import Build, Kind
+from nanolocal.checks import Check, State
+from nanolocal.cli.lookout import Lookout, Place, places_to_look
+from nanolocal.errors import EngineFailed, NanolocalError
+from nanolocal.paths import Paths, make_private
+from nanolocal.vault.files import exclusive
+from nanolocal.vault.scan import written
+
+if TYPE_CHECKING:
+    from nanolocal.bootstrap import Session
+
+SCRATCH = "verify-scratch"
+_FEW_TOKENS = "8"
+_LOOK_EVERY_S = 0.5
+_REPORT = "if no other program copied it there, this is a fault of nanolocal: please report it"
+
+
+class Trial:
+    """One canary run. Each feature takes words from ``word``, uses them, and ``look`` finds those that leaked."""
+
+    def __init__(self, home: Path, lookout: Lookout, smallest: Mapping[Kind, Build]) -> None:
+        self.home = home
+        self.smallest = smallest
+        self.stem = "canary" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
+        self._lookout = lookout
+        self._words: dict[str, str] = {}
+
+    def meaning(self, word: str) -> str:
+        """What ``word`` was made for."""
+        return self._words.get(word, "hidden word")
+
+    @property
+    def used(self) -> Sequence[str]:
+        """What words were made for."""
+        return list(self._words.values())
+
+    def word(self, what: str) -> str:
+        """A word for ``what``, such as the title; all words of a run begin alike, so that one search finds any."""
+        made = self.stem + "".join(letter for letter in what if letter.isalpha())
+        self._words[made] = what
+        return made
+
+    def run(self, *args: str, text: str = "", attached: str = "") -> None:
+        """Run the program on the scratch home as a user would, looking for traces meanwhile; raises ``EngineFailed``.
+
+        ``attached`` is given to it as a file that never lies on a disk.
+        """
+        reading, writing = os.pipe()
+        os.write(writing, attached.encode())
+        os.close(writing)
+        files = ("--attach", f"/dev/fd/{reading}") if attached else ()
+        command = (sys.executable, "-P", "-m", "nanolocal", "--home", str(self.home), *args, *files)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("NANOLOCAL_")}
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=own | {"NANOLOCAL_PASSPHRASE": self.word("passphrase")},
+            pass_fds=(reading,),
+            start_new_session=True,
+        )
+        try:
+            os.close(reading)
+            said = self._watch(child, text.encode())
+        finally:
+            child.kill()
+            child.wait()
+        if child.returncode:
+            reason = said.decode("utf-8", "replace").partition("\n")[0].removeprefix("nanolocal: error: ")
+            raise EngineFailed(reason or f"it ended with code {child.returncode}")
+
+    def look(self) -> None:
+        """Look at the scratch home and the temporary files now."""
+        self._lookout.look_nearby(self.stem, list(self._words))
+
+    def look_everywhere(self) -> None:
+        """Look at every place now."""
+        self._lookout.look_everywhere(self.stem, list(self._words))
+
+    def _watch(self, child: "subprocess.Popen[bytes]", text: bytes) -> bytes:
+        given: bytes | None = text
+        pause = _LOOK_EVERY_S
+        while True:
+            try:
+                return child.communicate(given, timeout=pause)[1]
+            except subprocess.TimeoutExpired:
+                given, started = None, time.monotonic()
+                self.look()
+                pause = max(_LOOK_EVERY_S, 4 * (time.monotonic() - started))
+
+
+Feature = tuple[str, Callable[[Trial], None]]
+
+
+def ask(trial: Trial) -> None:
+    """A prompt with instructions and a file, answered by the smallest model."""
+    build = trial.smallest.get(Kind.TEXT)
+    if build is None:
+        raise EngineFailed("no text model is stored here")
+    prompt = f"Repeat after me: {trial.word('prompt')} {trial.word('title')}"
+    wishes = ("--model", str(build.path), "--max-tokens", _FEW_TOKENS, "--system", trial.word("system prompt"))
+    trial.run("ask", *wishes, text=prompt, attached=trial.word("attached text"))
+
+
+def draw(trial: Trial) -> None:
+    """A picture by the smallest model."""
+    build = trial.smallest.get(Kind.IMAGE)
+    if build is None:
+        raise EngineFailed("no picture model is stored here")
+    trial.run("image", "--model", str(build.path), "--out", "-", text=trial.word("picture prompt"))
+
+
+def top_up(trial: Trial) -> None:
+    """A remark in the ledger."""
+    trial.run("credits", "topup", "0.001", "--note", trial.word("ledger note"))
+
+
+def search(trial: Trial) -> None:
+    """A search by the command."""
+    trial.run("chats", "search", trial.word("search"))
+
+
+def keep(trial: Trial) -> None:
+    """Everything that can be stored and has no command of its own; looked for while the vault is open, too."""
+    from nanolocal import bootstrap
+
+    session = bootstrap.open_session(Paths.choose(trial.home), trial.word("passphrase"))
+    try:
+        _store(session, trial)
+        trial.look()
+    finally:
+        asyncio.run(session.close())
+
+
+FEATURES: tuple[Feature, ...] = (
+    ("an answer", ask),
+    ("a note in the ledger", top_up),
+    ("a search", search),
+    ("renaming, rating, importing, deleting and private settings", keep),
+)
+THOROUGH: Feature = ("a picture", draw)
+
+
+def run(
+    paths: Paths,
+    builds: Sequence[Build],
+    show: Callable[[str], None],
+    features: Sequence[Feature] = FEATURES,
+    places: Sequence[Place] | None = None,
+) -> list[Check]:
+    """Try every feature and say what was found; ``show`` is told what happens. The scratch home is gone afterwards.
+
+    ``places`` are looked at beside the scratch home: by default wherever programs of this user write.
+    """
+    smallest = {build.kind: build for build in sorted(builds, key=lambda build: -build.size_bytes)}
+    with _scratch_home(paths) as home:
+        lookout = Lookout(home, places_to_look(paths) if places is None else places)
+        trial = Trial(home, lookout, smallest)
+        show("testing the test: can it see?")
+        checks = [_self_test(trial)]
+        left_out = {}
+        for name, feature in features:
+            show(f"trying {name}")
+            try:
+                feature(trial)
+            except NanolocalError as error:
+                left_out[name] = error.message
+            trial.look()
+        show("looking at every file that changed")
+        trial.look_everywhere()
+        checks += [Check("tried", State.SKIPPED, f"{name} was not tried: {why}") for name, why in left_out.items()]
+        says = f"{len(trial.used)} made-up words were used, as {', '.join(trial.used)}"
+        checks.append(Check("tried", State.OK, says))
+        return checks + [_said(place, lookout, trial) for place in lookout.places]
+
+
+def _store(session: "Session", trial: Trial) -> None:
+    from nanolocal.vault.imported import ImportedChat, ImportedMessage
+
+    store = session.store
+    file = Attachment(f"{trial.word('file name')}.txt", "text/plain", trial.word("file").encode() * 500)
+    with store.transaction() as tx:
+        chat_id = store.start_chat(tx, trial.word("title"), trial.word("system prompt"))
+        message_id = store.add_prompt(tx, chat_id, None, Message(Role.USER, trial.word("prompt"), (file,)))
+    store.rename_chat(chat_id, trial.word("new title"))
+    store.rate(message_id, "good", trial.word("rating"))
+    store.keep_setting("instructions", trial.word("private setting"))
+    store.search(trial.word("search"))
+    words = (trial.word("imported text"), trial.word("imported title"))
+    message = ImportedMessage("1", None, Role.USER, words[0], time.time())
+    imported = store.import_chat(ImportedChat(words[1], words[1], time.time(), time.time(), None, (message,)))
+    store.delete_chat(imported or chat_id)
+
+
+def _self_test(trial: Trial) -> Check:
+    """Hide a word in the scratch home in each way of writing, one after the other: a blind search proves nothing."""
+    planted = trial.home / "planted"
+    ways = written(f"The word is {trial.stem}, and that is all.")
+    blind = []
+    for way, data in ways.items():
+        planted.write_bytes(data)
+        probe = Lookout(trial.home, ())
+        probe.look_nearby(trial.stem, [trial.stem])
+        if not probe.found[probe.places[0]]:
+            blind.append(way)
+        planted.unlink()
+    if blind:
+        says = f"the search for traces does not see {', '.join(blind)}"
+        return Check("search_for_traces", State.WRONG, says, "this is a fault of nanolocal: please report it")
+    says = f"the search can see: a word hidden on purpose was found, written in {len(ways)} ways"
+    return Check("search_for_traces", State.OK, says)
+
+
+def _said(place: Place, lookout: Lookout, trial: Trial) -> Check:
+    found = lookout.found[place]
+    if not found:
+        return Check(place.id, State.OK, f"no trace in {place.name}: {len(lookout.read[place])} new files read")
+    first = found[0]
+    more = f", and in {len(found) - 1} more ways or places" if len(found) > 1 else ""
+    says = f"the {trial.meaning(first.word)} can be read in {first.path} ({first.form}){more}"
+    return Check(place.id, State.WRONG, says, _REPORT)
+
+
+@contextmanager
+def _scratch_home(paths: Paths) -> Iterator[Path]:
+    """A directory on the vault's disk that is gone after the block; one that a killed run left goes first."""
+    with exclusive(make_private(paths.runtime) / "verify.lock"), _ends_like_ctrl_c():
+        home = make_private(paths.data) / SCRATCH
+        if home.exists():
+            shutil.rmtree(home)
+        home.mkdir(mode=0o700)
+        try:
+            yield home
+        finally:
+            shutil.rmtree(home)
+
+
+@contextmanager
+def _ends_like_ctrl_c() -> Iterator[None]:
+    """Let a closed terminal and a polite kill end the block as Ctrl+C does, so that it tidies up."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
