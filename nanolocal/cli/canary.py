@@ -154,12 +154,12 @@ def keep(trial: Trial) -> None:
 
 
 FEATURES: tuple[Feature, ...] = (
-    ("an answer", ask),
+    ("an answer by the smallest model", ask),
     ("a note in the ledger", top_up),
     ("a search", search),
     ("renaming, rating, importing, deleting and private settings", keep),
 )
-THOROUGH: Feature = ("a picture", draw)
+THOROUGH: Feature = ("a picture by the smallest model", draw)
 
 
 def run(
@@ -177,20 +177,20 @@ def run(
     with _scratch_home(paths) as home:
         lookout = Lookout(home, places_to_look(paths) if places is None else places)
         trial = Trial(home, lookout, smallest)
-        show("testing the test: can it see?")
+        show("hiding a word, and looking for it ...")
         checks = [_self_test(trial)]
         left_out = {}
         for name, feature in features:
-            show(f"trying {name}")
+            show(f"trying {name} ...")
             try:
                 feature(trial)
             except NanolocalError as error:
                 left_out[name] = error.message
             trial.look()
-        show("looking at every file that changed")
+        show("reading every file that changed meanwhile ...")
         trial.look_everywhere()
         checks += [Check("tried", State.SKIPPED, f"{name} was not tried: {why}") for name, why in left_out.items()]
-        says = f"{len(trial.used)} made-up words were used, as {', '.join(trial.used)}"
+        says = f"{len(trial.used)} made-up words went through the program, as {', '.join(trial.used)}"
         checks.append(Check("tried", State.OK, says))
         return checks + [_said(place, lookout, trial) for place in lookout.places]
 
@@ -228,7 +228,7 @@ def _self_test(trial: Trial) -> Check:
     if blind:
         says = f"the search for traces does not see {', '.join(blind)}"
         return Check("search_for_traces", State.WRONG, says, "this is a fault of nanolocal: please report it")
-    says = f"the search can see: a word hidden on purpose was found, written in {len(ways)} ways"
+    says = f"the search for traces works: it found a word hidden in {len(ways)} ways"
     return Check("search_for_traces", State.OK, says)
 
 

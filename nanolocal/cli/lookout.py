@@ -32,7 +32,7 @@ def places_to_look(paths: Paths) -> tuple[Place, ...]:
     temporary = Path(tempfile.gettempdir())
     elsewhere = (
         *(user.user_cache_path(), user.user_config_path(), user.user_state_path(), user.user_log_path()),
-        *(user.user_runtime_path(), paths.cache, paths.config, paths.runtime),
+        *(paths.cache, paths.config, paths.runtime),
     )
     return (
         Place("trace_temporary", "the folders for temporary files", (temporary, Path("/var/tmp")), nearby=True),  # noqa: S108

@@ -22,7 +22,7 @@ def marked(mark: str, colour: int, text: str) -> None:
     word = f"{safe_line(mark):5}"
     if _is_terminal(sys.stdout.fileno()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         word = f"\x1b[{colour}m{word}\x1b[0m"
-    lines = textwrap.wrap(safe_line(text), _COLUMNS - _INDENT, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(safe_line(text), _COLUMNS - _INDENT, break_on_hyphens=False, break_long_words=False) or [""]
     sys.stdout.write(f"  {word}  {lines[0]}\n" + "".join(f"{'':{_INDENT}}{more}\n" for more in lines[1:]))
 
 

@@ -1,16 +1,23 @@
 """``nanolocal vault verify``: whether everything is whole, who could read it, and whether anything leaves a trace."""
 
 import argparse
+import textwrap
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from nanolocal.checks import Check, State
 from nanolocal.cli import canary, output
 from nanolocal.cli.common import Subparsers, given_secret, is_quiet, open_vault, paths_of, wants_json
-from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
+from nanolocal.errors import Damaged, UsageError
+
+if TYPE_CHECKING:
+    from nanolocal.vault.vault import Vault
 
 _MARKS = {State.OK: ("ok", 32), State.WARNING: ("note", 33), State.WRONG: ("WRONG", 31), State.SKIPPED: ("-", 2)}
 WHOLE, READERS, TRACES = "Is everything whole?", "Can anybody else read it?", "Does anything leave a trace?"
+_LEFT_OUT = Check("tried", State.SKIPPED, "not tried with --quick")
 
 
 @dataclass(slots=True)
@@ -33,8 +40,6 @@ class _Report:
             found.append(check)
             if self.is_shown:
                 output.marked(*_MARKS[check.state], check.says[0].upper() + check.says[1:])
-            self.progress.show("still looking ...")
-        self.progress.clear()
 
     def those(self, state: State, *questions: str) -> list[Check]:
         """What ended so, under these questions or all."""
@@ -51,6 +56,14 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every check and print the report; raises ``Damaged`` at its end when something is wrong."""
+    from nanolocal import bootstrap
+    from nanolocal.hardening import harden_process
+
+    harden_process()
+    paths = paths_of(args)
+    with suppress(Damaged):  # the report will say it
+        if bootstrap.vault_state(paths) is bootstrap.VaultState.ABSENT:
+            raise UsageError(f"there is no vault in {paths.vault}", "start nanolocal to make one")
     report = _Report(output.Progress(is_quiet(args)), is_shown=not wants_json(args))
     report.answer(WHOLE, _whole(args, report))
     report.answer(READERS, _readers(args))
@@ -64,41 +77,46 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-_LEFT_OUT = Check("tried", State.SKIPPED, "not tried with --quick")
-
-
 def _whole(args: argparse.Namespace, report: _Report) -> Iterator[Check]:
-    """Open the vault and read all of it; raises ``VaultLocked``, and ``UsageError`` where there is none."""
-    from nanolocal import bootstrap
+    """Open the vault and read all of it; raises ``VaultLocked``, or ``UsageError`` where the vault is not to blame."""
+    from nanolocal.vault import exposure
 
     try:
-        if bootstrap.vault_state(paths_of(args)) is bootstrap.VaultState.ABSENT:
-            raise _NoVault(f"there is no vault in {paths_of(args).vault}", "start nanolocal to make one")
         with open_vault(args) as vault:
-            report.progress.show("reading everything in the vault ...")
-            yield from vault.checks()
-            report.messages = vault.database.execute("SELECT count(*) FROM message")[0][0]
-            anchor = vault.anchor
-            report.entries = bootstrap.open_wallet(vault).verify((anchor.seq, anchor.head)).entries
-        says = f"the ledger's entries follow on each other, and their sum is the balance: {report.entries:,}"
-        yield Check("ledger", State.OK, says)
-    except (VaultLocked, _NoVault):
-        raise
-    except NanolocalError as error:
-        yield Check("opening", State.WRONG, error.message, error.hint)
+            yield from vault.checks(report.progress.show)
+            yield _ledger(vault, report)
+    except (Damaged, UsageError) as error:
+        closed = exposure.permissions(paths_of(args).vault)
+        if isinstance(error, UsageError) and closed.state is State.OK:
+            raise
+        yield Check("opening", State.WRONG, error.message, closed.hint or error.hint)
 
 
-class _NoVault(UsageError):
-    """There is nothing to check."""
+def _ledger(vault: "Vault", report: _Report) -> Check:
+    from nanolocal import bootstrap
+
+    anchor = vault.anchor
+    try:
+        report.messages = vault.database.execute("SELECT count(*) FROM message")[0][0]
+        report.entries = bootstrap.open_wallet(vault).verify((anchor.seq, anchor.head)).entries
+    except Damaged as error:
+        return Check("ledger", State.WRONG, error.message, error.hint)
+    return Check(
+        "ledger", State.OK, f"the ledger's entries are in order and add up to the balance ({report.entries:,})"
+    )
 
 
 def _readers(args: argparse.Namespace) -> Iterator[Check]:
+    """Look at files and system; needs no open vault."""
     from nanolocal.device import privacy
     from nanolocal.vault import exposure
 
+    secret = None
+    with suppress(Damaged):
+        secret = given_secret(args)
     directory = paths_of(args).vault
     system = privacy.System.here()
-    yield from exposure.checks(directory, given_secret(args))
+    yield from exposure.checks(directory, secret)
     yield privacy.disk(system, directory)
     yield from privacy.memory_checks(system)
 
@@ -131,13 +149,18 @@ def _conclude(report: _Report) -> None:
     if wrong:
         things = "One thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
         output.line(f"{things} wrong. What to do:")
-        for check in wrong:
-            output.marked("-", 0, check.hint or check.says)
+        _list(wrong)
     elif report.found[TRACES] == [_LEFT_OUT]:
         output.line("Everything is whole. Whether anything leaves a trace was not tried.")
     else:
         output.line("Everything is whole, and nothing that was tried left a trace.")
     if safer:
         output.line(f"{len(safer)} thing{'' if len(safer) == 1 else 's'} could be safer:")
-        for check in safer:
-            output.marked("-", 0, check.hint)
+        _list(safer)
+
+
+def _list(checks: list[Check]) -> None:
+    """What to do next, each once."""
+    for hint in dict.fromkeys(check.hint or check.says for check in checks):
+        for line in textwrap.wrap(hint, 80, initial_indent="  - ", subsequent_indent="    ", break_long_words=False):
+            output.line(line)

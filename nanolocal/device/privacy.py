@@ -90,7 +90,7 @@ def readers_of_memory(is_dumpable: bool | None) -> Check:
         return Check("memory", State.SKIPPED, "whether other programs can read nanolocal's memory cannot be seen")
     if is_dumpable:
         says = "other programs of yours can read nanolocal's memory while it runs"
-        return Check("memory", State.WARNING, says, "this system refuses to forbid it: run no program you do not trust")
+        return Check("memory", State.WARNING, says, "run no program that you do not trust beside nanolocal")
     return Check("memory", State.OK, "other programs of yours cannot look into nanolocal's memory")
 
 
@@ -103,15 +103,15 @@ def disk(system: System, path: Path) -> Check:
         return Check("disk", State.SKIPPED, "whether the disk as a whole is encrypted cannot be seen")
     if _is_encrypted(system, source):
         return Check("disk", State.OK, "the disk as a whole is encrypted too")
-    says = "the disk as a whole is not encrypted: what you export or save elsewhere is readable"
-    return Check("disk", State.WARNING, says, "keep exports on an encrypted disk; the vault itself does not need one")
+    says = "the disk is not encrypted as a whole: exported files can be read there"
+    return Check("disk", State.WARNING, says, "keep exported files on an encrypted disk; the vault itself needs none")
 
 
 def _filevault(status: str) -> Check:
     if "FileVault is On" in status:
         return Check("disk", State.OK, "the disk as a whole is encrypted too (FileVault)")
     if "FileVault is Off" in status:
-        says = "the disk as a whole is not encrypted: what you export or save elsewhere is readable"
+        says = "the disk is not encrypted as a whole: exported files can be read there"
         return Check("disk", State.WARNING, says, "turn on FileVault in the system settings")
     return Check("disk", State.SKIPPED, "whether the disk as a whole is encrypted cannot be seen")
 

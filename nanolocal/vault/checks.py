@@ -1,6 +1,6 @@
 """Whether everything in a vault is whole: each function reads one kind of thing to its end and says what it found."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nanolocal.checks import Check, State
@@ -24,8 +24,8 @@ def spare_header(directory: Path, key: bytes) -> Check:
     except (OSError, NanolocalError):
         genuine = False
     if genuine:
-        return Check("header", State.OK, "the file that holds the keys is genuine, and so is its spare copy")
-    says = "the spare copy of the file that holds the keys was changed by something else"
+        return Check("header", State.OK, "the file with the keys is genuine, and so is its spare copy")
+    says = "the spare copy of the file with the keys was changed by something else"
     return Check("header", State.WRONG, says, f"remove {BACKUP}: the next start makes a new one")
 
 
@@ -50,23 +50,22 @@ def conversations(database: Database) -> Check:
         if contents.recorded(source) != contents.computed(source):
             wrong.append("messages are missing, or were changed or brought back by something else")
         messages = source.execute("SELECT count(*) FROM message")[0][0]
-    good = f"no message is missing or changed: {_counted(messages, 'message')}"
-    return _judged("conversations", good, wrong)
+    return _judged("conversations", f"all messages are there and unchanged ({messages:,})", wrong)
 
 
-def files(database: Database, blobs: Blobs) -> Check:
-    """Every attachment and picture, to its last byte."""
+def files(database: Database, blobs: Blobs, tell: Callable[[str], None]) -> Check:
+    """Every attachment and picture, to its last byte; ``tell`` hears how far it is."""
     attached = database.execute("SELECT blob_id, key, name FROM attachment")
     bad = []
-    for blob_id, row_key, name in attached:
+    for number, (blob_id, row_key, name) in enumerate(attached, 1):
+        tell(f"reading file {number:,} of {len(attached):,}")
         try:
             blobs.read(blob_id, row_key or b"")
         except Damaged:
             bad.append(name)
-    good = f"every attached file and picture can be read: {_counted(len(attached), 'file')}"
-    hint = "nothing else is lost; a backup may still hold it: nanolocal vault restore --help"
     if not bad:
-        return _judged("files", good, [])
+        return Check("files", State.OK, f"all attached files and pictures can be read ({len(attached):,})")
+    hint = "everything else is there; put the file back from a backup: nanolocal vault restore --help"
     if len(bad) == 1:
         return Check("files", State.WRONG, f"the attached file {bad[0]} is damaged or missing", hint)
     named = ", ".join(bad[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
@@ -82,7 +81,7 @@ def search(database: Database) -> Check:
                 tx.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")  # noqa: S608
             except Damaged:
                 wrong = ["the search index does not match the messages"]
-    return _judged("search", "search finds what is stored, and nothing else", wrong)
+    return _judged("search", "search finds what is stored, nothing else", wrong)
 
 
 def copies(found: Sequence[Snapshot], key: DatabaseKey) -> Check:
@@ -91,13 +90,9 @@ def copies(found: Sequence[Snapshot], key: DatabaseKey) -> Check:
     if bad:
         says = f"the snapshot of {', '.join(bad)} is damaged"
         return Check("snapshots", State.WRONG, says, "remove the damaged file: nanolocal vault status names it")
-    good = f"every daily copy of the database can be read: {_counted(len(found), 'copy', 'copies')}"
+    good = f"all daily copies of the database can be read ({len(found)})"
     return Check("snapshots", State.OK, good if found else "there is no daily copy of the database yet")
 
 
 def _judged(name: str, good: str, wrong: list[str]) -> Check:
     return Check(name, State.WRONG, "; ".join(wrong), REPAIR) if wrong else Check(name, State.OK, good)
-
-
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

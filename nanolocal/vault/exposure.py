@@ -53,16 +53,21 @@ def permissions(directory: Path) -> Check:
     top = directory.stat()
     others = [path for path, facts in found.items() if stat.S_IMODE(facts.st_mode) & 0o077]
     foreign = [path for path, facts in found.items() if facts.st_uid != os.getuid()]
-    close = f"close it: chmod -R go-rwx {shlex.quote(str(directory))}"
+    close = f"close the vault's folder to others: chmod -R go-rwx {shlex.quote(str(directory))}"
     if stat.S_IMODE(top.st_mode) & 0o077:
         return Check("permissions", State.WRONG, "other users of this machine can look into the vault's folder", close)
     if others:
-        says = f"{_named(others, directory)} could be read by others if the vault's folder were open"
+        says = f"others could read {_named(others, directory)} if the vault's folder were open"
         return Check("permissions", State.WARNING, says, close)
     if foreign or top.st_uid != os.getuid():
-        says = f"{_named(foreign or [directory], directory)} belongs to another user of this machine"
-        return Check("permissions", State.WARNING, says, f"make it yours: sudo chown -R $USER {directory}")
-    return Check("permissions", State.OK, f"you alone may open the vault's folder and its {len(found)} files")
+        says = f"another user of this machine owns {_named(foreign or [directory], directory)}"
+        return Check(
+            "permissions",
+            State.WARNING,
+            says,
+            f"make the vault's files yours: sudo chown -R $USER {shlex.quote(str(directory))}",
+        )
+    return Check("permissions", State.OK, f"you alone may open the vault's folder and what is in it ({len(found)})")
 
 
 def ciphertext(directory: Path) -> Check:
@@ -70,11 +75,11 @@ def ciphertext(directory: Path) -> Check:
     clear = [path for path in _below(directory) if path.is_file() and not _looks_random(path, directory)]
     ours = [path for path in clear if _OURS.fullmatch(path.relative_to(directory).as_posix())]
     if ours:
-        says = f"{_named(ours, directory)} is not encrypted, or not all of it"
+        says = f"not encrypted, or not all of it: {_named(ours, directory)}"
         return Check("ciphertext", State.WRONG, says, "repair what can be repaired: nanolocal vault restore")
     if clear:
-        says = f"{_named(clear, directory)} in the vault's folder is not encrypted and not nanolocal's"
-        return Check("ciphertext", State.WARNING, says, f"look at it, and move it away: {directory}")
+        says = f"in the vault's folder lies something in clear: {_named(clear, directory)}"
+        return Check("ciphertext", State.WARNING, says, f"nanolocal did not write it; move it out of {directory}")
     return Check("ciphertext", State.OK, "every file looks like random noise: no text, no picture, no title")
 
 
@@ -90,7 +95,7 @@ def door(header: Header, secret: str | None) -> Check:
     if header.slot(SlotKind.KEYRING):
         return Check("door", State.OK, "your system's keyring opens it: as safe as your login to this machine")
     if header.slot(SlotKind.KEYFILE):
-        says = "a key file beside it opens it: whoever copies the whole folder can read all"
+        says = "a key file beside it opens it: whoever copies the folder can read all"
         return Check("door", State.WARNING, says, "set a passphrase: nanolocal vault passphrase")
     return Check("door", State.OK, "only the recovery code opens it")
 
@@ -121,7 +126,11 @@ def _looks_random(path: Path, directory: Path) -> bool:
         for start in sorted({0, max(0, size // 2 - _SAMPLE // 2), max(0, size - _SAMPLE)}):
             file.seek(start)
             data = file.read(_SAMPLE)
-            if data.startswith(b"SQLite format 3") or len(zlib.compress(data, 1)) < _RANDOM_RATIO * len(data):
+            if (
+                data.isascii()
+                or data.startswith(b"SQLite format 3")
+                or len(zlib.compress(data, 1)) < _RANDOM_RATIO * len(data)
+            ):
                 return False
     return True
 

@@ -341,17 +341,19 @@ class Vault:
         """Read everything and say what is wrong; an empty list when all is whole."""
         return [check.says for check in self.checks() if check.state is State.WRONG]
 
-    def checks(self) -> Iterator[Check]:
-        """Read everything, one check after the other; what needs a readable database ends with a broken one."""
+    def checks(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[Check]:
+        """Read everything, one check after the other; a broken database ends what needs it. ``tell`` hears how far."""
         header = self._genuine_header()
         yield checks.spare_header(self._directory, mac_key(self._master))
+        tell("reading every page of the database")
         database = checks.pages(self.database)
         yield database
         if database.state is State.OK:
             yield checks.conversations(self.database)
-            yield checks.files(self.database, self.blobs)
+            yield checks.files(self.database, self.blobs, tell)
             yield checks.search(self.database)
             yield self._progress_check()
+        tell("reading the daily copies of the database")
         yield checks.copies(self.snapshots(), unsealed_keys(header, self._master).database)
 
     def close(self) -> None:
