@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from nanolocal.checks import Check, State
-from nanolocal.cli import canary, output
+from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, given_secret, is_quiet, open_vault, paths_of, wants_json
 from nanolocal.errors import Damaged, UsageError
+from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
     from nanolocal.vault.vault import Vault
@@ -33,10 +34,10 @@ class _Report:
     def answer(self, question: str, checks: Iterable[Check]) -> None:
         """Run the checks, and show each as soon as it is done."""
         found = self.found[question] = []
-        if self.is_shown:
-            output.line(question)
         for check in checks:
             self.progress.clear()
+            if self.is_shown and not found:
+                output.line(question)
             found.append(check)
             if self.is_shown:
                 output.marked(*_MARKS[check.state], check.says[0].upper() + check.says[1:])
@@ -85,11 +86,13 @@ def _whole(args: argparse.Namespace, report: _Report) -> Iterator[Check]:
         with open_vault(args) as vault:
             yield from vault.checks(report.progress.show)
             yield _ledger(vault, report)
-    except (Damaged, UsageError) as error:
-        closed = exposure.permissions(paths_of(args).vault)
-        if isinstance(error, UsageError) and closed.state is State.OK:
+    except Damaged as error:
+        yield Check("opening", State.WRONG, error.message, error.hint)
+    except UsageError as error:
+        is_open = exposure.permissions(paths_of(args).vault)
+        if is_open.state is State.OK:
             raise
-        yield Check("opening", State.WRONG, error.message, closed.hint or error.hint)
+        yield Check("opening", State.WRONG, error.message, is_open.hint)
 
 
 def _ledger(vault: "Vault", report: _Report) -> Check:
@@ -101,9 +104,8 @@ def _ledger(vault: "Vault", report: _Report) -> Check:
         report.entries = bootstrap.open_wallet(vault).verify((anchor.seq, anchor.head)).entries
     except Damaged as error:
         return Check("ledger", State.WRONG, error.message, error.hint)
-    return Check(
-        "ledger", State.OK, f"the ledger's entries are in order and add up to the balance ({report.entries:,})"
-    )
+    says = f"the ledger's entries are in order and add up to the balance ({report.entries:,})"
+    return Check("ledger", State.OK, says)
 
 
 def _readers(args: argparse.Namespace) -> Iterator[Check]:
@@ -123,7 +125,7 @@ def _readers(args: argparse.Namespace) -> Iterator[Check]:
 
 def _traces(args: argparse.Namespace, progress: output.Progress) -> Iterator[Check]:
     from nanolocal import bootstrap
-    from nanolocal.settings import load as load_settings
+    from nanolocal.cli import canary
 
     paths = paths_of(args)
     builds = bootstrap.open_library(paths, load_settings(paths.settings)).builds()

@@ -81,7 +81,7 @@ def search(database: Database) -> Check:
                 tx.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")  # noqa: S608
             except Damaged:
                 wrong = ["the search index does not match the messages"]
-    return _judged("search", "search finds what is stored, nothing else", wrong)
+    return _judged("search", "the search index matches the messages", wrong)
 
 
 def copies(found: Sequence[Snapshot], key: DatabaseKey) -> Check:

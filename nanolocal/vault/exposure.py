@@ -67,7 +67,7 @@ def permissions(directory: Path) -> Check:
             says,
             f"make the vault's files yours: sudo chown -R $USER {shlex.quote(str(directory))}",
         )
-    return Check("permissions", State.OK, f"you alone may open the vault's folder and what is in it ({len(found)})")
+    return Check("permissions", State.OK, f"no other user may open the vault's folder or anything in it ({len(found)})")
 
 
 def ciphertext(directory: Path) -> Check:

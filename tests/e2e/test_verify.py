@@ -58,6 +58,14 @@ def test_a_script_gets_one_object(filled: Program) -> None:
     assert "picture prompt" in tried
 
 
+def test_doctor_says_the_same_about_memory(filled: Program) -> None:
+    checks = json.loads(filled("vault", "verify", "--quick", "--json").stdout)["checks"]
+    said = {check["id"]: check["says"] for check in checks}
+    memory = json.loads(filled("doctor", "--json").stdout)["memory_privacy"]
+    assert list(memory) == ["swap", "hibernation", "core_dumps", "memory"]
+    assert memory.items() <= said.items()
+
+
 def test_a_flipped_byte_is_named_in_plain_words(filled: Program) -> None:
     data = bytearray(blob_of(filled).read_bytes())
     data[60] ^= 1
@@ -98,7 +106,7 @@ def test_a_locked_vault_and_no_vault_are_errors_as_everywhere(program: Program) 
     assert not program.home.exists()
     assert program("chats", "list", NANOLOCAL_PASSPHRASE=LONG).returncode == 0
     locked = program("vault", "verify", "--quick")
-    assert (locked.returncode, len(locked.stderr.splitlines())) == (3, 2)
+    assert (locked.returncode, locked.stdout, len(locked.stderr.splitlines())) == (3, "", 2)
     opened = program("vault", "verify", "--quick", NANOLOCAL_PASSPHRASE=LONG)
     assert opened.returncode == 0
     assert "A passphrase opens it" in opened.stdout
@@ -123,8 +131,7 @@ def test_stopped_half_way_it_leaves_no_scratch_and_no_process(filled: Program, n
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_the_report_fits_a_terminal_with_and_without_colour(filled: Program, colour: bool) -> None:
-    env = {} if colour else {"NO_COLOR": "1"}
-    terminal = Terminal(filled.home, "vault", "verify", "--quick", columns=80, rows=24, **env)
+    terminal = Terminal(filled.home, "vault", "verify", "--quick", NO_COLOR="" if colour else "1")
     try:
         shown = terminal.wait_for("could be safer")
         assert terminal.wait_for_end() == 0

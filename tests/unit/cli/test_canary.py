@@ -79,7 +79,7 @@ def test_a_feature_that_leaks_nothing_is_fine_and_one_that_fails_is_said_not_to_
     assert [check.says for check in everything if check.state is State.SKIPPED] == ["x was not tried: no model fits"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     def interrupted(trial: Trial) -> None:
         leak_at_home(trial)
