@@ -191,7 +191,7 @@ def run(
             trial.look()
         show("reading every file that changed meanwhile ...")
         trial.look_everywhere()
-        says = f"{len(used)} made-up words went through the program, as {', '.join(used)}"
+        says = f"{len(used)} made-up word{'' if len(used) == 1 else 's'} went through the program, as {', '.join(used)}"
         checks.append(Check("tried", State.OK, says) if used else Check("tried", State.SKIPPED, "nothing was tried"))
         return checks + [_said(place, lookout, trial) for place in lookout.places]
 

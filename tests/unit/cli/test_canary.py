@@ -67,16 +67,22 @@ def test_a_feature_that_leaks_nothing_is_fine_and_one_that_fails_is_said_not_to_
         (trial.home / "file").write_bytes(os.urandom(9000))
         trial.word("picture prompt")
 
-    def broken(_: Trial) -> None:
+    def broken(trial: Trial) -> None:
+        trial.word("prompt")
         raise EngineFailed("no model fits")
 
     places = (Place("trace_temporary", "another place", (tmp_path / "none",)),)
     checks = tried(tmp_path, harmless, broken, places=places)
-    assert (
-        checks["search_for_traces"].state is checks["trace_home"].state is checks["trace_temporary"].state is State.OK
-    )
-    everything = canary.run(Paths.choose(tmp_path / "home"), (), lambda _: None, [("x", broken)], ())
-    assert [check.says for check in everything if check.state is State.SKIPPED] == ["x was not tried: no model fits"]
+    assert checks["left_out"] == Check("left_out", State.SKIPPED, "broken was not tried: no model fits")
+    assert checks["tried"].says == "1 made-up word went through the program, as picture prompt"
+    others = ("search_for_traces", "trace_home", "trace_temporary", "tried")
+    assert {checks[name].state for name in others} == {State.OK}
+
+
+def test_a_search_that_is_blind_to_a_way_of_writing_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "written", lambda text: {"plain text": text.encode(), "backwards": text[::-1].encode()})
+    check = tried(tmp_path)["search_for_traces"]
+    assert (check.state, check.says) == (State.WRONG, "the search for traces does not see backwards")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
