@@ -126,10 +126,11 @@ def _readers(args: argparse.Namespace) -> Iterator[Check]:
 def _traces(args: argparse.Namespace, progress: output.Progress) -> Iterator[Check]:
     from nanolocal import bootstrap
     from nanolocal.cli import canary
+    from nanolocal.cli.features import FEATURES, THOROUGH
 
     paths = paths_of(args)
     builds = bootstrap.open_library(paths, load_settings(paths.settings)).builds()
-    features = (*canary.FEATURES, canary.THOROUGH) if args.thorough else canary.FEATURES
+    features = (*FEATURES, THOROUGH) if args.thorough else FEATURES
     yield from canary.run(paths, builds, progress.show, features)
 
 

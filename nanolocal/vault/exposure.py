@@ -6,6 +6,7 @@ import shlex
 import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nanolocal.checks import Check, State
@@ -49,7 +50,7 @@ def permissions(directory: Path) -> Check:
     """Whether the owner alone may use the vault's directories and files."""
     if os.name != "posix":
         return Check("permissions", State.SKIPPED, "who may open the vault's files is not looked at on this system")
-    found = {path: path.lstat() for path in _below(directory)}
+    found = _below(directory)
     top = directory.stat()
     others = [path for path, facts in found.items() if stat.S_IMODE(facts.st_mode) & 0o077]
     foreign = [path for path, facts in found.items() if facts.st_uid != os.getuid()]
@@ -61,18 +62,15 @@ def permissions(directory: Path) -> Check:
         return Check("permissions", State.WARNING, says, close)
     if foreign or top.st_uid != os.getuid():
         says = f"another user of this machine owns {_named(foreign or [directory], directory)}"
-        return Check(
-            "permissions",
-            State.WARNING,
-            says,
-            f"make the vault's files yours: sudo chown -R $USER {shlex.quote(str(directory))}",
-        )
+        own = f"make the vault's files yours: sudo chown -R $USER {shlex.quote(str(directory))}"
+        return Check("permissions", State.WARNING, says, own)
     return Check("permissions", State.OK, f"no other user may open the vault's folder or anything in it ({len(found)})")
 
 
 def ciphertext(directory: Path) -> Check:
     """Whether what is in the files looks like random bytes: text, pictures and databases in clear do not."""
-    clear = [path for path in _below(directory) if path.is_file() and not _looks_random(path, directory)]
+    files = [path for path, facts in _below(directory).items() if stat.S_ISREG(facts.st_mode)]
+    clear = [path for path in files if not _looks_random(path, directory)]
     ours = [path for path in clear if _OURS.fullmatch(path.relative_to(directory).as_posix())]
     if ours:
         says = f"not encrypted, or not all of it: {_named(ours, directory)}"
@@ -112,27 +110,31 @@ def _is_easy(passphrase: str) -> bool:
     return len(passphrase) < _SHORT or len(set(passphrase)) < _FEW_LETTERS
 
 
-def _below(directory: Path) -> list[Path]:
+def _below(directory: Path) -> dict[Path, os.stat_result]:
     """Everything in ``directory``; what another process removes meanwhile is left out."""
-    return [path for path in sorted(directory.rglob("*")) if path.is_symlink() or path.exists()]
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        with suppress(FileNotFoundError):
+            found[path] = path.lstat()
+    return found
 
 
 def _looks_random(path: Path, directory: Path) -> bool:
     """Random bytes do not get smaller. The whole is checked by its seals; here a look at both ends and the middle."""
-    size = path.stat().st_size
-    if size == 0 or path.relative_to(directory).as_posix() in _CLEAR_BY_DESIGN:
+    if path.relative_to(directory).as_posix() in _CLEAR_BY_DESIGN:
         return True
-    with path.open("rb") as file:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         for start in sorted({0, max(0, size // 2 - _SAMPLE // 2), max(0, size - _SAMPLE)}):
             file.seek(start)
-            data = file.read(_SAMPLE)
-            if (
-                data.isascii()
-                or data.startswith(b"SQLite format 3")
-                or len(zlib.compress(data, 1)) < _RANDOM_RATIO * len(data)
-            ):
+            if _is_in_clear(file.read(_SAMPLE)):
                 return False
     return True
+
+
+def _is_in_clear(data: bytes) -> bool:
+    starts_clear = data.startswith(b"SQLite format 3")
+    return bool(data) and (starts_clear or data.isascii() or len(zlib.compress(data, 1)) < _RANDOM_RATIO * len(data))
 
 
 def _named(paths: list[Path], directory: Path) -> str:
