@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-_PR_SET_DUMPABLE = 4
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 
 
 def harden_process() -> None:
@@ -22,3 +22,24 @@ def harden_process() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def core_limit() -> int | None:
+    """Bytes that a memory dump of this process may have; -1 for any number, ``None`` where there are no limits."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_CORE)[0]
+
+
+def is_dumpable() -> bool | None:
+    """Whether other programs of this user may read this process's memory; ``None`` where that cannot be told."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0))
+    except (OSError, AttributeError):
+        return None

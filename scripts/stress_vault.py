@@ -26,10 +26,10 @@ from threading import local
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from nanolocal.vault.scan import leaks
 from tests.fakes.homes import fork, home, open_vault
 from tests.faults import machinery
 from tests.faults.machinery import POINTS, Fault, Flip, Flipper
-from tests.faults.scan import leaks
 from tests.faults.scenario import SCENARIOS, SHARED
 
 WORKERS = os.cpu_count() or 1

@@ -27,8 +27,11 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report. Needs no vault and makes nothing."""
     from nanolocal import bootstrap
+    from nanolocal.device import privacy
     from nanolocal.device.machine import inspect
+    from nanolocal.hardening import harden_process
 
+    harden_process()
     paths = paths_of(args)
     settings = load_settings(paths.settings)
     machine = inspect()
@@ -44,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         "refused": {str(item.path): item.reason for item in library.problems()},
         "missing": _missing(library.builds()),
         "vault": bootstrap.vault_state(paths),
+        "memory_privacy": {check.id: check.says for check in privacy.memory_checks(privacy.System.here())},
         "directories": {name: str(path) for name, path in paths.named().items()},
     }
     if wants_json(args):

@@ -3,15 +3,27 @@
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe, safe_line
 
+_COLUMNS, _INDENT = 80, 9
+
 
 def line(text: str = "") -> None:
     """One safe line on stdout."""
     sys.stdout.write(safe(text) + "\n")
+
+
+def marked(mark: str, colour: int, text: str) -> None:
+    """A line below a mark such as ``ok``; ``colour`` is an ANSI number, used on a terminal that wants colour."""
+    word = f"{safe_line(mark):5}"
+    if _is_terminal(sys.stdout.fileno()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        word = f"\x1b[{colour}m{word}\x1b[0m"
+    lines = textwrap.wrap(safe_line(text), _COLUMNS - _INDENT, break_on_hyphens=False, break_long_words=False) or [""]
+    sys.stdout.write(f"  {word}  {lines[0]}\n" + "".join(f"{'':{_INDENT}}{more}\n" for more in lines[1:]))
 
 
 def piece(text: str) -> None:

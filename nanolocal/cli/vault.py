@@ -2,7 +2,7 @@
 
 import argparse
 
-from nanolocal.cli import output
+from nanolocal.cli import output, verify
 from nanolocal.cli.common import (
     Subparsers,
     agreed,
@@ -13,7 +13,7 @@ from nanolocal.cli.common import (
     tell_notices,
     wants_json,
 )
-from nanolocal.errors import Damaged, UsageError
+from nanolocal.errors import UsageError
 
 _OPENED_BY = {
     "absent": "nothing yet",
@@ -39,8 +39,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     recovery.set_defaults(run=run_recovery)
     rekey = parts.add_parser("rekey", parents=[common], help="new keys for everything; old headers open nothing")
     rekey.set_defaults(run=run_rekey)
-    verify = parts.add_parser("verify", parents=[common], help="read everything and say what is wrong")
-    verify.set_defaults(run=run_verify)
+    verify.add(parts, common)
     restore = parts.add_parser("restore", parents=[common], help="repair a damaged vault from its snapshots")
     restore.add_argument("--snapshot", metavar="NAME", help="go back to this one; `vault status` lists them")
     restore.add_argument("--yes", action="store_true", help="do not ask before going back to a named snapshot")
@@ -115,23 +114,6 @@ def run_rekey(args: argparse.Namespace) -> int:
         output.as_json({"rekeyed": True, "recovery_code": None})
     else:
         output.line("every key was changed")
-    return 0
-
-
-def run_verify(args: argparse.Namespace) -> int:
-    """Read every page, message, file and ledger entry; raises ``Damaged`` naming the first fault."""
-    from nanolocal import bootstrap
-
-    with open_vault(args) as vault:
-        entries = bootstrap.open_wallet(vault).verify().entries
-        wrong = vault.verify()
-        messages = vault.database.execute("SELECT count(*) FROM message")[0][0]
-    if wants_json(args):
-        output.as_json({"whole": not wrong, "wrong": wrong, "messages": messages, "entries": entries})
-    elif not wrong:
-        output.line(f"whole: {messages} messages, their files, the search index and {entries} ledger entries")
-    if wrong:
-        raise Damaged("; ".join(wrong), "nanolocal vault restore")
     return 0
 
 

@@ -10,15 +10,16 @@ After every commit the header learns how far the database has come, so that comm
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
 
+from nanolocal.checks import Check, State
 from nanolocal.errors import Damaged, NanolocalError, UsageError
-from nanolocal.vault import contents, keychain, snapshots
+from nanolocal.vault import checks, contents, keychain, snapshots
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.conversations import DELETED
 from nanolocal.vault.database import Database, Migrations, Unreadable
@@ -338,29 +339,22 @@ class Vault:
 
     def verify(self) -> list[str]:
         """Read everything and say what is wrong; an empty list when all is whole."""
-        wrong = [f"database: {problem}" for problem in self.database.problems()]
-        if wrong:
-            return wrong
-        if self.database.execute("PRAGMA foreign_key_check"):
-            wrong.append("messages have lost what they belong to")
-        with self.database.transaction() as tx:
-            for index in ("message_index", "chat_index"):
-                try:
-                    tx.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")  # noqa: S608
-                except Damaged:
-                    wrong.append("the search index does not match the messages")
-        with self.database.snapshot() as source:
-            if contents.recorded(source) != contents.computed(source):
-                wrong.append("messages are missing, or were changed or brought back by something else")
-            attached = source.execute("SELECT blob_id, key, name FROM attachment")
-        for blob_id, row_key, name in attached:
-            try:
-                self.blobs.read(blob_id, row_key or b"")
-            except Damaged:
-                wrong.append(f"the attached file {name} is damaged or missing")
-        key = unsealed_keys(self._genuine_header(), self._master).database
-        broken = (copy for copy in self.snapshots() if not Database.is_whole(copy.path, key))
-        return wrong + [f"the snapshot of {copy.when} is damaged" for copy in broken]
+        return [check.says for check in self.checks() if check.state is State.WRONG]
+
+    def checks(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[Check]:
+        """Read everything, one check after the other; a broken database ends what needs it. ``tell`` hears how far."""
+        header = self._genuine_header()
+        yield checks.spare_header(self._directory, mac_key(self._master))
+        tell("reading every page of the database")
+        database = checks.pages(self.database)
+        yield database
+        if database.state is State.OK:
+            yield checks.conversations(self.database)
+            yield checks.files(self.database, self.blobs, tell)
+            yield checks.search(self.database)
+            yield self._progress_check()
+        tell("reading the daily copies of the database")
+        yield checks.copies(self.snapshots(), unsealed_keys(header, self._master).database)
 
     def close(self) -> None:
         """Make a snapshot if one is due, close the database and forget the master key. Closing twice is no error."""
@@ -515,6 +509,13 @@ class Vault:
             )
         if number == anchor.commit and anchor.mark and mark != anchor.mark:
             raise Damaged("the database is not the one that was last stored", "nanolocal vault restore")
+
+    def _progress_check(self) -> Check:
+        try:
+            self._check_progress(self.database.progress())
+        except Damaged as error:
+            return Check("anchor", State.WRONG, error.message, checks.REPAIR)
+        return Check("anchor", State.OK, "nothing stored has vanished, and no older copy was put back")
 
     def _check_suspect(self) -> None:
         """After a page could not be read, read them all."""

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from nanolocal.vault.scan import leaks
 from tests.e2e.conftest import Program
-from tests.faults.scan import leaks
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nanolocal.vault.scan import leaks
 from tests.e2e.conftest import Program
 from tests.e2e.terminal import NANOLOCAL, Terminal
-from tests.faults.scan import leaks
 
 pytestmark = pytest.mark.slow
 

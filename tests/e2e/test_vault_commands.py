@@ -34,9 +34,9 @@ def test_a_damaged_database_is_repaired_once_and_said_so(program: Program) -> No
     assert repaired.returncode == 0
     assert "hello" in repaired.stdout
     assert "was restored as it was on" in repaired.stderr
-    again = program("vault", "verify")
+    again = program("vault", "verify", "--quick")
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.startswith("whole: ")
+    assert "Everything is whole" in again.stdout
 
 
 def test_an_older_database_is_reported_and_restore_goes_on(program: Program) -> None:
@@ -65,7 +65,7 @@ def test_rekey_shred_and_erase(program: Program) -> None:
     assert program("chats", "delete", chat["id"]).returncode == 2
     assert program("chats", "delete", chat["id"], "--shred", "--yes").returncode == 0
     assert (program.home / "data" / "vault" / "vault.db").read_bytes()[:16] != salt
-    assert json.loads(program("vault", "verify", "--json").stdout)["messages"] == 0
+    assert json.loads(program("vault", "verify", "--quick", "--json").stdout)["messages"] == 0
     assert program("vault", "erase").returncode == 2
     assert program("vault", "erase", "--yes").returncode == 0
     assert list((program.home / "data" / "vault").iterdir()) == []

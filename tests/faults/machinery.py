@@ -21,10 +21,10 @@ from nanolocal.vault import snapshots
 from nanolocal.vault.database import Database
 from nanolocal.vault.header import decode
 from nanolocal.vault.layout import read_header
+from nanolocal.vault.scan import leaks
 from nanolocal.vault.unlock import unlock, unsealed_keys
 from nanolocal.vault.vault import Vault, VaultState
 from tests.fakes.homes import PASSPHRASE, Child, Home, fork, home, open_vault, rooms
-from tests.faults.scan import leaks
 
 ROOT = Path(__file__).parents[2]
 CALLS = ("pwrite64", "write", "fsync", "rename", "ftruncate", "unlink", "rmdir")

@@ -19,9 +19,9 @@ import pytest
 from nanolocal.chat.messages import Attachment, Role
 from nanolocal.paths import Paths, starter_models
 from nanolocal.vault.imported import ImportedChat, ImportedMessage
+from nanolocal.vault.scan import leaks
 from tests.e2e.terminal import Terminal
 from tests.fakes.homes import BUILD, an_answer, home
-from tests.faults.scan import leaks
 
 STEM = "canaryzephyrquartzibex"
 PASSPHRASE = f"{STEM} as a passphrase"

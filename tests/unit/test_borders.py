@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "nanolocal"
 
-COMMON = {"errors", "safetext", "paths", "settings", "logs", "hardening"}
+COMMON = {"checks", "errors", "safetext", "paths", "settings", "logs", "hardening"}
 """Modules of the package itself that every room but chat may use."""
 
 MAY_IMPORT: dict[str, set[str]] = {
