@@ -16,6 +16,8 @@ NAME = "ChatGPT"
 _FILE_ID = re.compile(r"file[-_][A-Za-z0-9]{6,}")
 _TOOL_RESULTS = ("tether_quote", "tether_browsing_display", "sonic_webpage", "system_error")
 _THOUGHTS = ("thoughts", "reasoning_recap")
+_ABOUT = ("content_type", "language", "parts", "response_format_name")
+"""The fields of a content that say nothing by themselves."""
 _TO_THE_USER = ("", "all", "python")
 """Recipients of an answer; what goes to Python is shown as code, calls of other tools are not shown."""
 
@@ -65,15 +67,15 @@ class _Reader:
         if not raw or self._is_instruction(role, content, details):
             return None
         words = _words(content)
-        has_more = any(isinstance(part, dict) for part in items(content.get("parts")))
-        if not words and not has_more and not items(details.get("attachments")):
+        if not words and not _holds_more(content) and not items(details.get("attachments")):
             return None
         dropped = _dropped(role, raw, content, details)
         if dropped:
             self.place.notes.add(*dropped)
             return None
         attachments = tuple(self._attachments(content, details))
-        if not words and not attachments:
+        if not words and not attachments and role != "user":
+            self.place.notes.add("message", "left out: nothing of it can be kept")
             return None
         return ImportedMessage(
             name,
@@ -136,6 +138,12 @@ def _dropped(
         (role not in ("user", "assistant", "tool"), ("message", "left out: said by nobody nanolocal knows")),
     )
     return next((reason for applies, reason in reasons if applies), None)
+
+
+def _holds_more(content: Mapping[str, object]) -> bool:
+    """Whether there is something beside text: pictures, thoughts, or what nanolocal does not know."""
+    parts = any(isinstance(part, dict) for part in items(content.get("parts")))
+    return parts or any(value for key, value in content.items() if key not in _ABOUT)
 
 
 def _words(content: Mapping[str, object]) -> str:

@@ -63,7 +63,7 @@ def _message(
     attachments = (*_documents(blocks, place), *_files(raw, place))
     if not blocks:
         words = text(raw.get("text"))
-    if not words and not attachments:
+    if not words and not attachments and role is not Role.USER:
         return None
     author = None if role is Role.USER else first_text(raw.get("model"), item.get("model"), "claude")
     created = seconds(raw.get("created_at")) or seconds(item.get("created_at")) or 0.0

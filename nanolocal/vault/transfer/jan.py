@@ -76,7 +76,7 @@ def _message(raw: Mapping[str, object], number: int, model: str, place: Place) -
     for _ in items(fields(raw.get("metadata")).get("tool_calls")):
         place.notes.add(*report.TOOL_CALL)
     words, attachments = _content(raw, place)
-    if not words and not attachments:
+    if not words and not attachments and role is not Role.USER:
         return None
     parent = str(number - 1) if number else None
     author = model or None if role is Role.ASSISTANT else None

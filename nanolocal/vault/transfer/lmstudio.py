@@ -72,7 +72,7 @@ def _message(
     for step in steps:
         words += _step(step, place)
     said = "\n\n".join(filter(None, words))
-    if not said:
+    if not said and role is not Role.USER:
         return None
     author = _author(version, steps, item) or None if role is Role.ASSISTANT else None
     stamps = (seconds(_number(text(step.get("stepIdentifier")).partition("-")[0])) for step in steps)

@@ -58,7 +58,7 @@ def _message(
         return None
     if text(row.get("thinking")):
         notes.add(*report.THOUGHT)
-    if not words and not files:
+    if not words and not files and role is not Role.USER:
         return None
     author = text(row.get("model_name")) or None if role is Role.ASSISTANT else None
     parent = before[-1].id if before else None

@@ -74,7 +74,7 @@ def _message(
             place.notes.add(*note)
     words, pictures = _content(raw.get("content"), place)
     attachments = (*pictures, *_files(raw, place))
-    if not words and not attachments:
+    if not words and not attachments and role is not Role.USER:
         return None
     author = first_text(raw.get("model"), raw.get("modelName")) or None if role is Role.ASSISTANT else None
     return ImportedMessage(

@@ -23,7 +23,11 @@ PICTURE_ID = "file-Abc123Def456"
 def node(name: str, parent: str | None, role: str, content: dict[str, Any] | str, **more: Any) -> dict[str, Any]:
     """A node of ChatGPT's mapping; a plain text as content is a text message."""
     body = {"content_type": "text", "parts": [content]} if isinstance(content, str) else content
-    message = {"id": name, "author": {"role": role, "name": None, "metadata": {}}, "create_time": 1700000000.0 + len(name)}
+    message = {
+        "id": name,
+        "author": {"role": role, "name": None, "metadata": {}},
+        "create_time": 1700000000.0 + len(name),
+    }
     message |= {"content": body, "status": "finished_successfully", "weight": 1.0, "recipient": "all", "metadata": {}}
     return {"id": name, "parent": parent, "children": [], "message": message | more}
 
@@ -32,7 +36,11 @@ def chatgpt() -> dict[str, Any]:
     """Custom instructions, a picture, an answer in pieces with code, a thought, a tool call, and an abandoned branch."""
     picture = {"content_type": "image_asset_pointer", "asset_pointer": f"file-service://{PICTURE_ID}", "width": 1}
     lost = {"content_type": "image_asset_pointer", "asset_pointer": "sediment://file_00000000feedbeef"}
-    context = {"content_type": "user_editable_context", "user_profile": "I am a baker.", "user_instructions": "Be brief."}
+    context = {
+        "content_type": "user_editable_context",
+        "user_profile": "I am a baker.",
+        "user_instructions": "Be brief.",
+    }
     slug = {"metadata": {"model_slug": "gpt-4o"}}
     hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
     nodes = [
@@ -69,7 +77,11 @@ def claude() -> dict[str, Any]:
     """An edited question, a pasted text, an upload that is not in the export, a thought, an artifact."""
     root = "00000000-0000-4000-8000-000000000000"
     time = {"created_at": "2025-03-01T10:00:00.123456Z", "updated_at": "2025-03-01T10:00:00Z"}
-    artifact = {"type": "tool_use", "name": "artifacts", "input": {"command": "create", "title": "Poem", "content": "Rye"}}
+    artifact = {
+        "type": "tool_use",
+        "name": "artifacts",
+        "input": {"command": "create", "title": "Poem", "content": "Rye"},
+    }
     return {
         "uuid": "k-1",
         "name": "Bread poem",
@@ -107,11 +119,22 @@ def open_webui() -> dict[str, Any]:
 
 def lm_studio() -> dict[str, Any]:
     """An answer in two versions, the first one selected and continued."""
+
     def step(words: str, **more: Any) -> dict[str, Any]:
-        return {"type": "contentBlock", "stepIdentifier": "1736789912999-0.5", "content": [{"type": "text", "text": words}], **more}
+        return {
+            "type": "contentBlock",
+            "stepIdentifier": "1736789912999-0.5",
+            "content": [{"type": "text", "text": words}],
+            **more,
+        }
 
     def answer(*steps: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "multiStep", "role": "assistant", "senderInfo": {"senderName": "qwen3-4b"}, "steps": list(steps)}
+        return {
+            "type": "multiStep",
+            "role": "assistant",
+            "senderInfo": {"senderName": "qwen3-4b"},
+            "steps": list(steps),
+        }
 
     def said(*parts: dict[str, Any]) -> dict[str, Any]:
         return {"versions": [{"type": "singleStep", "role": "user", "content": list(parts)}], "currentlySelected": 0}

@@ -78,7 +78,11 @@ def test_chatgpt_without_parents_without_times_and_with_the_old_instructions(tmp
 def test_claude(tmp_path: Path) -> None:
     chat, notes = the_only(save(tmp_path / "conversations.json", [samples.claude()]), "Claude")
     assert (chat.source, chat.title, chat.system) == ("claude:k-1", "Bread poem", None)
-    assert outline(chat) == [("A poem", "", None), ("Here:\n\nEnjoy.", "A poem", "claude"), ("A poem on wheat", "", None)]
+    assert outline(chat) == [
+        ("A poem", "", None),
+        ("Here:\n\nEnjoy.", "A poem", "claude"),
+        ("A poem on wheat", "", None),
+    ]
     assert chat.messages[0].created_at == pytest.approx(1740823200.123456)
     pasted, poem = chat.messages[0].attachments[0], chat.messages[1].attachments[0]
     assert (pasted.name, pasted.data, poem.name, poem.data) == ("notes.txt", b"sourdough words", "Poem.txt", b"Rye")
@@ -157,7 +161,10 @@ def test_ollama_also_while_its_app_is_open(tmp_path: Path, journal: str) -> None
     assert (chat.source, chat.title, chat.created_at) == ("ollama:o-1", "Knead how long?", 1754586000.123456)
     assert outline(chat) == [("Knead how long?", "", None), ("Ten minutes.", "Knead how long?", "gemma3:4b")]
     assert (chat.messages[0].attachments[0].name, chat.messages[0].attachments[0].data) == ("dough.png", PNG)
-    assert notes == ["1 thought left out: reasoning is no part of an answer", "1 tool call left out: nanolocal has none"]
+    assert notes == [
+        "1 thought left out: reasoning is no part of an answer",
+        "1 tool call left out: nanolocal has none",
+    ]
 
 
 def test_ollamas_prompt_lines_are_no_conversation(tmp_path: Path) -> None:
