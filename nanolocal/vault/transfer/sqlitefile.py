@@ -26,7 +26,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA trusted_schema=OFF")
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # its messages may quote broken names
         raise UsageError(f"{path.name} cannot be read: {error}", "close its program and try again") from error
 
 

@@ -33,7 +33,7 @@ def node(name: str, parent: str | None, role: str, content: dict[str, Any] | str
 
 
 def chatgpt() -> dict[str, Any]:
-    """Custom instructions, a picture, an answer in pieces with code, a thought, a tool call, and an abandoned branch."""
+    """Custom instructions, a picture, an answer in pieces with code, thought and tool call, and abandoned branches."""
     picture = {"content_type": "image_asset_pointer", "asset_pointer": f"file-service://{PICTURE_ID}", "width": 1}
     lost = {"content_type": "image_asset_pointer", "asset_pointer": "sediment://file_00000000feedbeef"}
     context = {
@@ -41,13 +41,14 @@ def chatgpt() -> dict[str, Any]:
         "user_profile": "I am a baker.",
         "user_instructions": "Be brief.",
     }
+    asked = "How many loaves?"
     slug = {"metadata": {"model_slug": "gpt-4o"}}
     hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
     nodes = [
         {"id": "root", "parent": None, "children": ["system"], "message": None},
         node("system", "root", "system", "", **hidden),
         node("context", "system", "user", context, **hidden),
-        node("question", "context", "user", {"content_type": "multimodal_text", "parts": [picture, lost, "How many loaves?"]}),
+        node("question", "context", "user", {"content_type": "multimodal_text", "parts": [picture, lost, asked]}),
         node("old answer", "question", "assistant", "Seven.", **slug),
         node("thought", "question", "assistant", {"content_type": "thoughts", "thoughts": [{"content": "hm"}]}),
         node("piece 1 ....", "thought", "assistant", "Let me count.", **slug),
@@ -56,7 +57,7 @@ def chatgpt() -> dict[str, Any]:
             {"content_type": "code", "language": "python", "text": "print(6)"}, recipient="python", **slug,
         ),
         node("output ........", "code ........", "tool", {"content_type": "execution_output", "text": "6"}),
-        node("search .........", "output ........", "assistant", {"content_type": "code", "text": "{}"}, recipient="web"),
+        node("search .........", "output ........", "assistant", "{}", recipient="web"),
         node("web ..............", "search .........", "tool", {"content_type": "tether_quote", "text": "page"}),
         node("piece 2 ............", "web ..............", "assistant", "Six.", **slug),
         node("late branch ...........................", "question", "assistant", "Never mind.", weight=0),
@@ -144,7 +145,7 @@ def lm_studio() -> dict[str, Any]:
         "createdAt": 1736789912980,
         "systemPrompt": "Be warm.",
         "messages": [
-            said({"type": "text", "text": "How hot?"}, {"type": "file", "fileType": "image", "fileIdentifier": "1.png"}),
+            said({"type": "text", "text": "How hot?"}, {"type": "file", "fileType": "image"}),
             {"versions": [answer(step("hm", style={"type": "thinking"}), step("240 degrees.")), answer(step("Hot."))],
              "currentlySelected": 0},
             said({"type": "text", "text": "Thanks"}),

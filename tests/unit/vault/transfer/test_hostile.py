@@ -95,7 +95,7 @@ def test_odd_values_are_stored_too(tmp_path: Path) -> None:
     odd = ["\ud800\0\x1b", 10**400, {"id": "\ud800"}, float("nan"), ["\udfff"]]
     with home(tmp_path / "home") as here:
         taken = 0
-        for count, (number, path) in enumerate(ALL_PLACES):
+        for count, (number, path) in enumerate(ALL_PLACES[::4]):
             document = replaced(DOCUMENTS[number], path, odd[count % len(odd)])
             (tmp_path / "odd").write_text(json.dumps(document))
             take(tmp_path / "odd", here.store, told := Report(""), lambda _: None)
@@ -104,14 +104,14 @@ def test_odd_values_are_stored_too(tmp_path: Path) -> None:
                 assert here.store.path(row.id)
                 here.store.delete_chat(row.id)
                 taken += 1
-        assert taken > len(ALL_PLACES) / 2
+        assert taken > len(ALL_PLACES) / 8
         assert here.vault.verify() == []
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"a": ' * 50_000, b"9" * 100_000, b"null", b"[]", b"{}", b"[[]]", b'"x"',
-     b"PK\x03\x04 no zip", b"PK\x05\x06", b"SQLite format 3\0 no database", b"%PDF-1.7", os.urandom(3000)],
+    [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"a": ' * 50_000, b"9" * 100_000, b"null", b"[]", b"{}", b"[[]]",
+     b'"x"', b"PK\x03\x04 no zip", b"PK\x05\x06", b"SQLite format 3\0 no database", b"%PDF-1.7", os.urandom(3000)],
 )  # fmt: skip
 def test_what_is_no_export_gives_one_clear_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
@@ -178,7 +178,7 @@ def test_flipped_bytes_in_an_archive_or_a_database_are_read_or_reported(tmp_path
     if not whole.exists():
         samples.ollama(whole).close()
     archive = samples.zipped(conversations_json=[samples.chatgpt()])
-    broken = bytearray(data.draw(st.sampled_from([whole.read_bytes(), archive])))
+    broken = bytearray(whole.read_bytes() if data.draw(st.booleans()) else archive)
     for _ in range(data.draw(st.integers(1, 30))):
         broken[data.draw(st.integers(16, len(broken) - 1))] ^= data.draw(st.integers(1, 255))
     (tmp_path / "broken").write_bytes(broken)

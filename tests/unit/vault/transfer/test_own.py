@@ -1,7 +1,6 @@
 """What goes out as JSON comes back whole; Markdown is readable and stays in its folder."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ FILES = st.builds(
     Attachment, TEXT.filter(bool), st.sampled_from(["image/png", "text/plain", "x/y"]), st.binary(max_size=50)
 )
 NOTHING = st.none()
+LABELS = NOTHING | TEXT.filter(bool)
 
 
 def quiet(_: str) -> None:
@@ -37,11 +37,13 @@ def chats(draw: Any) -> ImportedChat:
     messages: list[ImportedMessage] = []
     for number in range(draw(st.integers(0, 8))):
         parent = draw(NOTHING | st.sampled_from([each.id for each in messages])) if messages else None
-        draw_files = tuple(draw(st.lists(FILES, max_size=2)))
-        labels = [draw(NOTHING | TEXT.filter(bool)), draw_files, draw(NOTHING | TEXT.filter(bool))]
+        files = tuple(draw(st.lists(FILES, max_size=2)))
+        author, task = draw(LABELS), draw(LABELS)
         stopped = draw(NOTHING | st.sampled_from([each.value for each in Stopped]))
         role = draw(st.sampled_from(list(Role)))
-        messages.append(ImportedMessage(str(number), parent, role, draw(TEXT), draw(TIMES), *labels, stopped))
+        messages.append(
+            ImportedMessage(str(number), parent, role, draw(TEXT), draw(TIMES), author, files, task, stopped)
+        )
     source = f"made:{draw(st.integers(0))}"
     return ImportedChat(source, draw(TEXT), draw(TIMES), draw(TIMES), draw(NOTHING | TEXT), tuple(messages))
 
@@ -189,7 +191,7 @@ def test_a_failed_export_leaves_nothing_and_no_link_is_followed(tmp_path: Path) 
         for file in beside.iterdir():
             file.unlink()
         beside.rmdir()
-        os.symlink(tmp_path / "home", beside)
+        beside.symlink_to(tmp_path / "home")
         with pytest.raises(UsageError, match="link"):
             write_markdown(here.store, [chat_id], tmp_path / "out", quiet, force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"home", "out"}

@@ -49,9 +49,9 @@ def test_pieces_of_one_answer_are_joined_but_not_branches() -> None:
     assert links(forked) == [("q", None), ("1", "q"), ("3", "1"), ("fork", "1")]
 
 
-def test_a_conversation_of_a_hundred_thousand_messages_in_a_row() -> None:
-    row = [message(str(n), str(n - 1) if n else None) for n in range(100_000)]
-    assert links(grown(reversed(row), Notes(), "99999")) == links(tuple(row))
+def test_a_conversation_of_twenty_thousand_messages_in_a_row() -> None:
+    row = [message(str(n), str(n - 1) if n else None) for n in range(20_000)]
+    assert links(grown(reversed(row), Notes(), "19999")) == links(tuple(row))
 
 
 NAMES = st.sampled_from("abcdefgh")
