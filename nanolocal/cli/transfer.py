@@ -120,7 +120,7 @@ def _tell_taken(args: argparse.Namespace, reports: "Sequence[Report]", dry_run: 
             _tell_one(told, "would be taken" if dry_run else "taken")
     for told in reports:
         for problem in told.problems:
-            output.error(NanolocalError(f"{told.path}: {problem}"))
+            output.error(NanolocalError(f"{told.path}: {problem.message}", problem.hint))
 
 
 def _tell_one(told: "Report", verb: str) -> None:

@@ -91,6 +91,9 @@ class _Reader:
 
     def _is_instruction(self, role: str, content: Mapping[str, object], details: Mapping[str, object]) -> bool:
         """Whether this was said to the model before the talk; kept as the system prompt."""
+        is_context = text(content.get("content_type")) == "user_editable_context"
+        if not is_context and role != "system":
+            return False
         about = fields(details.get("user_context_message_data"))
         said = [content.get("user_profile"), content.get("user_instructions")]
         if not any(map(text, said)):
@@ -99,7 +102,7 @@ class _Reader:
         if role == "system" and not is_hidden:
             said.append(_words(content))
         self.instructions += [text(words) for words in said if text(words)]
-        return any(map(text, said)) or text(content.get("content_type")) == "user_editable_context"
+        return is_context or any(map(text, said))
 
     def _attachments(self, content: Mapping[str, object], details: Mapping[str, object]) -> Iterator[Attachment]:
         """Pictures in the text and files that came with it, each once."""

@@ -33,7 +33,10 @@ def take(path: Path, store: Taker, told: Report, progress: Callable[[str], None]
         try:
             chat = next(chats, None)
         except UsageError as problem:
-            told.problems.append(problem.message)
+            told.problems.append(problem)
+            return
+        except OSError as error:
+            told.problems.append(UsageError(f"cannot be read: {error.strerror}", "check that you may read it"))
             return
         if chat is None:
             return

@@ -86,7 +86,7 @@ def _all_in(files: Files, root: Path | None, told: Report) -> Iterator[ImportedC
                 yield from chats_in(root / name, told)
         except NanolocalError as problem:
             used.add(name)
-            told.problems.append(problem.message)
+            told.problems.append(problem)
     for name in files.names():
         if name not in used:
             told.notes.add("other file", "left out: no part of a conversation")

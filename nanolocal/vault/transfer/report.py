@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from nanolocal.errors import NanolocalError
+
 
 class Notes(Counter[tuple[str, str]]):
     """How often something was left out or mended, by what it is (in the singular) and what became of it."""
@@ -40,7 +42,7 @@ class Report:
     messages: int = 0
     attachments: int = 0
     notes: Notes = field(default_factory=Notes)
-    problems: list[str] = field(default_factory=list)
+    problems: list[NanolocalError] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
         """The report as one JSON object."""
@@ -53,5 +55,5 @@ class Report:
             "messages": self.messages,
             "attachments": self.attachments,
             "notes": notes,
-            "problems": self.problems,
+            "problems": [problem.message for problem in self.problems],
         }

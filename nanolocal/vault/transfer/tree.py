@@ -119,23 +119,29 @@ def _parents_first(messages: Sequence[ImportedMessage]) -> list[ImportedMessage]
 def _joined(messages: Sequence[ImportedMessage]) -> tuple[list[ImportedMessage], dict[str, str]]:
     """Every answer that alone follows an answer joined to it, and which id went into which."""
     branches = Counter(message.parent_id for message in messages)
-    whole: dict[str, ImportedMessage] = {}
+    pieces: dict[str, list[ImportedMessage]] = {}
     moved: dict[str, str] = {}
     for message in messages:
         parent_id = moved.get(message.parent_id or "", message.parent_id)
-        before = whole.get(parent_id or "")
-        is_piece = before is not None and before.role is message.role is Role.ASSISTANT
+        before = pieces.get(parent_id or "")
+        is_piece = before is not None and before[0].role is message.role is Role.ASSISTANT
         if before is None or not is_piece or branches[message.parent_id] > 1:
-            whole[message.id] = replace(message, parent_id=parent_id)
-            continue
-        moved[message.id] = before.id
-        whole[before.id] = replace(
-            before,
-            text="\n\n".join(filter(None, (before.text, message.text))),
-            author=before.author or message.author,
-            attachments=before.attachments + message.attachments,
-        )
-    return list(whole.values()), moved
+            pieces[message.id] = [replace(message, parent_id=parent_id)]
+        else:
+            before.append(message)
+            moved[message.id] = before[0].id
+    return [_one(each) for each in pieces.values()], moved
+
+
+def _one(pieces: Sequence[ImportedMessage]) -> ImportedMessage:
+    if len(pieces) == 1:
+        return pieces[0]
+    return replace(
+        pieces[0],
+        text="\n\n".join(piece.text for piece in pieces if piece.text),
+        author=next((piece.author for piece in pieces if piece.author), None),
+        attachments=tuple(item for piece in pieces for item in piece.attachments),
+    )
 
 
 def _ending_below(messages: list[ImportedMessage], tip: str | None) -> list[ImportedMessage]:

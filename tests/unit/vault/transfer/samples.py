@@ -211,5 +211,5 @@ def read(path: Path) -> tuple[list[ImportedChat], Report]:
     try:
         chats = list(chats_in(path, told))
     except NanolocalError as problem:
-        told.problems.append(problem.message)
+        told.problems.append(problem)
     return chats, told

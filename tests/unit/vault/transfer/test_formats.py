@@ -187,8 +187,8 @@ def test_a_folder_of_everything_is_read_and_a_broken_part_does_not_stop_the_rest
     assert sorted(chat.title for chat in chats) == ["Bread poem", "Knead how long?", "Ovens", "Yeast"]
     assert sorted(told.formats) == ["ChatGPT", "Claude", "Jan", "LM Studio", "Ollama"]
     assert len(told.problems) == 2
-    assert told.problems[0].startswith("b.zip is not a whole zip archive")
-    assert told.problems[1].startswith("d.json is not valid JSON")
+    assert told.problems[0].message.startswith("b.zip is not a whole zip archive")
+    assert told.problems[1].message.startswith("d.json is not valid JSON")
     lines = told.notes.lines()
     assert "1 part left out: no conversation" in lines
     assert "1 empty conversation left out: it holds no message" in lines

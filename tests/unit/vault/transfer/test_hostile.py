@@ -122,7 +122,8 @@ def test_what_is_no_export_gives_one_clear_error(tmp_path: Path, data: bytes) ->
 def test_what_is_not_there_gives_one_clear_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "none", tmp_path / "pipe"):
-        assert read(path)[1].problems == [f"no such file: {path}"]
+        (problem,) = read(path)[1].problems
+        assert problem.message == f"no such file: {path}"
     assert read(tmp_path)[1].problems == []
 
 
@@ -139,7 +140,7 @@ def test_an_archive_that_unpacks_to_endless_data_is_stopped(tmp_path: Path, monk
     chats, told = read(tmp_path / "many.zip")
     assert 1 <= len(chats) < 9
     assert len(told.problems) == 9 - len(chats)
-    assert "too large" in told.problems[0]
+    assert "too large" in told.problems[0].message
 
 
 def test_a_member_that_lies_about_its_size_is_stopped_too(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_an_encrypted_archive_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(data)
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         assert archive.infolist()[0].flag_bits & 1
-    assert "encrypted" in read(tmp_path / "x.zip")[1].problems[0]
+    assert "encrypted" in read(tmp_path / "x.zip")[1].problems[0].message
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

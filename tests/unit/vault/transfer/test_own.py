@@ -111,7 +111,7 @@ def test_an_export_of_a_later_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text('{"format": "nanolocal-chats", "version": 2, "chats": []}')
     with home(tmp_path / "home") as here:
         take(tmp_path / "x", here.store, told := Report(""), quiet)
-    assert told.problems == ["this export has version 2, nanolocal reads 1"]
+    assert [problem.message for problem in told.problems] == ["this export has version 2, nanolocal reads 1"]
 
 
 NAMES = [
