@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
@@ -74,13 +75,15 @@ def most_it_can_use(job: TextJob | ImageJob) -> Usage:
 def conversation(path: Sequence[StoredMessage], system: str | None, prompt: Message) -> tuple[Message, ...]:
     """What a text engine reads: the system prompt, every answered prompt with its answer, and the new prompt.
 
-    Prompts that were never answered, and pictures, are left out: they are in the vault, but no text follows from them.
+    Prompts that were never answered, pictures, and older files that are no text are left out: they are in the vault,
+    but no text follows from them.
     """
     messages = [Message(Role.SYSTEM, system)] if system else []
     for asked, answered in pairwise(path):
         is_pair = asked.message.role is Role.USER and answered.message.role is Role.ASSISTANT
         if is_pair and answered.message.text:
-            messages += [with_files(asked.message), answered.message]
+            readable = tuple(item for item in asked.message.attachments if _is_text(item))
+            messages += [with_files(replace(asked.message, attachments=readable)), answered.message]
     return (*messages, with_files(prompt))
 
 
@@ -94,6 +97,14 @@ def with_files(message: Message) -> Message:
 def is_text(build: Build) -> bool:
     """Whether a build writes text."""
     return build.kind is Kind.TEXT
+
+
+def _is_text(item: Attachment) -> bool:
+    try:
+        _decoded(item)
+    except UsageError:
+        return False
+    return True
 
 
 def _decoded(item: Attachment) -> str:

@@ -1,9 +1,8 @@
 """``nanolocal chats``: the conversations in the vault."""
 
 import argparse
-import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.messages import Role
 from nanolocal.chat.ports import StoredMessage
-from nanolocal.cli import output
-from nanolocal.cli.common import Subparsers, agreed, open_session, wants_json
+from nanolocal.cli import output, transfer
+from nanolocal.cli.common import Subparsers, agreed, wants_json, whole_id, with_session
 from nanolocal.errors import UsageError
 from nanolocal.paths import make_private
 
@@ -26,16 +25,18 @@ _NAMES = {Role.USER: "You", Role.ASSISTANT: "Assistant", Role.SYSTEM: "System"}
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command and its parts."""
-    parser = commands.add_parser("chats", parents=[common], help="list, show, search and delete conversations")
-    parser.set_defaults(run=_with_session(run_list), limit=50)
+    parser = commands.add_parser(
+        "chats", parents=[common], help="list, show, search, export, import and delete conversations"
+    )
+    parser.set_defaults(run=with_session(run_list), limit=50)
     parts = parser.add_subparsers(metavar="PART")
     listing = parts.add_parser("list", parents=[common], help="the newest conversations")
     listing.add_argument("--limit", type=int, default=50, metavar="N")
-    listing.set_defaults(run=_with_session(run_list))
+    listing.set_defaults(run=with_session(run_list))
     show = parts.add_parser("show", parents=[common], help="one conversation")
     show.add_argument("chat", metavar="ID", help="its id, or the start of it")
     show.add_argument("--pictures", type=Path, metavar="DIR", help="write its pictures there, unencrypted")
-    show.set_defaults(run=_with_session(run_show))
+    show.set_defaults(run=with_session(run_show))
     search = parts.add_parser("search", parents=[common], help="find words in all conversations")
     search.add_argument("words", nargs="*", metavar="WORD", help='also "a phrase", model:NAME, since:7d and the like')
     search.add_argument("--model", metavar="NAME", help="answers of builds with this in their name")
@@ -45,23 +46,13 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     search.add_argument("--has", metavar="WHAT", choices=("picture",), help="picture")
     search.add_argument("--from", metavar="WHO", choices=("me", "model"), help="me or model")
     search.add_argument("--limit", type=int, default=20, metavar="N")
-    search.set_defaults(run=_with_session(run_search))
+    search.set_defaults(run=with_session(run_search))
+    transfer.add(parts, common)
     delete = parts.add_parser("delete", parents=[common], help="remove a conversation for good")
     delete.add_argument("chat", metavar="ID")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     delete.add_argument("--shred", action="store_true", help="new database key too: old disk blocks tell nothing")
-    delete.set_defaults(run=_with_session(run_delete))
-
-
-def _with_session(command: "Callable[[argparse.Namespace, Session], int]") -> Callable[[argparse.Namespace], int]:
-    def run(args: argparse.Namespace) -> int:
-        session = open_session(args)
-        try:
-            return command(args, session)
-        finally:
-            asyncio.run(session.close())
-
-    return run
+    delete.set_defaults(run=with_session(run_delete))
 
 
 def run_list(args: argparse.Namespace, session: "Session") -> int:
@@ -80,7 +71,7 @@ def run_list(args: argparse.Namespace, session: "Session") -> int:
 
 def run_show(args: argparse.Namespace, session: "Session") -> int:
     """Print one conversation along its newest branch."""
-    chat_id = _whole_id(session, args.chat)
+    chat_id = whole_id(session, args.chat)
     path = session.store.path(chat_id)
     pictures = _save_pictures(path, args.pictures) if args.pictures else []
     if wants_json(args):
@@ -126,7 +117,7 @@ def _filters(args: argparse.Namespace) -> "SearchFilters":
 
 def run_delete(args: argparse.Namespace, session: "Session") -> int:
     """Delete one conversation with its pictures and its words in the index."""
-    chat_id = _whole_id(session, args.chat)
+    chat_id = whole_id(session, args.chat)
     if not agreed(args, f"Delete conversation {chat_id[:12]} for good?"):
         return 0
     session.store.delete_chat(chat_id)
@@ -135,17 +126,6 @@ def run_delete(args: argparse.Namespace, session: "Session") -> int:
     if wants_json(args):
         output.as_json({"deleted": chat_id})
     return 0
-
-
-def _whole_id(session: "Session", start: str) -> str:
-    """The conversation whose id begins with ``start``; raises ``UsageError`` when there is none or more than one."""
-    if session.store.chat_exists(start):
-        return start
-    matches = [row.id for row in session.store.chats(1_000_000) if start and row.id.startswith(start)]
-    if len(matches) == 1:
-        return matches[0]
-    found = "more than one conversation begins" if matches else "no conversation begins"
-    raise UsageError(f"{found} with {start!r}", "nanolocal chats list")
 
 
 def _save_pictures(path: Sequence[StoredMessage], folder: Path) -> list[str]:

@@ -1,10 +1,11 @@
 """What commands share: where the home is, how the vault opens, how a turn is rendered as lines."""
 
 import argparse
+import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -65,6 +66,30 @@ def open_session(args: argparse.Namespace) -> "Session":
         kept = "your passphrase" if passphrase else "a key file; `nanolocal vault passphrase` sets a passphrase"
         output.note(f"made an encrypted vault in {paths.vault}, opened by {kept}")
     return session
+
+
+def with_session(command: "Callable[[argparse.Namespace, Session], int]") -> Callable[[argparse.Namespace], int]:
+    """``command`` as one that opens the session it works on, and closes it."""
+
+    def run(args: argparse.Namespace) -> int:
+        session = open_session(args)
+        try:
+            return command(args, session)
+        finally:
+            asyncio.run(session.close())
+
+    return run
+
+
+def whole_id(session: "Session", start: str) -> str:
+    """The conversation whose id begins with ``start``; raises ``UsageError`` when there is none or more than one."""
+    if session.store.chat_exists(start):
+        return start
+    matches = [row.id for row in session.store.chats(1_000_000) if start and row.id.startswith(start)]
+    if len(matches) == 1:
+        return matches[0]
+    found = "more than one conversation begins" if matches else "no conversation begins"
+    raise UsageError(f"{found} with {start!r}", "nanolocal chats list")
 
 
 @contextmanager

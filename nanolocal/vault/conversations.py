@@ -19,7 +19,7 @@ from nanolocal.errors import Damaged, UsageError
 from nanolocal.vault import contents
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.database import Database, Row, Transaction, Value
-from nanolocal.vault.imported import ImportedChat
+from nanolocal.vault.imported import ImportedChat, WholeChat
 from nanolocal.vault.keys import KEY_BYTES
 from nanolocal.vault.records import route_record
 from nanolocal.vault.search import Hit, SearchFilters, search, stored
@@ -29,16 +29,21 @@ DELETED = "deleted"
 
 _ATTACHED = "message_id IN (SELECT id FROM message WHERE chat_id = ?)"
 
-_PATH = """
+_MESSAGE = """
+    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
+           m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
+           m.dropped_tokens"""
+
+_ALL = f"{_MESSAGE} FROM message m WHERE chat_id = ? ORDER BY m.seq"
+
+_PATH = f"""
     WITH RECURSIVE path (id, parent_id) AS (
         SELECT id, parent_id FROM message WHERE chat_id = ?1 AND id = ?2
         UNION ALL
         SELECT m.id, m.parent_id FROM message m JOIN path p ON m.chat_id = ?1 AND m.id = p.parent_id
     )
-    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
-           m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
-           m.dropped_tokens
-    FROM path CROSS JOIN message m ON m.id = path.id ORDER BY m.seq"""
+    {_MESSAGE}
+    FROM path CROSS JOIN message m ON m.id = path.id ORDER BY m.seq"""  # noqa: S608 - own names
 
 _NEWEST_BELOW = """
     WITH RECURSIVE below (seq, id) AS (
@@ -131,6 +136,19 @@ class Conversations:
                 raise _no_message(chat_id, tip)
             return [self._message(row, tuple(siblings[row[1]])) for row in rows]
 
+    def whole(self, chat_id: str) -> WholeChat:
+        """The conversation with every branch and its attachments' bytes."""
+        with self._database.snapshot() as source:
+            self._require_chat(source, chat_id)
+            chat = "SELECT source, title, created_at, updated_at, system FROM chat WHERE id = ?"
+            origin, title, created_at, updated_at, system = source.execute(chat, (chat_id,))[0]
+            rows = source.execute(_ALL, (chat_id,))
+            siblings: dict[str | None, list[str]] = {}
+            for message in rows:
+                siblings.setdefault(message[1], []).append(message[0])
+            messages = tuple(self._message(each, tuple(siblings[each[1]])) for each in rows)
+            return WholeChat(chat_id, origin, title, created_at, updated_at, system, messages)
+
     def newest_below(self, chat_id: str, message_id: str) -> str:
         """The newest message of the branch that ``message_id`` begins: itself where nothing follows it."""
         found = self._database.execute(_NEWEST_BELOW, (chat_id, stored(message_id)))
@@ -192,10 +210,12 @@ class Conversations:
     def import_chat(self, chat: ImportedChat) -> str | None:
         """Store a conversation from elsewhere whole, or return ``None`` when that ``source`` is already here.
 
+        ``nanolocal:ID`` is the source of every conversation that began here.
+
         Raises ``UsageError`` for a message whose parent did not come before it; then nothing was stored.
         """
         with self._database.transaction() as tx:
-            if tx.execute("SELECT 1 FROM chat WHERE source = ?", (stored(chat.source),)):
+            if _has_source(tx, chat.source):
                 return None
             times = (_finite(chat.created_at), _finite(chat.updated_at))
             chat_id = self._start(tx, chat.title, chat.system, *times, chat.source)
@@ -208,11 +228,17 @@ class Conversations:
                     "text": stored(message.text),
                     "created_at": _finite(message.created_at),
                     "build_id": None if message.author is None else stored(message.author),
+                    "task": None if message.task is None else stored(message.task),
+                    "stopped": message.stopped,
                 }
                 parent = None if message.parent_id is None else ids[message.parent_id]
                 ids[message.id] = self._add(tx, chat_id, parent, columns, message.attachments)
             tx.execute("UPDATE chat SET updated_at = ? WHERE id = ?", (times[1], chat_id))
         return chat_id
+
+    def is_imported(self, source: str) -> bool:
+        """Whether ``import_chat`` would find this source already here."""
+        return _has_source(self._database, source)
 
     def rate(self, message_id: str, verdict: str, note: str = "") -> None:
         """Keep what the user thinks of an answer: ``good`` or ``bad``, with a note; a second one replaces the first."""
@@ -349,6 +375,11 @@ def _columns(answer: Answer, hold: Hold) -> dict[str, Value]:
 
 def _has_chat(source: Database | Transaction, chat_id: str) -> bool:
     return bool(source.execute("SELECT 1 FROM chat WHERE id = ?", (stored(chat_id),)))
+
+
+def _has_source(place: Database | Transaction, source: str) -> bool:
+    known = "SELECT 1 FROM chat WHERE source = ?1 OR id = ?2"
+    return bool(place.execute(known, (stored(source), stored(source).removeprefix("nanolocal:"))))
 
 
 def _no_message(chat_id: str, message_id: str) -> UsageError:

@@ -1,15 +1,16 @@
-"""A conversation that comes from elsewhere, as importers hand it to ``Conversations.import_chat``."""
+"""Whole conversations: as importers hand them to ``Conversations.import_chat``, and as exporters get them."""
 
 from dataclasses import dataclass
 
 from nanolocal.chat.messages import Attachment, Role
+from nanolocal.chat.ports import StoredMessage
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedMessage:
     """``id`` and ``parent_id`` are the source's own and only link messages; ``author`` names the model that answered.
 
-    ``created_at`` in seconds since 1970.
+    ``created_at`` in seconds since 1970; ``task`` and ``stopped`` as nanolocal had stored them, where it had.
     """
 
     id: str
@@ -19,6 +20,8 @@ class ImportedMessage:
     created_at: float
     author: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    task: str | None = None
+    stopped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,16 @@ class ImportedChat:
     updated_at: float
     system: str | None
     messages: tuple[ImportedMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeChat:
+    """A stored conversation with every branch, in the order its messages were stored; ``source`` if it was imported."""
+
+    id: str
+    source: str | None
+    title: str
+    created_at: float
+    updated_at: float
+    system: str | None
+    messages: tuple[StoredMessage, ...]

@@ -1,0 +1,136 @@
+"""Writes conversations out of the vault, unencrypted: as one JSON file or as Markdown files in a folder."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from nanolocal import __version__
+from nanolocal.errors import UsageError
+from nanolocal.paths import make_private
+from nanolocal.vault.files import sync_directory, write_durably
+from nanolocal.vault.imported import WholeChat
+from nanolocal.vault.transfer import markdown, own
+
+
+class Source(Protocol):
+    """What holds conversations: ``vault.conversations.Conversations``."""
+
+    def whole(self, chat_id: str) -> WholeChat:
+        """A conversation with every branch."""
+        ...
+
+
+@dataclass(slots=True)
+class Written:
+    """What an export wrote. ``damaged`` attachments could not be read from the vault and are missing."""
+
+    files: list[str] = field(default_factory=list)
+    chats: int = 0
+    messages: int = 0
+    attachments: int = 0
+    damaged: int = 0
+
+    def count(self, chat: WholeChat) -> None:
+        """Add a conversation."""
+        self.chats += 1
+        self.messages += len(chat.messages)
+        self.attachments += sum(len(message.message.attachments) for message in chat.messages)
+        self.damaged += sum(len(message.damaged) for message in chat.messages)
+
+
+def write_json(
+    source: Source, chat_ids: Sequence[str], path: Path, progress: Callable[[str], None], *, force: bool = False
+) -> Written:
+    """Every branch of the conversations in one file that ``chats import`` reads; see ``docs/CHATS.md``.
+
+    Raises ``UsageError`` when the file exists (unless ``force``) or cannot be written; then nothing was.
+    """
+    told = Written([str(path)])
+    head = {"format": own.FORMAT, "version": own.VERSION, "program": f"nanolocal {__version__}"}
+    with _replacing(path, force) as file:
+        file.write(json.dumps(head).encode()[:-1] + b', "chats": [')
+        for number, chat_id in enumerate(chat_ids):
+            chat = source.whole(chat_id)
+            text = json.dumps(own.written(chat), ensure_ascii=False)
+            file.write((b",\n" if number else b"\n") + text.encode())
+            told.count(chat)
+            progress(f"{told.chats:,} of {len(chat_ids):,} conversations")
+        file.write(b"\n]}\n")
+    return told
+
+
+def write_markdown(
+    source: Source, chat_ids: Sequence[str], folder: Path, progress: Callable[[str], None], *, force: bool = False
+) -> Written:
+    """The newest branch of each conversation in a file of its own, attachments in a folder beside it.
+
+    Raises ``UsageError`` when a file exists (unless ``force``) or cannot be written.
+    """
+    told = Written()
+    make_private(folder)
+    for chat_id in chat_ids:
+        chat = source.whole(chat_id)
+        branch = markdown.newest_branch(chat)
+        stem = markdown.file_stem(chat)
+        target, beside = folder / f"{stem}.md", folder / f"{stem} files"
+        files = {
+            beside / name: item.data
+            for message in branch
+            for name, item in zip(markdown.attachment_names(message), message.message.attachments, strict=True)
+            if item.name not in message.damaged
+        }
+        if beside.is_symlink():
+            raise UsageError(f"{beside} is a link to somewhere else", "remove it, or export to another folder")
+        if files:
+            make_private(beside)
+        for path, data in {**files, target: markdown.rendered(chat, beside.name).encode()}.items():
+            _write(path, data, force)
+            told.files.append(str(path))
+        told.count(replace(chat, messages=tuple(branch)))
+        progress(f"{told.chats:,} of {len(chat_ids):,} conversations")
+    return told
+
+
+def _write(path: Path, data: bytes, force: bool) -> None:
+    _check_free(path, force)
+    try:
+        write_durably(path, data)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def _replacing(path: Path, force: bool) -> Iterator[BinaryIO]:
+    """A private file that takes its name only when the block ends well."""
+    _check_free(path, force)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _check_free(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "name a file")
+    if not force and (path.exists() or path.is_symlink()):
+        raise UsageError(f"{path} exists", "name another place, or add --force to overwrite")
+
+
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write {path}: {error.strerror}", "choose another place with --out")
