@@ -10,11 +10,11 @@ from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.errors import UsageError
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.imported import ImportedChat
+from nanolocal.vault.scan import leaks
 from nanolocal.vault.transfer.importing import take
 from nanolocal.vault.transfer.places import histories
 from nanolocal.vault.transfer.report import Report
 from tests.fakes.homes import home
-from tests.faults.scan import leaks
 from tests.unit.vault.transfer import samples
 
 
