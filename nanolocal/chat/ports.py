@@ -54,7 +54,8 @@ class ImageJob:
 class StoredMessage:
     """A message with its place in the tree; ``siblings`` are the ids that share its parent, itself included.
 
-    ``damaged`` names attachments whose stored files can no longer be read; they come without data.
+    ``damaged`` names attachments whose stored files can no longer be read; they come without data. ``verdict`` is what
+    the user thinks of an answer: ``good``, ``bad`` or nothing, with a ``note``.
     """
 
     id: str
@@ -71,6 +72,8 @@ class StoredMessage:
     decode_tok_s: float = 0.0
     dropped_tokens: int = 0
     damaged: tuple[str, ...] = ()
+    verdict: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,8 @@ class Store(Protocol):
         """The messages from the first to ``tip_id``, or to the newest leaf; raises ``UsageError`` for an unknown id."""
         ...
 
-    def system_prompt(self, chat_id: str) -> str | None:
-        """The conversation's system prompt; raises ``UsageError`` for an unknown id."""
+    def system_prompt(self, chat_id: str | None) -> str | None:
+        """The conversation's system prompt, for ``None`` that of a new one; raises ``UsageError`` for an unknown id."""
         ...
 
 

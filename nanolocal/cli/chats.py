@@ -45,6 +45,11 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     search.add_argument("--from", metavar="WHO", choices=("me", "model"), help="me or model")
     search.add_argument("--limit", type=int, default=20, metavar="N")
     search.set_defaults(run=_with_session(run_search))
+    rate = parts.add_parser("rate", parents=[common], help="keep that an answer was good or bad")
+    rate.add_argument("message", metavar="MESSAGE_ID", help="as in the JSON of ask and of chats show")
+    rate.add_argument("verdict", choices=("good", "bad", "none"), help="none takes it back")
+    rate.add_argument("--note", default="", metavar="TEXT", help="why")
+    rate.set_defaults(run=_with_session(run_rate))
     delete = parts.add_parser("delete", parents=[common], help="remove a conversation for good")
     delete.add_argument("chat", metavar="ID")
     delete.add_argument("--yes", action="store_true", help="do not ask")
@@ -108,6 +113,15 @@ def run_search(args: argparse.Namespace, session: "Session") -> int:
     for hit in hits:
         output.line(f"{hit.chat_id[:12]}  {_when(hit.created_at)}  {hit.title}")
         output.line(f"    {hit.snippet}")
+    return 0
+
+
+def run_rate(args: argparse.Namespace, session: "Session") -> int:
+    """Keep what the user thinks of an answer, beside it in the vault."""
+    verdict = None if args.verdict == "none" else args.verdict
+    session.store.rate(args.message, verdict, args.note)
+    if wants_json(args):
+        output.as_json({"message_id": args.message, "verdict": verdict})
     return 0
 
 

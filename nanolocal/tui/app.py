@@ -27,7 +27,7 @@ from nanolocal.tui.pictures import protocol_widget
 from nanolocal.tui.ports import MachinePort, SessionPort, VaultStatePort
 from nanolocal.tui.screens.chat import ChatScreen
 from nanolocal.tui.screens.gate import OpeningScreen, Unlock, UnlockScreen
-from nanolocal.tui.screens.welcome import FIRST_PROMPT, MachineScreen, WelcomeScreen
+from nanolocal.tui.screens.welcome import FIRST_PROMPT, RECOVERY_OFFER, MachineScreen, WelcomeScreen
 from nanolocal.tui.themes import THEMES
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class NanolocalApp(App[str]):
         builds = await asyncio.to_thread(session.library.builds)
         await self._go_to(chat)
         chat.composer.put(FIRST_PROMPT)
+        chat.tell(RECOVERY_OFFER)
         self._watch_idleness()
         await self.push_screen(MachineScreen(machine, builds))
 
@@ -161,8 +162,9 @@ class NanolocalApp(App[str]):
         if draft:
             chat.composer.put(draft)
             await asyncio.to_thread(session.store.keep_setting, _DRAFT, None)
-        for notice in await asyncio.to_thread(session.take_notices):
-            await chat.transcript.show_notice(safe_line(notice))
+        notices = await asyncio.to_thread(lambda: session.vault.notices)
+        if notices:
+            chat.tell(" ".join(safe_line(notice) for notice in notices), important=True)
         self._watch_idleness()
 
     def _watch_idleness(self) -> None:

@@ -42,9 +42,10 @@ def day(timestamp: float) -> str:
     return datetime.fromtimestamp(timestamp).strftime("%Y-%m-%d %H:%M")
 
 
-def token(attachment: Attachment) -> str:
+def token(attachment: Attachment, is_damaged: bool = False) -> str:
     """How an attached file is shown: ``[notes.txt 2 kB]``."""
-    return f"[{safe_line(attachment.name)} {format_bytes(len(attachment.data))}]"
+    state = "damaged, cannot be read" if is_damaged else format_bytes(len(attachment.data))
+    return f"[{safe_line(attachment.name)} {state}]"
 
 
 def error_text(error: NanolocalError) -> str:
@@ -85,6 +86,8 @@ class Receipt:
     tok_s: float
     cost_micro: int
     ending: Stopped | None = None
+    verdict: str = ""
+    note: str = ""
 
     @classmethod
     def of(cls, answer: Answer) -> "Receipt":
@@ -98,17 +101,21 @@ class Receipt:
         """The receipt of an answer read back from the vault."""
         ending = Stopped(stored.stopped) if stored.stopped in tuple(Stopped) else None
         rate, cost = stored.decode_tok_s, stored.cost_micro
-        return cls(stored.build_id or "unknown build", stored.task or "", stored.usage, rate, cost, ending)
+        opinion = (stored.verdict or "", stored.note)
+        return cls(stored.build_id or "unknown build", stored.task or "", stored.usage, rate, cost, ending, *opinion)
 
     def line(self, width: int) -> str:
-        """One line: build, task, tokens, speed, cost, and how it ended where that matters.
+        """One line: build, task, tokens, speed, cost, how it ended where that matters, and what the user thinks of it.
 
-        Where it is longer than ``width`` cells, speed, task and tokens leave in this order.
+        Where it is longer than ``width`` cells, the user's note, speed, task and tokens leave in this order.
         """
         amount = "" if self.usage.pixel_steps else tokens(self.usage.completion_tokens)
         ending = _ENDINGS.get(self.ending, "") if self.ending else ""
-        parts = [self.build_id, self.task, amount, speed(self.tok_s), f"{short_credits(self.cost_micro)} cr", ending]
-        for dropped in ((), (3,), (3, 1), (3, 1, 2)):
+        cost = f"{short_credits(self.cost_micro)} cr"
+        rated = f"rated {self.verdict}" if self.verdict else ""
+        noted = f"{rated}: {self.note}" if self.note else rated
+        parts = [self.build_id, self.task, amount, speed(self.tok_s), cost, ending, noted, rated]
+        for dropped in ((7,), (6,), (6, 3), (6, 3, 1), (6, 3, 1, 2)):
             line = " · ".join(safe_line(part) for n, part in enumerate(parts) if part and n not in dropped)
             if cell_len(line) <= width:
                 return line

@@ -8,6 +8,7 @@ from nanolocal.tui.conversation import Conversation
 from nanolocal.tui.ports import SessionPort
 from nanolocal.tui.runner import Asked, TurnRunner
 from nanolocal.tui.widgets.composer import Composer
+from nanolocal.tui.widgets.transcript import Transcript
 
 
 class ChatStage(Protocol):
@@ -20,6 +21,11 @@ class ChatStage(Protocol):
     @property
     def app(self) -> App[object]:
         """The running app."""
+        ...
+
+    @property
+    def transcript(self) -> Transcript:
+        """The column of turns."""
         ...
 
     @property

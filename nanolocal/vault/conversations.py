@@ -23,6 +23,8 @@ from nanolocal.vault.keys import KEY_BYTES
 from nanolocal.vault.records import route_record
 from nanolocal.vault.search import Hit, SearchFilters, search, stored
 
+INSTRUCTIONS = "instructions"
+"""The setting that every new conversation begins with as its system prompt."""
 DELETED = "deleted"
 """The setting that says that snapshots still hold a deleted conversation."""
 
@@ -36,8 +38,8 @@ _PATH = """
     )
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
            m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
-           m.dropped_tokens
-    FROM path CROSS JOIN message m ON m.id = path.id ORDER BY m.seq"""
+           m.dropped_tokens, f.verdict, f.note
+    FROM path CROSS JOIN message m ON m.id = path.id LEFT JOIN feedback f ON f.message_id = m.id ORDER BY m.seq"""
 
 _NEWEST_BELOW = """
     WITH RECURSIVE below (seq, id) AS (
@@ -130,8 +132,10 @@ class Conversations:
         newest: str = found[0][0]
         return newest
 
-    def system_prompt(self, chat_id: str) -> str | None:
-        """The conversation's system prompt."""
+    def system_prompt(self, chat_id: str | None) -> str | None:
+        """The conversation's system prompt; for ``None`` that of a new one, the user's instructions."""
+        if chat_id is None:
+            return self.setting(INSTRUCTIONS)
         self._require_chat(self._database, chat_id)
         system: str | None = self._database.execute("SELECT system FROM chat WHERE id = ?", (chat_id,))[0][0]
         return system
@@ -205,18 +209,22 @@ class Conversations:
             tx.execute("UPDATE chat SET updated_at = ? WHERE id = ?", (times[1], chat_id))
         return chat_id
 
-    def rate(self, message_id: str, verdict: str, note: str = "") -> None:
-        """Keep what the user thinks of an answer: ``good`` or ``bad``, with a note; a second one replaces the first."""
+    def rate(self, message_id: str, verdict: str | None, note: str = "") -> None:
+        """Keep what the user thinks of an answer: ``good`` or ``bad``, with a note; ``None`` takes it back."""
         with self._database.transaction() as tx:
-            if not tx.execute("SELECT 1 FROM message WHERE id = ?", (stored(message_id),)):
-                raise UsageError(f"there is no message {message_id}", "see: nanolocal chats list")
+            answer = "SELECT 1 FROM message WHERE id = ? AND role = 'assistant'"
+            if not tx.execute(answer, (stored(message_id),)):
+                raise UsageError(f"there is no answer {message_id}", "see: nanolocal chats show ID --json")
+            if verdict is None:
+                tx.execute("DELETE FROM feedback WHERE message_id = ?", (message_id,))
+                return
             tx.execute(
                 "INSERT OR REPLACE INTO feedback (message_id, verdict, note, created_at) VALUES (?, ?, ?, ?)",
                 (message_id, verdict, stored(note), self._clock()),
             )
 
     def setting(self, name: str) -> str | None:
-        """A private setting, such as the ``instructions`` for new conversations."""
+        """A private setting, such as ``INSTRUCTIONS``."""
         rows = self._database.execute("SELECT value FROM setting WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
 
@@ -312,6 +320,8 @@ class Conversations:
             route_json=row[13],
             decode_tok_s=row[14],
             dropped_tokens=row[15],
+            verdict=row[16],
+            note=row[17] or "",
             damaged=tuple(damaged),
         )
 

@@ -94,7 +94,7 @@ def test_the_receipt_says_how_it_ended() -> None:
 def test_the_command_table_is_short_and_unambiguous() -> None:
     names = [command.name for command in commands.COMMANDS]
     keys = [command.key for command in commands.COMMANDS if command.key]
-    assert len(names) == len(set(names)) <= 20
+    assert len(names) == len(set(names)) <= 24
     assert len(keys) == len(set(keys))
     assert not {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "alt+enter"} & set(keys)
 

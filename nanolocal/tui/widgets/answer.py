@@ -8,6 +8,7 @@ from textual.containers import Vertical
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
+from nanolocal.chat import remarks
 from nanolocal.chat.messages import Attachment
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.safetext import safe, safe_line
@@ -56,6 +57,9 @@ class AnswerView(Vertical):
             await self._markdown.update(self._text)
         for attachment in self._stored.message.attachments:
             await self.show_picture(attachment)
+        if self._stored.dropped_tokens:
+            words = remarks.left_out if self._text else remarks.cut_off
+            await self.show_note(words(self._stored.dropped_tokens))
 
     @property
     def text(self) -> str:
@@ -67,9 +71,10 @@ class AnswerView(Vertical):
         self._speaker = safe_line(name)
         self.query_one(".answer-role", Static).update(self._head(""))
 
-    def show_branch(self, stored: StoredMessage) -> None:
-        """Say which version this is, once it is stored."""
+    def show_stored(self, stored: StoredMessage) -> None:
+        """Say which version this is and what it cost, as it is stored now."""
         self.query_one(".answer-role", Static).update(self._head(branch(stored)))
+        self.show_foot(Receipt.of_stored(stored).line)
 
     def show_foot(self, line: Callable[[int], str] | str) -> None:
         """Replace the dim line: the phase while it runs, the receipt afterwards."""
