@@ -19,7 +19,7 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from nanolocal.chat.commands import COMMANDS
-from nanolocal.errors import NanolocalError
+from nanolocal.errors import NanolocalError, VaultLocked
 from nanolocal.safetext import safe_line
 from nanolocal.tui import terminal
 from nanolocal.tui.pages import key_name
@@ -118,13 +118,13 @@ class NanolocalApp(App[str]):
         try:
             state = (await asyncio.to_thread(self._vault_state)).name
         except NanolocalError as error:
-            self._tell(error)
+            await self._tell(error)
             return
         self._is_new = state == "ABSENT"
         if self._is_new and self._passphrase is None:
             await self.push_screen(WelcomeScreen())
         elif (state == "PASSPHRASE" and self._passphrase is None) or self._locked:
-            await self.push_screen(UnlockScreen(needs_passphrase=state == "PASSPHRASE"))
+            await self.push_screen(UnlockScreen("passphrase" if state == "PASSPHRASE" else ""))
         else:
             await self._open(self._passphrase)
 
@@ -136,7 +136,7 @@ class NanolocalApp(App[str]):
         try:
             session = await asyncio.to_thread(self._opener, passphrase)
         except NanolocalError as error:
-            self._tell(error)
+            await self._tell(error)
             return
         self._session = session
         self._passphrase = None
@@ -178,8 +178,13 @@ class NanolocalApp(App[str]):
         else:
             await self.switch_screen(screen)
 
-    def _tell(self, error: NanolocalError) -> None:
+    async def _tell(self, error: NanolocalError) -> None:
+        """Say why the vault does not open; where its key file or keyring is lost, ask for the recovery code."""
         screen = self.screen
+        asks_for_nothing = isinstance(screen, OpeningScreen) or (isinstance(screen, UnlockScreen) and not screen.secret)
+        if isinstance(error, VaultLocked) and asks_for_nothing:
+            screen = UnlockScreen("recovery code")
+            await self._go_to(screen)
         if isinstance(screen, OpeningScreen | UnlockScreen | WelcomeScreen):
             screen.show_error(error)
 

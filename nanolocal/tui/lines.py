@@ -13,6 +13,7 @@ from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
 
 _LEAST_WHY = 10
+_LEAST_NOTE = 20
 _ENDINGS = {
     Stopped.USER: "stopped, kept",
     Stopped.CRASH: "engine died, kept",
@@ -107,19 +108,20 @@ class Receipt:
     def line(self, width: int) -> str:
         """One line: build, task, tokens, speed, cost, how it ended where that matters, and what the user thinks of it.
 
-        Where it is longer than ``width`` cells, the user's note, speed, task and tokens leave in this order.
+        Where it is longer than ``width`` cells, speed, task and tokens leave in this order; the end of the user's note
+        is cut.
         """
         amount = "" if self.usage.pixel_steps else tokens(self.usage.completion_tokens)
         ending = _ENDINGS.get(self.ending, "") if self.ending else ""
         cost = f"{short_credits(self.cost_micro)} cr"
         rated = f"rated {self.verdict}" if self.verdict else ""
-        noted = f"{rated}: {self.note}" if self.note else rated
-        parts = [self.build_id, self.task, amount, speed(self.tok_s), cost, ending, noted, rated]
-        for dropped in ((7,), (6,), (6, 3), (6, 3, 1), (6, 3, 1, 2)):
+        parts = [self.build_id, self.task, amount, speed(self.tok_s), cost, ending, rated]
+        note = f": {safe_line(self.note)}" if self.note else ""
+        for dropped in ((), (3,), (3, 1), (3, 1, 2)):
             line = " · ".join(safe_line(part) for n, part in enumerate(parts) if part and n not in dropped)
-            if cell_len(line) <= width:
-                return line
-        return cut(line, width)
+            if cell_len(line) + min(cell_len(note), _LEAST_NOTE) <= width:
+                break
+        return cut(line + note, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,16 +22,21 @@ _INDENT = "  "
 
 NOTHING_FOUND = (
     "Nothing found.\n"
-    "Fewer words find more, and the last one may be unfinished.\n"
-    'Quotes keep words together: "red fox". Filters like since:7d only narrow.'
+    "Fewer words find more; the last may be unfinished.\n"
+    "Quotes keep words together. Filters only narrow."
 )
 
 
 def filter_hint(typed: str) -> str:
-    """What may follow the filter that ``typed`` ends in; nothing where it ends in none."""
-    name, colon, _ = typed.split(" ")[-1].partition(":")
+    """What the filter takes that ``typed`` ends in; nothing where it ends in none."""
+    name, colon, _ = typed.rpartition(" ")[2].partition(":")
     takes = _FILTERS.get(name.lower(), "")
     return f"{name}: takes {takes}" if colon and takes else ""
+
+
+def without_filter(typed: str) -> str:
+    """What comes before the filter that ``typed`` ends in; all of it where it ends in none."""
+    return typed.rpartition(" ")[0].strip() if filter_hint(typed) else typed.strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ class ChatStage(Protocol):
         """Show a line for a moment."""
         ...
 
+    def tell(self, text: str, important: bool = False) -> None:
+        """Show sentences until the user has seen them, in place of what was told before."""
+        ...
+
     def switch_theme(self) -> None:
         """Dark to light, or back."""
         ...

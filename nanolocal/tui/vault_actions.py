@@ -10,6 +10,9 @@ from nanolocal.tui.stage import ChatStage
 
 _INSTRUCTIONS = "instructions"
 _CLEAR = "clear"
+_UNCHECKED = (
+    "The new recovery code is in force, though you did not check it. Without the paper, make another: /recovery."
+)
 
 
 class VaultActions:
@@ -55,14 +58,14 @@ class VaultActions:
         """Make a recovery code."""
         vault = self._stage.session.vault
         slots = await asyncio.to_thread(lambda: vault.slots)
-        self._stage.app.push_screen(RecoveryScreen(vault, "recovery" in slots), self._report)
+        self._stage.app.push_screen(RecoveryScreen(vault, "recovery" in slots), self._after_recovery)
+
+    def _after_recovery(self, is_checked: bool | None) -> None:
+        if is_checked is not None:
+            self._stage.tell("" if is_checked else _UNCHECKED, important=True)
 
     async def passphrase(self, args: str) -> None:
         """Set, change or remove the passphrase."""
         vault = self._stage.session.vault
         slots = await asyncio.to_thread(lambda: vault.slots)
-        self._stage.app.push_screen(PassphraseScreen(vault, slots), self._report)
-
-    def _report(self, line: str | None) -> None:
-        if line:
-            self._stage.say(line)
+        self._stage.app.push_screen(PassphraseScreen(vault, slots), lambda line: self._stage.say(line or ""))

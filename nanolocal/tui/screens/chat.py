@@ -98,7 +98,7 @@ class ChatScreen(Screen[None]):
         self.query_one(HintLine).say(line)
 
     def tell(self, text: str, important: bool = False) -> None:
-        """Show sentences until the user has seen them."""
+        """Show sentences until the user has seen them, in place of what was told before."""
         self.query_one(Notice).tell(text, important)
 
     def last_text(self) -> str:

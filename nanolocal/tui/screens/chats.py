@@ -16,7 +16,7 @@ from nanolocal.errors import NanolocalError, UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui.lines import error_text
 from nanolocal.tui.ports import ConversationsPort
-from nanolocal.tui.rows import NOTHING_FOUND, Row, filter_hint
+from nanolocal.tui.rows import NOTHING_FOUND, Row, filter_hint, without_filter
 from nanolocal.tui.screens.overlay import Confirm, Overlay
 
 _PAGE = 100
@@ -69,11 +69,10 @@ class ChatsScreen(Overlay[Choice]):
         self._load("", 0.0)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search for what is typed; a filter that is only begun says what it takes."""
-        hint = filter_hint(event.value)
-        self._hint(hint or self.HINT)
-        if not (hint and event.value.endswith(":")):
-            self._load(event.value.strip(), _DEBOUNCE_S)
+        """Search for what is typed; a filter that is only begun says what it takes and does not count yet."""
+        typed = event.value
+        self._hint(filter_hint(typed) or self.HINT)
+        self._load(without_filter(typed) if typed.endswith(":") else typed.strip(), _DEBOUNCE_S)
 
     def on_resize(self) -> None:
         """Cut the snippets anew."""
@@ -126,12 +125,13 @@ class ChatsScreen(Overlay[Choice]):
     async def _load(self, query: str, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         try:
-            if query:
-                rows = [Row.of_hit(hit) for hit in await asyncio.to_thread(self._store.search, query, _PAGE)]
-            else:
-                rows = [Row.of_chat(chat) for chat in await asyncio.to_thread(self._store.chats, _PAGE, 0)]
+            rows = await asyncio.to_thread(self._find, query)
         except UsageError as error:
-            self._hint(filter_hint(query) or safe_line(f"{error.message}: {error.hint}"))
+            shorter = without_filter(query)
+            if shorter == query:
+                self._hint(safe_line(f"{error.message}: {error.hint}"))
+            else:
+                self._load(shorter, 0.0)
             return
         except NanolocalError as error:
             self._say(error_text(error))
@@ -140,6 +140,11 @@ class ChatsScreen(Overlay[Choice]):
         self._show(rows, 0)
         if not rows:
             self._say(NOTHING_FOUND if query else "No conversations yet.")
+
+    def _find(self, query: str) -> list[Row]:
+        if query:
+            return [Row.of_hit(hit) for hit in self._store.search(query, _PAGE)]
+        return [Row.of_chat(chat) for chat in self._store.chats(_PAGE, 0)]
 
     @work(group="rows", exclusive=True)
     async def _extend(self) -> None:

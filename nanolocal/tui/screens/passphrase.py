@@ -24,13 +24,13 @@ class PassphraseScreen(Overlay[str]):
     """Returns a line on what opens the vault from now on; ``slots`` are what opens it now."""
 
     TITLE_TEXT = "Passphrase"
+    HINT = "Enter goes on · Esc leaves it as it was"
 
     def __init__(self, vault: VaultPort, slots: Sequence[str]) -> None:
         super().__init__()
         self._vault = vault
         self._opener = next((name for name in _OPENED_BY if name in slots), "keyfile")
         self._is_working = False
-        self.HINT = "Enter goes on · Esc leaves it as it was"
 
     def compose_body(self) -> ComposeResult:
         """What opens the vault now, the old passphrase, the new one twice."""
@@ -54,8 +54,9 @@ class PassphraseScreen(Overlay[str]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go on to the next box; from the last, change it."""
-        if event.input.id != "again":
-            self.focus_next()
+        boxes = list(self.query(Input))
+        if event.input is not boxes[-1]:
+            boxes[boxes.index(event.input) + 1].focus()
             return
         new, again = self.query_one("#new", Input).value, event.input
         if new != again.value:
@@ -86,11 +87,11 @@ class PassphraseScreen(Overlay[str]):
                 await asyncio.to_thread(self._vault.check_passphrase, self.query_one("#old", Input).value)
             await asyncio.to_thread(self._vault.change_passphrase, new)
         except VaultLocked:
-            self._refuse("! That is not the present passphrase; nothing was changed.", "#old")
+            self._refuse("! Not the present passphrase; nothing was changed.", "#old")
         except NanolocalError as error:
             self._refuse(error_text(error), "#new")
         else:
-            self.dismiss(f"The vault is opened by {'the new passphrase' if new else 'a key file'} from now on.")
+            self.dismiss(f"{'The new passphrase' if new else 'A key file'} opens the vault from now on.")
 
     def _refuse(self, line: str, wrong: str) -> None:
         self._let_type(True)

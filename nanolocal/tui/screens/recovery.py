@@ -25,7 +25,6 @@ _WHAT = (
 _AGAIN = "\n\nThere is a code already. A new one takes its place: the earlier one opens nothing any more."
 _WRITE = "Write all of it on paper. It is not shown again."
 _DONE = "Done: the code on your paper opens this vault.\n\nKeep the paper where this machine is not."
-_UNCHECKED = "The new code holds, though it was not checked. Without the paper, make another: /recovery"
 _AS_READ = str.maketrans("OIL", "011", " -")
 _COLUMNS = 4
 _HIGH = 20
@@ -42,8 +41,11 @@ def drawn(groups: Sequence[str], wrong: int | None = None, gap: str = "\n") -> C
     return Content(gap).join(rows)
 
 
-class RecoveryScreen(Overlay[str]):
-    """Returns a line on what came of it; ``is_another`` says that there is a code already."""
+class RecoveryScreen(Overlay[bool]):
+    """Returns whether the new code was checked, nothing where none was made.
+
+    ``is_another`` says that there is a code already.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "make", show=False, id="recovery.yes"),
@@ -59,7 +61,7 @@ class RecoveryScreen(Overlay[str]):
         self._is_another = is_another
         self._groups: list[str] = []
         self._asked: list[int] = []
-        self._outcome: str | None = None
+        self._is_checked: bool | None = None
 
     def compose_body(self) -> ComposeResult:
         """What it is for."""
@@ -71,20 +73,20 @@ class RecoveryScreen(Overlay[str]):
         self._groups = []
 
     def action_leave(self) -> None:
-        """Close; say where that leaves the code."""
-        self.dismiss(self._outcome)
+        """Close; a code that was made stays in force."""
+        self.dismiss(self._is_checked)
 
     @work(group="code", exclusive=True)
     async def action_make(self) -> None:
         """Make the code and show it."""
-        if self._groups or self._outcome:
+        if self._is_checked is not None:
             return
         try:
             code = await asyncio.to_thread(self._vault.make_recovery_code)
         except NanolocalError as error:
             self._hint(error_text(error))
             return
-        self._groups, self._outcome = code.split("-"), _UNCHECKED
+        self._groups, self._is_checked = code.split("-"), False
         self._asked = sorted(random.sample(range(1, len(self._groups) + 1), 2))
         await self._show(
             Static(_WRITE, classes="panel-text quiet", markup=False),
@@ -111,7 +113,7 @@ class RecoveryScreen(Overlay[str]):
 
     @work(group="code", exclusive=True)
     async def _finish(self) -> None:
-        self._groups, self._outcome = [], "The recovery code is on paper and checked."
+        self._groups, self._is_checked = [], True
         await self._show(Static(_DONE, classes="panel-text", markup=False))
         self._hint("Enter or Esc closes")
 

@@ -19,7 +19,7 @@ from nanolocal.tui.screens.gate import Unlock
 from nanolocal.tui.strength import strength
 
 FIRST_PROMPT = "Tell me a short story about a fox and a lantern."
-RECOVERY_OFFER = "A lost key loses everything: /recovery makes a code on paper."
+RECOVERY_OFFER = "/recovery makes a code for lost keys."
 
 _PRIVATE = (
     "Conversations, files, pictures, search and credits are kept on this device in one encrypted vault. "

@@ -16,10 +16,10 @@ class Notice(Static):
         self.display = False
 
     def tell(self, text: str, important: bool = False) -> None:
-        """Show ``text``, safe to draw; ``important`` makes it stand out."""
+        """Show ``text``, safe to draw, or with none nothing; ``important`` makes it stand out."""
         self.update(Content.assemble(text, ("  Esc hides this", "$quiet")))
         self.set_class(important, "important")
-        self.display = True
+        self.display = bool(text)
 
     def dismiss(self) -> bool:
         """Take it off; ``False`` where there was none."""
