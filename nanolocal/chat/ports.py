@@ -10,6 +10,9 @@ from nanolocal.chat.events import EngineEvent
 from nanolocal.chat.messages import Answer, Attachment, Message, Usage, Wishes
 from nanolocal.chat.routes import Build, Route
 
+INSTRUCTIONS = "instructions"
+"""The private setting that every new conversation begins with as its system prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:

@@ -18,12 +18,10 @@ def cut_off(tokens: int) -> str:
 
 def unseen(pictures: int, unanswered: int) -> str:
     """Of the messages just before the prompt, those that no text follows from."""
-    parts = [
-        *_counted(pictures, "picture"),
-        *_counted(unanswered, "prompt without an answer", "prompts without an answer"),
-    ]
+    kinds = ((pictures, "picture", ""), (unanswered, "prompt", " without an answer"))
+    parts = [f"{number} {noun}{'' if number == 1 else 's'}{rest}" for number, noun, rest in kinds if number]
     verb = "was" if pictures + unanswered == 1 else "were"
-    return f"{' and '.join(parts)} before this prompt {verb} not read: the model reads text that was answered."
+    return f"{' and '.join(parts)} before this prompt {verb} not read: only answered text is."
 
 
 def undrawn(files: Sequence[str]) -> str:
@@ -34,7 +32,3 @@ def undrawn(files: Sequence[str]) -> str:
 
 def _tokens(number: int) -> str:
     return f"{number:,} token{'' if number == 1 else 's'}"
-
-
-def _counted(number: int, one: str, many: str = "") -> list[str]:
-    return [f"{number} {one if number == 1 else many or f'{one}s'}"] if number else []

@@ -180,10 +180,10 @@ class NanolocalApp(App[str]):
 
     async def _tell(self, error: NanolocalError) -> None:
         """Say why the vault does not open; where its key file or keyring is lost, ask for the recovery code."""
-        screen = self.screen
+        screen: Screen[Any] = self.screen
         asks_for_nothing = isinstance(screen, OpeningScreen) or (isinstance(screen, UnlockScreen) and not screen.secret)
         if isinstance(error, VaultLocked) and asks_for_nothing:
-            screen = UnlockScreen("recovery code")
+            screen = UnlockScreen("passphrase" if self._passphrase else "recovery code")
             await self._go_to(screen)
         if isinstance(screen, OpeningScreen | UnlockScreen | WelcomeScreen):
             screen.show_error(error)

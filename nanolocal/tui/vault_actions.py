@@ -2,13 +2,14 @@
 
 import asyncio
 
-from nanolocal.errors import UsageError
+from nanolocal.chat.ports import INSTRUCTIONS
+from nanolocal.errors import NanolocalError, UsageError
+from nanolocal.tui.lines import error_text
 from nanolocal.tui.screens.instructions import InstructionsScreen
 from nanolocal.tui.screens.passphrase import PassphraseScreen
 from nanolocal.tui.screens.recovery import RecoveryScreen
 from nanolocal.tui.stage import ChatStage
 
-_INSTRUCTIONS = "instructions"
 _CLEAR = "clear"
 _UNCHECKED = (
     "The new recovery code is in force, though you did not check it. Without the paper, make another: /recovery."
@@ -45,13 +46,19 @@ class VaultActions:
         if text:
             await self._keep_instructions("" if text.lower() == _CLEAR else text)
             return
-        present = await asyncio.to_thread(self._stage.session.store.setting, _INSTRUCTIONS)
-        self._stage.app.push_screen(InstructionsScreen(present or ""), self._keep_instructions)
+        present = await asyncio.to_thread(self._stage.session.store.setting, INSTRUCTIONS)
+        self._stage.app.push_screen(InstructionsScreen(present or ""), self._after_instructions)
 
-    async def _keep_instructions(self, text: str | None) -> None:
+    async def _after_instructions(self, text: str | None) -> None:
         if text is None:
             return
-        await asyncio.to_thread(self._stage.session.store.keep_setting, _INSTRUCTIONS, text or None)
+        try:
+            await self._keep_instructions(text)
+        except NanolocalError as error:
+            self._stage.say(error_text(error))
+
+    async def _keep_instructions(self, text: str) -> None:
+        await asyncio.to_thread(self._stage.session.store.keep_setting, INSTRUCTIONS, text or None)
         self._stage.say("Every new conversation begins with them." if text else "New conversations begin with none.")
 
     async def recovery(self, args: str) -> None:

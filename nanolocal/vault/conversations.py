@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from nanolocal.chat import ports
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
-from nanolocal.chat.ports import Hold, StoredMessage
+from nanolocal.chat.ports import INSTRUCTIONS, Hold, StoredMessage
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.vault import contents
 from nanolocal.vault.blobs import Blobs
@@ -23,8 +23,6 @@ from nanolocal.vault.keys import KEY_BYTES
 from nanolocal.vault.records import route_record
 from nanolocal.vault.search import Hit, SearchFilters, search, stored
 
-INSTRUCTIONS = "instructions"
-"""The setting that every new conversation begins with as its system prompt."""
 DELETED = "deleted"
 """The setting that says that snapshots still hold a deleted conversation."""
 

@@ -251,7 +251,7 @@ def test_a_killed_program_leaves_no_engine_no_hold_and_no_words(program: Program
 
 
 def test_what_was_left_out_of_a_prompt_is_said_on_stderr_also_in_a_pipe(program: Program) -> None:
-    long = "The fox ran over the hill and back to the river. " * 30
+    long = "The fox ran over the hill and back to the river. " * 60
     first = json.loads(program("ask", long, "--json", "--max-tokens", "5").stdout)
     assert (first["dropped_tokens"], first["remarks"]) == (0, [])
     ask = ("ask", long, "--chat", first["chat_id"], "--max-tokens", "5", "--quiet")

@@ -112,6 +112,10 @@ def test_without_a_yes_no_code_is_made(session: FakeSession, vault: Vault) -> No
     assert "recovery" not in vault.slots
 
 
+async def leaves(stand: Stand, box: Input) -> None:
+    await stand.until(lambda: stand.app.focused is not box)
+
+
 async def fill(stand: Stand, *texts: str) -> None:
     """Type into one box after the other."""
     for text in texts:
@@ -119,7 +123,7 @@ async def fill(stand: Stand, *texts: str) -> None:
         assert isinstance(box, Input)
         await stand.pilot.press(*text, "enter")
         if text is not texts[-1]:
-            await stand.until(lambda box=box: stand.app.focused is not box)
+            await leaves(stand, box)
 
 
 def test_the_passphrase_is_changed_only_by_who_knows_the_old_one(

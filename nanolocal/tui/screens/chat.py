@@ -164,7 +164,7 @@ class ChatScreen(Screen[None]):
 
     def on_notice_dismissed(self) -> None:
         """What the vault had to tell is not told again."""
-        self.run_worker(asyncio.to_thread(self.session.vault.dismiss_notices), group="notices")
+        self.run_worker(asyncio.to_thread(self.session.vault.dismiss_notices), group="notices", exit_on_error=False)
 
     def on_transcript_moved(self) -> None:
         """Say that newer text is out of view while an answer grows."""

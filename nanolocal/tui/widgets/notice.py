@@ -9,7 +9,7 @@ class Notice(Static):
     """Nothing, or some sentences that stay until Esc or a click; as many lines as they need."""
 
     class Dismissed(Message):
-        """The user has seen it."""
+        """The user has seen something important."""
 
     def __init__(self) -> None:
         super().__init__("", id="notice", markup=False)
@@ -25,7 +25,7 @@ class Notice(Static):
         """Take it off; ``False`` where there was none."""
         was_shown = bool(self.display)
         self.display = False
-        if was_shown:
+        if was_shown and self.has_class("important"):
             self.post_message(self.Dismissed())
         return was_shown
 

@@ -20,8 +20,7 @@ from nanolocal.chat import remarks
         ),
         (
             remarks.unseen(2, 1),
-            "2 pictures and 1 prompt without an answer before this prompt were not read: "
-            "the model reads text that was answered.",
+            "2 pictures and 1 prompt without an answer before this prompt were not read: only answered text is.",
         ),
         (
             remarks.undrawn(["a.txt", "b.txt"]),

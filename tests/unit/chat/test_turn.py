@@ -260,7 +260,7 @@ def test_a_picture_before_a_text_is_not_read_and_that_is_said_once(world: World)
     chat, _ = world.chat([done], says("a circle"), says("yes"))
     drawn = answer_of(play(chat, TurnRequest("Draw me a red circle", wishes=Wishes(height=64, steps=12))))
     events = play(chat, TurnRequest("What is on it?", chat_id=drawn.chat_id))
-    said = "1 picture before this prompt was not read: the model reads text that was answered."
+    said = "1 picture before this prompt was not read: only answered text is."
     assert NotRead(said) in events
     assert answer_of(events).remarks == (said,)
     assert answer_of(play(chat, TurnRequest("Sure?", chat_id=drawn.chat_id))).remarks == ()
