@@ -50,8 +50,8 @@ class AnswerView(Vertical):
         yield Foot(Receipt.of_stored(stored).line if stored else lambda width: "")
 
     async def on_mount(self) -> None:
-        """Fill in what was stored."""
-        if self._stored is None:
+        """Fill in what was stored, unless another conversation has already taken its place."""
+        if self._stored is None or not self.query(Markdown):
             return
         if self._text:
             await self._markdown.update(self._text)
