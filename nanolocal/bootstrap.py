@@ -56,13 +56,6 @@ class Session:
     engines: EnginePool
     chat: Chat
 
-    def take_notices(self) -> list[str]:
-        """What the vault has to tell the user, once."""
-        notices = self.vault.notices
-        if notices:
-            self.vault.dismiss_notices()
-        return notices
-
     async def close(self) -> None:
         """End the engines, then close the vault."""
         await self.engines.close()

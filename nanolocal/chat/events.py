@@ -42,7 +42,10 @@ class ImageStep:
 
 @dataclass(frozen=True, slots=True)
 class ContextDropped:
-    """The oldest ``messages`` (``tokens`` tokens) of the conversation do not fit and were left out of this answer."""
+    """The oldest ``messages`` (``tokens`` tokens) of the conversation do not fit and were left out of this answer.
+
+    For a picture ``messages`` is 0 and the tokens are those at the end of its prompt.
+    """
 
     messages: int
     tokens: int
@@ -79,10 +82,17 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class NotRead:
+    """Something that the user may count on does not reach the engine; ``what`` says so in a sentence."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is stored and paid for."""
 
     answer: Answer
 
 
-Event = RouteChosen | Held | Loading | Reading | TextDelta | ImageStep | ContextDropped | Finished
+Event = RouteChosen | Held | NotRead | Loading | Reading | TextDelta | ImageStep | ContextDropped | Finished

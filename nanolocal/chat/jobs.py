@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from nanolocal.chat import remarks
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, StoredMessage, TextJob
 from nanolocal.chat.routes import Build, Kind, Route
 from nanolocal.errors import UsageError
+from nanolocal.safetext import safe_line
 
 _SAMPLING = {"max_tokens": 1024, "temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.0}
 _MIN_SIDE, _MAX_SIDE = 32, 4096
@@ -80,16 +82,34 @@ def conversation(path: Sequence[StoredMessage], system: str | None, prompt: Mess
     """
     messages = [Message(Role.SYSTEM, system)] if system else []
     for asked, answered in pairwise(path):
-        is_pair = asked.message.role is Role.USER and answered.message.role is Role.ASSISTANT
-        if is_pair and answered.message.text:
+        if _is_exchange(asked, answered):
             readable = tuple(item for item in asked.message.attachments if _is_text(item))
             messages += [with_files(replace(asked.message, attachments=readable)), answered.message]
     return (*messages, with_files(prompt))
 
 
+def not_read(path: Sequence[StoredMessage], prompt: Message, build: Build) -> tuple[str, ...]:
+    """What the user may count on and the job leaves out, in sentences.
+
+    That is files of a picture's prompt, and of the conversation pictures and unanswered prompts; these are said once,
+    with the first text that follows them.
+    """
+    if not is_text(build):
+        files = [safe_line(item.name) for item in prompt.attachments]
+        return (remarks.undrawn(files),) if files else ()
+    read = max((n + 2 for n, pair in enumerate(pairwise(path)) if _is_exchange(*pair)), default=0)
+    since = [stored.message for stored in path[read:]]
+    asked = sum(message.role is Role.USER for message in since)
+    drawn = sum(message.role is Role.ASSISTANT and bool(message.attachments) for message in since)
+    last_read = [stored.message for stored in path[max(0, read - 2) : read]]
+    pictures = sum(_is_picture(item) for message in (*last_read, *since) for item in message.attachments)
+    unanswered = max(0, asked - drawn)
+    return (remarks.unseen(pictures, unanswered),) if pictures or unanswered else ()
+
+
 def with_files(message: Message) -> Message:
     """The message with its text files written out in front, so that a text engine can read them."""
-    files = [item for item in message.attachments if not item.media_type.startswith("image/")]
+    files = [item for item in message.attachments if not _is_picture(item)]
     text = "".join(f"[{item.name}]\n{_decoded(item)}\n\n" for item in files) + message.text
     return Message(message.role, text)
 
@@ -105,6 +125,15 @@ def _is_text(item: Attachment) -> bool:
     except UsageError:
         return False
     return True
+
+
+def _is_picture(item: Attachment) -> bool:
+    return item.media_type.startswith("image/")
+
+
+def _is_exchange(asked: StoredMessage, answered: StoredMessage) -> bool:
+    is_pair = asked.message.role is Role.USER and answered.message.role is Role.ASSISTANT
+    return is_pair and bool(answered.message.text)
 
 
 def _decoded(item: Attachment) -> str:

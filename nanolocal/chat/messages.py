@@ -67,7 +67,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished (or interrupted) answer with its price. ``problem`` says what interrupted it, if anything."""
+    """A finished (or interrupted) answer with its price. ``problem`` says what interrupted it, if anything.
+
+    ``remarks`` are sentences on what it did not take into account.
+    """
 
     text: str
     picture: Attachment | None
@@ -82,6 +85,7 @@ class Answer:
     message_id: str | None
     dropped_tokens: int = 0
     problem: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

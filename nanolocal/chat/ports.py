@@ -10,6 +10,9 @@ from nanolocal.chat.events import EngineEvent
 from nanolocal.chat.messages import Answer, Attachment, Message, Usage, Wishes
 from nanolocal.chat.routes import Build, Route
 
+INSTRUCTIONS = "instructions"
+"""The private setting that every new conversation begins with as its system prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
@@ -54,7 +57,8 @@ class ImageJob:
 class StoredMessage:
     """A message with its place in the tree; ``siblings`` are the ids that share its parent, itself included.
 
-    ``damaged`` names attachments whose stored files can no longer be read; they come without data.
+    ``damaged`` names attachments whose stored files can no longer be read; they come without data. ``verdict`` is what
+    the user thinks of an answer: ``good``, ``bad`` or nothing, with a ``note``.
     """
 
     id: str
@@ -71,6 +75,8 @@ class StoredMessage:
     decode_tok_s: float = 0.0
     dropped_tokens: int = 0
     damaged: tuple[str, ...] = ()
+    verdict: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +153,8 @@ class Store(Protocol):
         """The messages from the first to ``tip_id``, or to the newest leaf; raises ``UsageError`` for an unknown id."""
         ...
 
-    def system_prompt(self, chat_id: str) -> str | None:
-        """The conversation's system prompt; raises ``UsageError`` for an unknown id."""
+    def system_prompt(self, chat_id: str | None) -> str | None:
+        """The conversation's system prompt, for ``None`` that of a new one; raises ``UsageError`` for an unknown id."""
         ...
 
 

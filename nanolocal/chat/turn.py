@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
-from nanolocal.chat import jobs
+from nanolocal.chat import jobs, remarks
 from nanolocal.chat.events import (
     ContextDropped,
     EngineDone,
@@ -20,6 +20,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    NotRead,
     Reading,
     RouteChosen,
     TextDelta,
@@ -27,7 +28,7 @@ from nanolocal.chat.events import (
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import Engines, Hold, ImageJob, Ledger, Router, RouteRequest, Store, StoredMessage, TextJob
 from nanolocal.chat.routes import Route
-from nanolocal.errors import EngineFailed, OutOfCredit, UsageError
+from nanolocal.errors import Damaged, EngineFailed, OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
 
 _TITLE_LENGTH = 60
@@ -45,6 +46,7 @@ class _Delivery:
     picture: Attachment | None = None
     stopped: Stopped = Stopped.USER
     dropped_tokens: int = 0
+    remarks: list[str] = field(default_factory=list)
     problem: str | None = None
 
     @property
@@ -59,8 +61,9 @@ class _Delivery:
                 self.pieces.append(text)
                 read = self.usage
                 self.usage = Usage(read.prompt_tokens, read.cached_tokens, read.completion_tokens + tokens)
-            case ContextDropped(_, tokens):
+            case ContextDropped(messages, tokens):
                 self.dropped_tokens = tokens
+                self.remarks.append(remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens))
             case EngineDone(usage, timing, stopped, picture):
                 self.usage, self.timing, self.stopped, self.picture = usage, timing, stopped, picture
 
@@ -74,6 +77,7 @@ class _Plan:
     hold: Hold
     chat_id: str | None
     prompt_id: str | None
+    not_read: tuple[str, ...]
 
 
 class Chat:
@@ -99,10 +103,12 @@ class Chat:
         yield RouteChosen(route)
         # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
         plan = self._begin(request, path, prompt, route)
-        delivery = _Delivery()
+        delivery = _Delivery(remarks=list(plan.not_read))
         answer: Answer | None = None
         try:
             yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
+            for what in plan.not_read:
+                yield NotRead(what)
             async with aclosing(self._run(plan, delivery, stop)) as events:
                 async for event in events:
                     yield event
@@ -118,6 +124,9 @@ class Chat:
             if request.chat_id is None or request.parent_id is None:
                 raise UsageError("there is no prompt to answer again", "send one first")
             path = tuple(self._store.path(request.chat_id, request.parent_id))
+            if path[-1].damaged:
+                names = safe_line(", ".join(path[-1].damaged))
+                raise Damaged(f"{names} of this prompt can no longer be read", "send the prompt anew, with the file")
             return path[:-1], path[-1].message
         prompt = Message(Role.USER, request.prompt.strip(), request.attachments)
         if not prompt.text and not prompt.attachments:
@@ -141,7 +150,7 @@ class Chat:
     def _begin(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route) -> _Plan:
         """Reserve the most that the answer can cost, then put the prompt on disk."""
         system = request.wishes.system
-        if system is None and request.chat_id is not None:
+        if system is None:
             system = self._store.system_prompt(request.chat_id)
         job: TextJob | ImageJob
         if jobs.is_text(route.build):
@@ -161,7 +170,7 @@ class Chat:
         except BaseException:
             self._ledger.void(hold)
             raise
-        return _Plan(route, job, hold, chat_id, prompt_id)
+        return _Plan(route, job, hold, chat_id, prompt_id, jobs.not_read(path, prompt, route.build))
 
     def _store_prompt(
         self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, system: str | None
@@ -235,4 +244,5 @@ class Chat:
             message_id=None,
             dropped_tokens=delivery.dropped_tokens,
             problem=delivery.problem,
+            remarks=tuple(delivery.remarks),
         )

@@ -11,7 +11,7 @@ from nanolocal.chat.amounts import parse_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
-from nanolocal.cli.turns import answer_as_json, receipt, take_turn
+from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks
 from nanolocal.errors import EngineFailed, UsageError
 from nanolocal.settings import PREFERENCES
 
@@ -40,7 +40,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer")
     parser.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest word")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
-    parser.add_argument("--system", metavar="TEXT", help="instructions for the whole conversation")
+    parser.add_argument("--system", metavar="TEXT", help="instead of the instructions kept in the app")
     parser.add_argument("--max-credits", metavar="C", help="refuse when the answer can cost more")
 
 
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         output.as_json(answer_as_json(answer))
     else:
         _finish(answer)
+        tell_remarks(answer)
         progress.say(receipt(answer))
     if answer.problem:
         raise EngineFailed(f"{answer.problem}; what it said is kept", "ask again to start a fresh engine")

@@ -10,7 +10,7 @@ from nanolocal.chat.messages import TurnRequest
 from nanolocal.cli import output
 from nanolocal.cli.ask import add_wishes, wishes_of
 from nanolocal.cli.common import Subparsers, is_quiet, open_session
-from nanolocal.cli.turns import receipt, take_turn
+from nanolocal.cli.turns import receipt, take_turn, tell_remarks
 from nanolocal.errors import NanolocalError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ async def _say(args: argparse.Namespace, session: "Session", prompt: str, chat_i
     if answer.picture is not None:
         output.piece("(a picture)")
     output.line()
+    tell_remarks(answer)
     if answer.problem:
         output.note(f"{answer.problem}; what it said is kept")
     if not is_quiet(args):

@@ -47,6 +47,11 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     search.add_argument("--from", metavar="WHO", choices=("me", "model"), help="me or model")
     search.add_argument("--limit", type=int, default=20, metavar="N")
     search.set_defaults(run=with_session(run_search))
+    rate = parts.add_parser("rate", parents=[common], help="keep that an answer was good or bad")
+    rate.add_argument("message", metavar="MESSAGE_ID", help="as in the JSON of ask and of chats show")
+    rate.add_argument("verdict", choices=("good", "bad", "none"), help="none takes it back")
+    rate.add_argument("--note", default="", metavar="TEXT", help="why")
+    rate.set_defaults(run=with_session(run_rate))
     transfer.add(parts, common)
     delete = parts.add_parser("delete", parents=[common], help="remove a conversation for good")
     delete.add_argument("chat", metavar="ID")
@@ -113,6 +118,15 @@ def _filters(args: argparse.Namespace) -> "SearchFilters":
             raise UsageError(f"--{name} {value} is no day", "write 2026-11-24, today, yesterday or 7d")
         filters = narrowed
     return filters
+
+
+def run_rate(args: argparse.Namespace, session: "Session") -> int:
+    """Keep what the user thinks of an answer, beside it in the vault."""
+    verdict = None if args.verdict == "none" else args.verdict
+    session.store.rate(args.message, verdict, args.note)
+    if wants_json(args):
+        output.as_json({"message_id": args.message, "verdict": verdict})
+    return 0
 
 
 def run_delete(args: argparse.Namespace, session: "Session") -> int:

@@ -11,7 +11,7 @@ from nanolocal.chat.messages import Answer, TurnRequest
 from nanolocal.cli import output
 from nanolocal.cli.ask import add_wishes, join_input, wishes_of
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
-from nanolocal.cli.turns import answer_as_json, receipt, take_turn
+from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks
 from nanolocal.errors import UsageError
 
 _INTERRUPTED = 130
@@ -51,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
         out.write_bytes(answer.picture.data)
     if wants_json(args):
         output.as_json(answer_as_json(answer) | {"picture": str(out), "bytes": len(answer.picture.data)})
-    elif not is_stdout:
-        output.line(str(out))
+    else:
+        tell_remarks(answer)
+        if not is_stdout:
+            output.line(str(out))
     return 0
 
 

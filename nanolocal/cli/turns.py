@@ -9,16 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits
-from nanolocal.chat.events import (
-    ContextDropped,
-    Event,
-    Finished,
-    ImageStep,
-    Loading,
-    Reading,
-    RouteChosen,
-    TextDelta,
-)
+from nanolocal.chat.events import Event, Finished, ImageStep, Loading, Reading, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
@@ -67,8 +58,6 @@ class _Show:
                 self._progress.show(f"reading {done} of {total} tokens")
             case ImageStep(step, total):
                 self._progress.show(f"drawing: step {step} of {total}")
-            case ContextDropped(messages, tokens):
-                self._progress.say(f"left out the oldest {messages} messages ({tokens} tokens): they do not fit")
             case TextDelta(text):
                 self._progress.clear()
                 self._write(text)
@@ -78,6 +67,12 @@ class _Show:
 
 def _ignore(_: str) -> None:
     """Say nothing: the text goes out in one piece later."""
+
+
+def tell_remarks(answer: Answer) -> None:
+    """Say on stderr what the answer did not take into account; called once its text has ended."""
+    for remark in answer.remarks:
+        output.note(remark)
 
 
 def receipt(answer: Answer) -> str:
@@ -111,6 +106,7 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "stopped": answer.stopped,
         "dropped_tokens": answer.dropped_tokens,
         "problem": answer.problem,
+        "remarks": list(answer.remarks),
     }
 
 

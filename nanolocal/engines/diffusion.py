@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.messages import Stopped
 from nanolocal.engines.manifest import check_pipeline
-from nanolocal.engines.protocol import Done, LoadImage, Progress, Reply, RunImage, RunText, Step
+from nanolocal.engines.protocol import Done, Dropped, LoadImage, Progress, Reply, RunImage, RunText, Step
 from nanolocal.engines.stopflag import StopFlag
 from nanolocal.errors import EngineFailed
 
@@ -49,6 +49,8 @@ class ImageEngine:
         if not isinstance(job, RunImage):
             raise EngineFailed("an image engine writes no text")
         began = time.monotonic()
+        if cut := self._cut_off(job.prompt):
+            self._emit(Dropped(0, cut))
         progress = _Steps(job, self._previews, self._emit, self._stop)
         try:
             progress.check()
@@ -62,6 +64,12 @@ class ImageEngine:
             ttft_s=progress.first_at - began if progress.done else 0.0,
             picture=picture,
         )
+
+    def _cut_off(self, prompt: str) -> int:
+        """Tokens at the end of ``prompt`` that no text encoder takes; diffusers cuts them in silence."""
+        parts = (getattr(self._pipeline, name, None) for name in ("tokenizer", "tokenizer_2", "tokenizer_3"))
+        excess = [len(part(prompt).input_ids) - part.model_max_length for part in parts if part is not None]
+        return max(0, min(excess, default=0))
 
     def _draw(self, job: RunImage, progress: _Steps) -> bytes:
         import torch

@@ -112,7 +112,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The oldest messages were left out."""
+    """The oldest messages were left out; for a picture (0 messages) the end of its prompt."""
 
     messages: int
     tokens: int

@@ -14,6 +14,7 @@ from nanolocal.tui.screens.chats import ChatsScreen, Choice
 from nanolocal.tui.screens.models import ModelsScreen
 from nanolocal.tui.screens.overlay import Page
 from nanolocal.tui.stage import ChatStage
+from nanolocal.tui.vault_actions import VaultActions
 
 _HISTORY = 50
 
@@ -23,7 +24,8 @@ class Actions:
 
     def __init__(self, stage: ChatStage) -> None:
         self._stage = stage
-        self._idle_only = {"new", "chats", "image", "regenerate", "edit"}
+        kept = VaultActions(stage)
+        self._idle_only = {"new", "chats", "image", "regenerate", "edit", "good", "bad"}
         self._table: dict[str, Callable[[str], Awaitable[None]]] = {
             "new": self._new,
             "chats": self._chats,
@@ -35,10 +37,15 @@ class Actions:
             "regenerate": self._regenerate,
             "edit": self._edit,
             "copy": self._copy,
+            "good": kept.good,
+            "bad": kept.bad,
+            "instructions": kept.instructions,
             "credits": self._credits,
             "save": self._save,
             "attach": self._attach,
             "theme": self._theme,
+            "passphrase": kept.passphrase,
+            "recovery": kept.recovery,
             "lock": self._lock,
             "help": self._help,
             "quit": self._quit,

@@ -19,7 +19,7 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from nanolocal.chat.commands import COMMANDS
-from nanolocal.errors import NanolocalError
+from nanolocal.errors import NanolocalError, VaultLocked
 from nanolocal.safetext import safe_line
 from nanolocal.tui import terminal
 from nanolocal.tui.pages import key_name
@@ -27,7 +27,7 @@ from nanolocal.tui.pictures import protocol_widget
 from nanolocal.tui.ports import MachinePort, SessionPort, VaultStatePort
 from nanolocal.tui.screens.chat import ChatScreen
 from nanolocal.tui.screens.gate import OpeningScreen, Unlock, UnlockScreen
-from nanolocal.tui.screens.welcome import FIRST_PROMPT, MachineScreen, WelcomeScreen
+from nanolocal.tui.screens.welcome import FIRST_PROMPT, RECOVERY_OFFER, MachineScreen, WelcomeScreen
 from nanolocal.tui.themes import THEMES
 
 if TYPE_CHECKING:
@@ -118,13 +118,13 @@ class NanolocalApp(App[str]):
         try:
             state = (await asyncio.to_thread(self._vault_state)).name
         except NanolocalError as error:
-            self._tell(error)
+            await self._tell(error)
             return
         self._is_new = state == "ABSENT"
         if self._is_new and self._passphrase is None:
             await self.push_screen(WelcomeScreen())
         elif (state == "PASSPHRASE" and self._passphrase is None) or self._locked:
-            await self.push_screen(UnlockScreen(needs_passphrase=state == "PASSPHRASE"))
+            await self.push_screen(UnlockScreen("passphrase" if state == "PASSPHRASE" else ""))
         else:
             await self._open(self._passphrase)
 
@@ -136,7 +136,7 @@ class NanolocalApp(App[str]):
         try:
             session = await asyncio.to_thread(self._opener, passphrase)
         except NanolocalError as error:
-            self._tell(error)
+            await self._tell(error)
             return
         self._session = session
         self._passphrase = None
@@ -152,6 +152,7 @@ class NanolocalApp(App[str]):
         builds = await asyncio.to_thread(session.library.builds)
         await self._go_to(chat)
         chat.composer.put(FIRST_PROMPT)
+        chat.tell(RECOVERY_OFFER)
         self._watch_idleness()
         await self.push_screen(MachineScreen(machine, builds))
 
@@ -161,8 +162,9 @@ class NanolocalApp(App[str]):
         if draft:
             chat.composer.put(draft)
             await asyncio.to_thread(session.store.keep_setting, _DRAFT, None)
-        for notice in await asyncio.to_thread(session.take_notices):
-            await chat.transcript.show_notice(safe_line(notice))
+        notices = await asyncio.to_thread(lambda: session.vault.notices)
+        if notices:
+            chat.tell(" ".join(safe_line(notice) for notice in notices), important=True)
         self._watch_idleness()
 
     def _watch_idleness(self) -> None:
@@ -176,8 +178,13 @@ class NanolocalApp(App[str]):
         else:
             await self.switch_screen(screen)
 
-    def _tell(self, error: NanolocalError) -> None:
-        screen = self.screen
+    async def _tell(self, error: NanolocalError) -> None:
+        """Say why the vault does not open; where its key file or keyring is lost, ask for the recovery code."""
+        screen: Screen[Any] = self.screen
+        asks_for_nothing = isinstance(screen, OpeningScreen) or (isinstance(screen, UnlockScreen) and not screen.secret)
+        if isinstance(error, VaultLocked) and asks_for_nothing:
+            screen = UnlockScreen("passphrase" if self._passphrase else "recovery code")
+            await self._go_to(screen)
         if isinstance(screen, OpeningScreen | UnlockScreen | WelcomeScreen):
             screen.show_error(error)
 

@@ -13,6 +13,7 @@ from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
 
 _LEAST_WHY = 10
+_LEAST_NOTE = 20
 _ENDINGS = {
     Stopped.USER: "stopped, kept",
     Stopped.CRASH: "engine died, kept",
@@ -42,9 +43,10 @@ def day(timestamp: float) -> str:
     return datetime.fromtimestamp(timestamp).strftime("%Y-%m-%d %H:%M")
 
 
-def token(attachment: Attachment) -> str:
+def token(attachment: Attachment, is_damaged: bool = False) -> str:
     """How an attached file is shown: ``[notes.txt 2 kB]``."""
-    return f"[{safe_line(attachment.name)} {format_bytes(len(attachment.data))}]"
+    state = "damaged, cannot be read" if is_damaged else format_bytes(len(attachment.data))
+    return f"[{safe_line(attachment.name)} {state}]"
 
 
 def error_text(error: NanolocalError) -> str:
@@ -85,6 +87,8 @@ class Receipt:
     tok_s: float
     cost_micro: int
     ending: Stopped | None = None
+    verdict: str = ""
+    note: str = ""
 
     @classmethod
     def of(cls, answer: Answer) -> "Receipt":
@@ -98,21 +102,26 @@ class Receipt:
         """The receipt of an answer read back from the vault."""
         ending = Stopped(stored.stopped) if stored.stopped in tuple(Stopped) else None
         rate, cost = stored.decode_tok_s, stored.cost_micro
-        return cls(stored.build_id or "unknown build", stored.task or "", stored.usage, rate, cost, ending)
+        opinion = (stored.verdict or "", stored.note)
+        return cls(stored.build_id or "unknown build", stored.task or "", stored.usage, rate, cost, ending, *opinion)
 
     def line(self, width: int) -> str:
-        """One line: build, task, tokens, speed, cost, and how it ended where that matters.
+        """One line: build, task, tokens, speed, cost, how it ended where that matters, and what the user thinks of it.
 
-        Where it is longer than ``width`` cells, speed, task and tokens leave in this order.
+        Where it is longer than ``width`` cells, speed, task and tokens leave in this order; the end of the user's note
+        is cut.
         """
         amount = "" if self.usage.pixel_steps else tokens(self.usage.completion_tokens)
         ending = _ENDINGS.get(self.ending, "") if self.ending else ""
-        parts = [self.build_id, self.task, amount, speed(self.tok_s), f"{short_credits(self.cost_micro)} cr", ending]
+        cost = f"{short_credits(self.cost_micro)} cr"
+        rated = f"rated {self.verdict}" if self.verdict else ""
+        parts = [self.build_id, self.task, amount, speed(self.tok_s), cost, ending, rated]
+        note = f": {safe_line(self.note)}" if self.note else ""
         for dropped in ((), (3,), (3, 1), (3, 1, 2)):
             line = " · ".join(safe_line(part) for n, part in enumerate(parts) if part and n not in dropped)
-            if cell_len(line) <= width:
-                return line
-        return cut(line, width)
+            if cell_len(line) + min(cell_len(note), _LEAST_NOTE) <= width:
+                break
+        return cut(line + note, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _heading(text: str) -> Content:
 
 
 def _row(left: str, right: str) -> Content:
-    return Content.assemble((f"{left:<17} ", "bold"), (right, "$quiet"))
+    return Content.assemble((f"{left:<20} ", "bold"), (right, "$quiet"))
 
 
 def _lines(lines: Sequence[Content]) -> Content:

@@ -104,7 +104,7 @@ class EntryRow(Protocol):
 
 
 class ConversationsPort(Protocol):
-    """Reads and deletes conversations. Every call may block on the disk."""
+    """Reads, rates and deletes conversations. Every call may block on the disk."""
 
     def chats(self, limit: int, offset: int = 0) -> Sequence[ChatRow]:
         """The newest conversations first."""
@@ -116,6 +116,10 @@ class ConversationsPort(Protocol):
 
     def delete_chat(self, chat_id: str) -> None:
         """Erase a conversation."""
+        ...
+
+    def rate(self, message_id: str, verdict: str | None, note: str = "") -> None:
+        """Keep what the user thinks of an answer; ``None`` takes it back."""
         ...
 
     def newest_below(self, chat_id: str, message_id: str) -> str:
@@ -189,6 +193,36 @@ class ChatPort(Protocol):
         ...
 
 
+class VaultPort(Protocol):
+    """What opens the vault, and what it has to tell. Every call may block, those with a passphrase for seconds."""
+
+    @property
+    def slots(self) -> Sequence[str]:
+        """What opens it: some of passphrase, keyfile, keyring and recovery."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user has to be told, until ``dismiss_notices``."""
+        ...
+
+    def dismiss_notices(self) -> None:
+        """The user has seen them."""
+        ...
+
+    def check_passphrase(self, passphrase: str | None) -> None:
+        """Raise ``VaultLocked`` unless it is the present one."""
+        ...
+
+    def change_passphrase(self, new: str | None) -> None:
+        """Let ``new`` open the vault from now on; ``None`` goes back to a key file."""
+        ...
+
+    def make_recovery_code(self) -> str:
+        """A new recovery code, groups joined by dashes; an earlier one opens nothing any more."""
+        ...
+
+
 class SessionPort(Protocol):
     """Everything behind an unlocked vault."""
 
@@ -212,8 +246,9 @@ class SessionPort(Protocol):
         """The engines."""
         ...
 
-    def take_notices(self) -> Sequence[str]:
-        """What the vault has to tell the user, once."""
+    @property
+    def vault(self) -> VaultPort:
+        """What opens the vault."""
         ...
 
     @property

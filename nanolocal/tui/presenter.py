@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from nanolocal.chat import remarks
 from nanolocal.chat.events import (
     ContextDropped,
     Event,
@@ -12,6 +13,7 @@ from nanolocal.chat.events import (
     Held,
     ImageStep,
     Loading,
+    NotRead,
     Reading,
     RouteChosen,
     TextDelta,
@@ -97,8 +99,10 @@ class Presenter:
                 self._tell(f"drawing, step {step} of {total}")
                 await self._view.show_step(preview)
             case ContextDropped(messages, tokens):
-                left_out = f"{messages} older messages ({count(tokens)} tokens) did not fit and were left out"
-                await self._view.show_note(left_out)
+                words = remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens)
+                await self._view.show_note(words)
+            case NotRead(what):
+                await self._view.show_note(what)
 
     def _choose(self, route: Route) -> None:
         self.progress.route = route

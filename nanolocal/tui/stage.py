@@ -8,6 +8,7 @@ from nanolocal.tui.conversation import Conversation
 from nanolocal.tui.ports import SessionPort
 from nanolocal.tui.runner import Asked, TurnRunner
 from nanolocal.tui.widgets.composer import Composer
+from nanolocal.tui.widgets.transcript import Transcript
 
 
 class ChatStage(Protocol):
@@ -20,6 +21,11 @@ class ChatStage(Protocol):
     @property
     def app(self) -> App[object]:
         """The running app."""
+        ...
+
+    @property
+    def transcript(self) -> Transcript:
+        """The column of turns."""
         ...
 
     @property
@@ -49,6 +55,10 @@ class ChatStage(Protocol):
 
     def say(self, line: str) -> None:
         """Show a line for a moment."""
+        ...
+
+    def tell(self, text: str, important: bool = False) -> None:
+        """Show sentences until the user has seen them, in place of what was told before."""
         ...
 
     def switch_theme(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 
 from nanolocal.chat import ports
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
-from nanolocal.chat.ports import Hold, StoredMessage
+from nanolocal.chat.ports import INSTRUCTIONS, Hold, StoredMessage
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.vault import contents
 from nanolocal.vault.blobs import Blobs
@@ -32,9 +32,11 @@ _ATTACHED = "message_id IN (SELECT id FROM message WHERE chat_id = ?)"
 _MESSAGE = """
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
            m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
-           m.dropped_tokens"""
+           m.dropped_tokens, f.verdict, f.note"""
 
-_ALL = f"{_MESSAGE} FROM message m WHERE chat_id = ? ORDER BY m.seq"
+_RATED = "LEFT JOIN feedback f ON f.message_id = m.id"
+
+_ALL = f"{_MESSAGE} FROM message m {_RATED} WHERE chat_id = ? ORDER BY m.seq"
 
 _PATH = f"""
     WITH RECURSIVE path (id, parent_id) AS (
@@ -43,7 +45,7 @@ _PATH = f"""
         SELECT m.id, m.parent_id FROM message m JOIN path p ON m.chat_id = ?1 AND m.id = p.parent_id
     )
     {_MESSAGE}
-    FROM path CROSS JOIN message m ON m.id = path.id ORDER BY m.seq"""  # noqa: S608 - own names
+    FROM path CROSS JOIN message m ON m.id = path.id {_RATED} ORDER BY m.seq"""  # noqa: S608 - own names
 
 _NEWEST_BELOW = """
     WITH RECURSIVE below (seq, id) AS (
@@ -157,8 +159,10 @@ class Conversations:
         newest: str = found[0][0]
         return newest
 
-    def system_prompt(self, chat_id: str) -> str | None:
-        """The conversation's system prompt."""
+    def system_prompt(self, chat_id: str | None) -> str | None:
+        """The conversation's system prompt; for ``None`` that of a new one, the user's instructions."""
+        if chat_id is None:
+            return self.setting(INSTRUCTIONS)
         self._require_chat(self._database, chat_id)
         system: str | None = self._database.execute("SELECT system FROM chat WHERE id = ?", (chat_id,))[0][0]
         return system
@@ -240,18 +244,22 @@ class Conversations:
         """Whether ``import_chat`` would find this source already here."""
         return _has_source(self._database, source)
 
-    def rate(self, message_id: str, verdict: str, note: str = "") -> None:
-        """Keep what the user thinks of an answer: ``good`` or ``bad``, with a note; a second one replaces the first."""
+    def rate(self, message_id: str, verdict: str | None, note: str = "") -> None:
+        """Keep what the user thinks of an answer: ``good`` or ``bad``, with a note; ``None`` takes it back."""
         with self._database.transaction() as tx:
-            if not tx.execute("SELECT 1 FROM message WHERE id = ?", (stored(message_id),)):
-                raise UsageError(f"there is no message {message_id}", "see: nanolocal chats list")
+            answer = "SELECT 1 FROM message WHERE id = ? AND role = 'assistant'"
+            if not tx.execute(answer, (stored(message_id),)):
+                raise UsageError(f"there is no answer {message_id}", "see: nanolocal chats show ID --json")
+            if verdict is None:
+                tx.execute("DELETE FROM feedback WHERE message_id = ?", (message_id,))
+                return
             tx.execute(
                 "INSERT OR REPLACE INTO feedback (message_id, verdict, note, created_at) VALUES (?, ?, ?, ?)",
                 (message_id, verdict, stored(note), self._clock()),
             )
 
     def setting(self, name: str) -> str | None:
-        """A private setting, such as the ``instructions`` for new conversations."""
+        """A private setting, such as ``INSTRUCTIONS``."""
         rows = self._database.execute("SELECT value FROM setting WHERE name = ?", (name,))
         return str(rows[0][0]) if rows else None
 
@@ -347,6 +355,8 @@ class Conversations:
             route_json=row[13],
             decode_tok_s=row[14],
             dropped_tokens=row[15],
+            verdict=row[16],
+            note=row[17] or "",
             damaged=tuple(damaged),
         )
 

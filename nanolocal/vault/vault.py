@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 from nanolocal.checks import Check, State
 from nanolocal.errors import Damaged, NanolocalError, UsageError
@@ -77,6 +77,7 @@ class Vault:
     def __init__(self, directory: Path, master: bytearray, header: Header, migrations: Migrations) -> None:
         self._directory = directory
         self._master = master
+        self._master_in_use = Lock()
         self._vault_id = header.vault_id
         self.kept = header.anchor.commit
         self._opened = OpenMark(directory / "vault.open")
@@ -250,6 +251,12 @@ class Vault:
         with suppress(OSError):
             (self._directory / SUSPECT).touch(0o600)
 
+    def check_passphrase(self, passphrase: str | None) -> None:
+        """Raise ``VaultLocked`` unless ``passphrase`` is the present one; without one, nothing is asked for."""
+        header = self._genuine_header()
+        if (slot := header.slot(SlotKind.PASSPHRASE)) is not None:
+            unlock_by_passphrase(header, slot, passphrase)
+
     def change_passphrase(self, new: str | None, stretching: Stretching | None = None) -> None:
         """Let ``new`` open the vault from now on instead of the old one; ``None`` goes back to a key file."""
         _check_new_passphrase(new)
@@ -273,7 +280,7 @@ class Vault:
 
     def make_recovery_code(self) -> str:
         """A new recovery code, which opens the vault like the passphrase; an earlier one no longer does."""
-        with exclusive(self._directory / "vault.lock"):
+        with self._master_in_use, exclusive(self._directory / "vault.lock"):
             header = self._genuine_header()
             slot, secret = new_recovery(header.vault_id, self._master)
             others = (slot for slot in header.slots if slot.kind is not SlotKind.RECOVERY)
@@ -368,7 +375,9 @@ class Vault:
                 self.database.close()
             finally:
                 self._opened.close()
-                self._master[:] = bytes(len(self._master))
+                # A thread may be sealing the key under a new passphrase: wiped now, the vault would never open again.
+                with self._master_in_use:
+                    self._master[:] = bytes(len(self._master))
 
     @classmethod
     def _unlocked(cls, directory: Path, secret: str | None) -> tuple[Header, bytearray]:
@@ -546,7 +555,7 @@ class Vault:
                 write_durably(backup, encode(header, mac_key(self._master)))
 
     def _change_door(self, door: Door) -> None:
-        with exclusive(self._directory / "vault.lock"):
+        with self._master_in_use, exclusive(self._directory / "vault.lock"):
             header = self._genuine_header()
             new = door.slot(self._directory, header.vault_id, self._master)
             others = (slot for slot in header.slots if slot.kind is SlotKind.RECOVERY)

@@ -248,3 +248,25 @@ def test_a_killed_program_leaves_no_engine_no_hold_and_no_words(program: Program
     assert leaks(program.home, ["heliotropewalrus"]) == []
     assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == 100_000
     assert json.loads(program("chats", "search", "heliotropewalrus", "--json").stdout)["hits"]
+
+
+def test_what_was_left_out_of_a_prompt_is_said_on_stderr_also_in_a_pipe(program: Program) -> None:
+    long = "The fox ran over the hill and back to the river. " * 60
+    first = json.loads(program("ask", long, "--json", "--max-tokens", "5").stdout)
+    assert (first["dropped_tokens"], first["remarks"]) == (0, [])
+    ask = ("ask", long, "--chat", first["chat_id"], "--max-tokens", "5", "--quiet")
+    told = program(*ask)
+    assert told.returncode == 0
+    assert "nanolocal: The oldest 2 messages (" in told.stderr
+    assert "did not fit and were left out" in told.stderr
+    as_json = program(*ask, "--json")
+    answer = json.loads(as_json.stdout)
+    assert (as_json.stderr, answer["dropped_tokens"] > 0, len(answer["remarks"])) == ("", True, 1)
+
+
+def test_an_answer_is_rated_by_its_id(program: Program) -> None:
+    answer = json.loads(program("ask", STORY, "--json", "--max-tokens", "5").stdout)
+    rated = program("chats", "rate", answer["message_id"], "good", "--note", "short", "--json")
+    assert json.loads(rated.stdout) == {"message_id": answer["message_id"], "verdict": "good"}
+    assert program("chats", "rate", answer["message_id"], "none").returncode == 0
+    one_error(program("chats", "rate", "nobody", "bad"), 2)

@@ -10,7 +10,8 @@ from nanolocal.chat.events import Event, Finished, Held, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
-from nanolocal.errors import NanolocalError, UsageError
+from nanolocal.errors import NanolocalError, UsageError, VaultLocked
+from nanolocal.tui.ports import VaultPort
 
 NOW = 1_760_000_000.0
 
@@ -147,6 +148,13 @@ class FakeStore:
         ]
         return hits[:limit]
 
+    def rate(self, message_id: str, verdict: str | None, note: str = "") -> None:
+        for messages in self.messages.values():
+            messages[:] = [
+                replace(stored, verdict=verdict, note=note) if stored.id == message_id else stored
+                for stored in messages
+            ]
+
     def setting(self, name: str) -> str | None:
         return self.settings.get(name)
 
@@ -202,6 +210,29 @@ class FakeLibrary:
 
     def problems(self) -> tuple[FakeProblem, ...]:
         return self.unusable
+
+
+class FakeVault:
+    """Opened by a key file; remembers what it was asked to change."""
+
+    def __init__(self) -> None:
+        self.slots: tuple[str, ...] = ("keyfile",)
+        self.notices: list[str] = []
+        self.passphrase: str | None = None
+
+    def dismiss_notices(self) -> None:
+        self.notices = []
+
+    def check_passphrase(self, passphrase: str | None) -> None:
+        if passphrase != self.passphrase:
+            raise VaultLocked("the vault is locked")
+
+    def change_passphrase(self, new: str | None) -> None:
+        self.passphrase = new
+
+    def make_recovery_code(self) -> str:
+        self.slots = (*self.slots, "recovery")
+        return "-".join(f"{n:04d}" for n in range(14))
 
 
 @dataclass(slots=True)
@@ -281,7 +312,8 @@ class FakeChat:
             cost = 420
             message = Message(Role.ASSISTANT, text, (picture,) if picture else ())
             facts = {"build_id": self.route.build.id, "task": self.route.task, "stopped": str(stopped)}
-            message_id = self._store.add(chat_id, prompt_id, message, **facts, cost_micro=cost, usage=usage)
+            speed = {"decode_tok_s": 0.0 if picture else 18.4}
+            message_id = self._store.add(chat_id, prompt_id, message, **facts, cost_micro=cost, usage=usage, **speed)
         self._ledger.micro -= cost
         timing = Timing(decode_tok_s=0.0 if picture else 18.4)
         return Answer(
@@ -296,12 +328,8 @@ class FakeSession:
         self.library = FakeLibrary()
         self.chat = FakeChat(self.store, self.ledger)
         self.engines = FakeEngines(on_kill=self.chat.died.set)
-        self.notices: list[str] = []
+        self.vault: VaultPort = FakeVault()
         self.closed = 0
-
-    def take_notices(self) -> list[str]:
-        notices, self.notices = self.notices, []
-        return notices
 
     async def close(self) -> None:
         self.closed += 1

@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.widgets import Input
 
 from nanolocal.chat.commands import COMMANDS
-from nanolocal.chat.messages import Attachment
+from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.tui import clipboard
 from nanolocal.tui.screens.chat import ChatScreen
 from nanolocal.tui.screens.chats import ChatsScreen
+from nanolocal.tui.widgets.answer import AnswerView
+from tests.fakes.homes import home
 from tests.fakes.session import FakeProblem, FakeSession
 from tests.tui.driving import Stand, drive, picture
 
@@ -216,6 +219,75 @@ def test_a_hit_opens_its_conversation_at_the_message() -> None:
         assert len(stand.chat.transcript.views) <= 20
 
     drive(body, session)
+
+
+def test_a_hit_on_another_branch_opens_that_branch_to_its_end_and_marks_the_message() -> None:
+    session = _talked()
+    first, hidden, *_ = session.store.path("c1")
+    other = session.store.add("c1", first.id, Message(Role.ASSISTANT, "the heron's answer"), build_id="oak:Q4_K_M")
+    end = session.store.add("c1", other, Message(Role.USER, "where the heron went"))
+    newest = session.store.add("c1", hidden.id, Message(Role.USER, "elsewhere"))
+
+    async def body(stand: Stand) -> None:
+        await stand.chat.open_chat("c1")
+        assert stand.chat.conversation.path[-1].id == newest
+        await stand.pilot.press("ctrl+o", *"heron's")
+        await stand.sees("the heron's answer")
+        await stand.pilot.press("enter")
+        await stand.sees("where the heron went")
+        assert stand.chat.conversation.path[-1].id == end
+        await stand.until(lambda: [view.text for view in stand.chat.query(AnswerView) if view.has_class("found")])
+        (marked,) = (view for view in stand.chat.query(AnswerView) if view.has_class("found"))
+        assert marked.text == "the heron's answer"
+        await stand.until(lambda: not marked.has_class("found"))
+
+    drive(body, session)
+
+
+def test_a_long_answer_that_was_found_begins_on_the_screen() -> None:
+    session = FakeSession()
+    session.store.add_turns("c1", [(f"question {n}\n\n" * 15, f"answer number {n}. " * 90) for n in range(9)])
+
+    async def body(stand: Stand) -> None:
+        answer = session.store.path("c1")[7]
+        await stand.chat.open_chat("c1", answer.id)
+        await stand.sees("answer number 3.")
+        lines = stand.shown.splitlines()
+        assert any(line.startswith("  ● Oak 1B") for line in lines[:4])
+
+    drive(body, session, (60, 16))
+
+
+def test_a_filter_that_is_only_begun_says_what_it_takes_and_hides_nothing(tmp_path: Path) -> None:
+    session = _talked()
+    with home(tmp_path / "home") as here:
+        session.store.search = here.store.search  # type: ignore[assignment]
+        here.turn("Weather in Oslo?", "Cool, and often wet.", title="Oslo")
+
+        async def body(stand: Stand) -> None:
+            await stand.pilot.press("ctrl+o")
+            await stand.sees("first question")
+            for typed, hint in (
+                ("since:", "since: takes 2026-11-24, today, yesterday or 7d"),
+                ("since:2", "since: takes 2026-11-24, today, yesterday or 7d"),
+                ("has:", "has: takes picture"),
+                ("from:m", "from: takes me or model"),
+            ):
+                stand.app.screen.query_one(Input).value = typed
+                await stand.sees(hint)
+                await stand.sees("first question")
+                assert "!" not in stand.shown
+            stand.app.screen.query_one(Input).value = "since:2 wet"
+            await stand.sees("2 is no day: write 2026-11-24, today, yesterday or 7d")
+            stand.app.screen.query_one(Input).value = "wet from:"
+            await stand.sees("Cool, and often wet.")
+            stand.app.screen.query_one(Input).value = "wet from:model"
+            await stand.sees("Cool, and often wet.")
+            stand.app.screen.query_one(Input).value = "wet from:me "
+            await stand.sees("Fewer words find more; the last may be unfinished.")
+            await stand.sees("Enter opens")
+
+        drive(body, session, (60, 16))
 
 
 def test_delete_asks_first() -> None:

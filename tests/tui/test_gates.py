@@ -10,7 +10,7 @@ from nanolocal.errors import Damaged, VaultLocked
 from nanolocal.tui.app import LOCK, NanolocalApp
 from nanolocal.tui.screens.chat import ChatScreen
 from nanolocal.tui.screens.gate import UnlockScreen
-from nanolocal.tui.screens.welcome import FIRST_PROMPT, MachineScreen, WelcomeScreen
+from nanolocal.tui.screens.welcome import FIRST_PROMPT, RECOVERY_OFFER, MachineScreen, WelcomeScreen
 from tests.fakes.session import FakeMachine, FakeSession, FakeVaultState
 from tests.tui.driving import Stand, drive_app, make_app
 
@@ -78,7 +78,10 @@ def test_the_first_run_makes_the_vault_with_a_passphrase_given_twice() -> None:
             await stand.sees(text)
         await stand.pilot.press("enter")
         await stand.sees(FIRST_PROMPT)
+        await stand.sees(RECOVERY_OFFER)
         assert stand.chat.composer.box.text == FIRST_PROMPT
+        await stand.pilot.press("escape")
+        await stand.misses("/recovery")
         await stand.pilot.press("enter")
         await stand.until(lambda: session.chat.requests)
 
@@ -100,6 +103,24 @@ def test_the_first_run_can_be_skipped_with_a_key_file() -> None:
 
     drive_app(_app(door, FakeVaultState.ABSENT), body, session, (60, 16))
     assert door.tried == [None]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_where_the_key_file_is_lost_the_recovery_code_is_asked_for(locked: bool) -> None:
+    session = FakeSession()
+    door = Door(session, "CODE")
+
+    async def body(stand: Stand) -> None:
+        if locked:
+            await stand.sees("Enter opens it")
+            await stand.pilot.press("enter")
+        await stand.sees("! This is not the passphrase")
+        await stand.sees("recovery code")
+        await stand.pilot.press(*"CODE", "enter")
+        await stand.until(lambda: isinstance(stand.app.screen, ChatScreen))
+
+    drive_app(_app(door, FakeVaultState.KEYFILE, locked=locked), body, session)
+    assert door.tried == [None, "CODE"]
 
 
 def test_a_vault_that_cannot_be_opened_says_why() -> None:

@@ -1,7 +1,7 @@
 """The app locks itself when nobody is there, and nothing that was typed is lost."""
 
 from nanolocal.tui.app import LOCK, NanolocalApp
-from tests.fakes.session import FakeMachine, FakeSession, FakeVaultState
+from tests.fakes.session import FakeMachine, FakeSession, FakeVault, FakeVaultState
 from tests.tui.driving import Stand, drive_app
 
 MINUTE = 60.0
@@ -57,10 +57,22 @@ def test_after_fifteen_minutes_without_a_key_it_locks_and_keeps_the_draft() -> N
 
 def test_what_the_vault_has_to_say_is_said_once() -> None:
     session = FakeSession()
-    session.notices = ["The database was damaged and was restored."]
+    session.vault = vault = FakeVault()
+    vault.notices = [
+        "The database was damaged and was restored as it was on 24 November 2026, 18:31; 12 later changes could not "
+        "be saved. The damaged file was kept."
+    ]
 
     async def body(stand: Stand) -> None:
-        await stand.sees("The database was damaged and was restored.")
+        for part in ("18:31; 12 later changes could not be saved. The damaged file was kept.", "Esc hides this"):
+            await stand.sees(part)
+        await stand.type("/nonsense", "enter")
+        await stand.sees("There is no command")
+        await stand.sees("The damaged file was kept.")
+        assert vault.notices
+        await stand.pilot.press("escape")
+        await stand.misses("The damaged file was kept.")
+        await stand.until(lambda: not vault.notices)
+        await stand.pilot.press("ctrl+a", "ctrl+k")
 
     drive_app(app_with(session, Clock(), 0), body, session)
-    assert session.notices == []

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from nanolocal.chat import amounts, commands
 from nanolocal.chat.messages import Attachment, Stopped, Usage
 from nanolocal.tui import lines
 from nanolocal.tui.lines import Receipt, Status
+from nanolocal.tui.rows import Row
 from nanolocal.tui.turns import MOST_MOUNTED, Window
 
 
@@ -91,10 +94,39 @@ def test_the_receipt_says_how_it_ended() -> None:
     assert line(Stopped.CRASH).endswith(" · engine died, kept")
 
 
+def test_a_rating_stands_last_and_its_note_takes_the_room_there_is() -> None:
+    rated = replace(
+        Receipt("oak:Q4_K_M", "chat", Usage(1, 0, 64), 18.4, 420, Stopped.END), verdict="bad", note="wrong\nyear " * 9
+    )
+    assert rated.line(80).startswith("oak:Q4_K_M · chat · 64 tokens · 0.00042 cr · rated bad: wrong year wrong")
+    assert rated.line(50).startswith("oak:Q4_K_M · 0.00042 cr · rated bad: wrong")
+    assert all(cell_len(rated.line(width)) <= width for width in range(100))
+    assert replace(rated, note="").line(80).endswith("18.4 tok/s · 0.00042 cr · rated bad")
+
+
+def test_a_damaged_file_is_named_as_such() -> None:
+    assert lines.token(Attachment("notes.txt", "text/plain", b""), True) == "[notes.txt damaged, cannot be read]"
+
+
+SNIPPET = "…y reached the quay, and the tide was out. There the old heron, grey heron, stood and waited for its fish."
+MARKS = tuple((start, start + 5) for start in range(len(SNIPPET)) if SNIPPET.startswith("heron", start))
+
+
+@pytest.mark.parametrize("width", [40, 54, 76, 120])
+def test_the_first_match_of_a_snippet_is_seen_at_any_width(width: int) -> None:
+    row = Row("c1", "Herons", "2026-11-24 18:00", SNIPPET, MARKS, "m1")
+    head, snippet = row.content(width).split("\n")
+    assert head.plain == "2026-11-24 18:00  Herons"
+    assert "old heron" in snippet.plain[:width]
+    bold = [snippet.plain[span.start : span.end] for span in snippet.spans if span.style == "bold"]
+    assert bold == ["heron", "heron"]
+    assert "grey heron, stood" in snippet.plain
+
+
 def test_the_command_table_is_short_and_unambiguous() -> None:
     names = [command.name for command in commands.COMMANDS]
     keys = [command.key for command in commands.COMMANDS if command.key]
-    assert len(names) == len(set(names)) <= 20
+    assert len(names) == len(set(names)) <= 24
     assert len(keys) == len(set(keys))
     assert not {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "alt+enter"} & set(keys)
 

@@ -4,8 +4,8 @@ import pytest
 from textual.widgets import Markdown
 from textual.widgets._markdown import MarkdownBlock
 
-from nanolocal.chat.events import ContextDropped, ImageStep, Loading, Reading
-from nanolocal.chat.messages import Attachment
+from nanolocal.chat.events import ContextDropped, ImageStep, Loading, NotRead, Reading
+from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.errors import EngineFailed, OutOfCredit
 from nanolocal.tui.widgets.answer import AnswerView
 from nanolocal.tui.widgets.foot import Foot
@@ -42,7 +42,8 @@ def test_every_phase_is_named() -> None:
         gates[0].set()
         await stand.sees("reading 25% of 120 tokens, 10 still in memory")
         gates[1].set()
-        await stand.sees("12 older messages (900 tokens) did not fit and were left out")
+        await stand.sees("The oldest 12 messages (900 tokens) did not fit and were left out; they")
+        await stand.sees("stay in the conversation.")
         await stand.sees("writing · 1 token")
         gates[2].set()
         await stand.sees("oak:Q4_K_M · chat")
@@ -323,3 +324,30 @@ def test_the_receipt_fits_a_narrow_screen() -> None:
         assert max(len(line) for line in stand.shown.splitlines()) <= 48
 
     drive(body, session, size=(48, 16))
+
+
+def test_what_was_left_out_of_an_answer_is_said_again_when_it_is_read_back() -> None:
+    session = FakeSession()
+    prompt = session.store.add("c1", None, Message(Role.USER, "and on"))
+    session.store.add("c1", prompt, Message(Role.ASSISTANT, "It went on."), dropped_tokens=1240)
+    drawn = session.store.add("c1", session.store.path("c1")[-1].id, Message(Role.USER, "draw it"))
+    image = (Attachment("picture.png", "image/png", picture()),)
+    session.store.add("c1", drawn, Message(Role.ASSISTANT, "", image), dropped_tokens=7)
+
+    async def body(stand: Stand) -> None:
+        await stand.chat.open_chat("c1")
+        await stand.sees("The oldest messages (1,240 tokens) did not fit and were left out; they stay in")
+        await stand.sees("The end of the prompt (7 tokens) did not fit and was not drawn;")
+
+    drive(body, session, (100, 40))
+
+
+def test_what_the_model_does_not_read_is_said_at_the_answer() -> None:
+    session = FakeSession()
+    session.chat.script = [NotRead("notes.txt was not read."), "word"]
+
+    async def body(stand: Stand) -> None:
+        await stand.ask("hi")
+        await stand.sees("notes.txt was not read.")
+
+    drive(body, session)

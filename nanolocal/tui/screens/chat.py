@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Markdown
 
 from nanolocal.chat.commands import COMMANDS, parse
+from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach
@@ -25,6 +26,7 @@ from nanolocal.tui.themes import other
 from nanolocal.tui.turns import beside
 from nanolocal.tui.widgets.composer import Composer, PromptBox
 from nanolocal.tui.widgets.hint import HintLine
+from nanolocal.tui.widgets.notice import Notice
 from nanolocal.tui.widgets.status import StatusLine
 from nanolocal.tui.widgets.transcript import Transcript
 
@@ -66,6 +68,7 @@ class ChatScreen(Screen[None]):
         """Lay out the column."""
         yield Transcript(self._name_of)
         with Vertical(id="bottom"):
+            yield Notice()
             yield HintLine()
             yield Composer()
             yield StatusLine()
@@ -94,6 +97,10 @@ class ChatScreen(Screen[None]):
         """Show a line for a moment."""
         self.query_one(HintLine).say(line)
 
+    def tell(self, text: str, important: bool = False) -> None:
+        """Show sentences until the user has seen them, in place of what was told before."""
+        self.query_one(Notice).tell(text, important)
+
     def last_text(self) -> str:
         """The newest answer's text, also while it is being written."""
         answers = [view.answer.text for view in self.transcript.views if view.answer is not None]
@@ -114,13 +121,10 @@ class ChatScreen(Screen[None]):
         """Show a conversation, at a message if one is named; ``None`` begins a new one."""
         fresh = Conversation(chat_id, pinned=None if chat_id else self.conversation.pinned)
         if chat_id is not None:
-            fresh.path = tuple(await asyncio.to_thread(self.session.store.path, chat_id))
-            if message_id is not None and message_id not in {stored.id for stored in fresh.path}:
-                fresh.path = tuple(await asyncio.to_thread(self.session.store.path, chat_id, message_id))
+            fresh.path = await asyncio.to_thread(self._branch_with, chat_id, message_id)
         self.conversation, self.runner.route = fresh, None
         self.composer.show_editing(False)
-        at = next((n for n, turn in enumerate(fresh.turns) if message_id in (turn.prompt.id, turn.tip_id)), None)
-        await self.transcript.show(fresh.turns, at if message_id else None)
+        await self.transcript.show(fresh.turns, message_id)
         self.show_choice()
         self.composer.box.focus()
 
@@ -158,6 +162,10 @@ class ChatScreen(Screen[None]):
         else:
             self.transcript.action_scroll_home()
 
+    def on_notice_dismissed(self) -> None:
+        """What the vault had to tell is not told again."""
+        self.run_worker(asyncio.to_thread(self.session.vault.dismiss_notices), group="notices", exit_on_error=False)
+
     def on_transcript_moved(self) -> None:
         """Say that newer text is out of view while an answer grows."""
         self.query_one(HintLine).show_newer(self.runner.busy and not self.transcript.follows)
@@ -181,7 +189,7 @@ class ChatScreen(Screen[None]):
             self.conversation.editing = None
             self.composer.put("")
             self.composer.show_editing(False)
-        else:
+        elif not self.query_one(Notice).dismiss():
             self.clear_selection()
             self.composer.box.focus()
 
@@ -223,6 +231,14 @@ class ChatScreen(Screen[None]):
             await self.transcript.show_notice(error_text(error))
             if text and not self.composer.box.text:
                 self.composer.put(text, self.composer.attachments)
+
+    def _branch_with(self, chat_id: str, message_id: str | None) -> tuple[StoredMessage, ...]:
+        """The newest branch, or where it lacks the message, the newest one that has it."""
+        store = self.session.store
+        newest = tuple(store.path(chat_id))
+        if not message_id or message_id in {stored.id for stored in newest}:
+            return newest
+        return tuple(store.path(chat_id, store.newest_below(chat_id, message_id)))
 
     async def _look_up(self) -> None:
         builds = await asyncio.to_thread(self.session.library.builds)

@@ -12,51 +12,15 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from nanolocal.errors import NanolocalError
+from nanolocal.errors import NanolocalError, UsageError
 from nanolocal.safetext import safe_line
-from nanolocal.tui.lines import day, error_text
-from nanolocal.tui.ports import ChatRow, ConversationsPort, Hit
+from nanolocal.tui.lines import error_text
+from nanolocal.tui.ports import ConversationsPort
+from nanolocal.tui.rows import NOTHING_FOUND, Row, filter_hint, without_filter
 from nanolocal.tui.screens.overlay import Confirm, Overlay
 
 _PAGE = 100
 _DEBOUNCE_S = 0.12
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the list: what it opens and what it shows, safe to draw."""
-
-    chat_id: str
-    title: str
-    when: str
-    snippet: Content | None = None
-    message_id: str | None = None
-
-    @classmethod
-    def of_chat(cls, chat: ChatRow) -> "Row":
-        """A conversation."""
-        return cls(chat.id, safe_line(chat.title) or "untitled", day(chat.updated_at))
-
-    @classmethod
-    def of_hit(cls, hit: Hit) -> "Row":
-        """A found message."""
-        title = safe_line(hit.title) or "untitled"
-        return cls(hit.chat_id, title, day(hit.created_at), _marked(hit.snippet, hit.marks), hit.message_id)
-
-    def content(self) -> Content:
-        """How it is drawn."""
-        head = Content.assemble((f"{self.when}  ", "$quiet"), self.title)
-        return head if self.snippet is None else Content("\n  ").join([head, self.snippet])
-
-
-def _marked(snippet: str, marks: Sequence[tuple[int, int]]) -> Content:
-    """The snippet with its matches standing out; each piece made safe by itself."""
-    pieces: list[tuple[str, str]] = []
-    place = 0
-    for start, end in (*marks, (len(snippet), len(snippet))):
-        pieces += [(safe_line(snippet[place:start]), "$quiet"), (safe_line(snippet[start:end]), "bold")]
-        place = end
-    return Content.assemble(*pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +56,7 @@ class ChatsScreen(Overlay[Choice]):
     def compose_body(self) -> ComposeResult:
         """The search box over the list."""
         yield Input(
-            placeholder="Search every message; model: task: since: has:picture from:me narrow it",
+            placeholder="Search; model: task: since: until: has: from: narrow it",
             id="search",
             compact=True,
         )
@@ -105,8 +69,15 @@ class ChatsScreen(Overlay[Choice]):
         self._load("", 0.0)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search for what is typed."""
-        self._load(event.value.strip(), _DEBOUNCE_S)
+        """Search for what is typed; a filter that is only begun says what it takes and does not count yet."""
+        typed = event.value
+        self._hint(filter_hint(typed) or self.HINT)
+        self._load(without_filter(typed) if typed.endswith(":") else typed.strip(), _DEBOUNCE_S)
+
+    def on_resize(self) -> None:
+        """Cut the snippets anew."""
+        if self._rows:
+            self._show(self._rows, self.query_one(OptionList).highlighted or 0)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Open what was clicked."""
@@ -154,17 +125,26 @@ class ChatsScreen(Overlay[Choice]):
     async def _load(self, query: str, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         try:
-            if query:
-                rows = [Row.of_hit(hit) for hit in await asyncio.to_thread(self._store.search, query, _PAGE)]
+            rows = await asyncio.to_thread(self._find, query)
+        except UsageError as error:
+            shorter = without_filter(query)
+            if shorter == query:
+                self._hint(safe_line(f"{error.message}: {error.hint}"))
             else:
-                rows = [Row.of_chat(chat) for chat in await asyncio.to_thread(self._store.chats, _PAGE, 0)]
+                self._load(shorter, 0.0)
+            return
         except NanolocalError as error:
             self._say(error_text(error))
             return
         self._more = not query and len(rows) == _PAGE
         self._show(rows, 0)
         if not rows:
-            self._say("Nothing found." if query else "No conversations yet.")
+            self._say(NOTHING_FOUND if query else "No conversations yet.")
+
+    def _find(self, query: str) -> list[Row]:
+        if query:
+            return [Row.of_hit(hit) for hit in self._store.search(query, _PAGE)]
+        return [Row.of_chat(chat) for chat in self._store.chats(_PAGE, 0)]
 
     @work(group="rows", exclusive=True)
     async def _extend(self) -> None:
@@ -177,7 +157,7 @@ class ChatsScreen(Overlay[Choice]):
         try:
             await asyncio.to_thread(self._store.delete_chat, chat_id)
         except NanolocalError as error:
-            self.query_one(".panel-hint", Static).update(error_text(error))
+            self._hint(error_text(error))
             return
         self._deleted.add(chat_id)
         place = self.query_one(OptionList).highlighted or 0
@@ -186,8 +166,12 @@ class ChatsScreen(Overlay[Choice]):
     def _show(self, rows: Sequence[Row], highlighted: int) -> None:
         self._rows = list(rows)
         shown = self.query_one(OptionList)
-        shown.set_options([Option(row.content()) for row in rows])
+        width = shown.scrollable_content_region.width
+        shown.set_options([Option(row.content(width)) for row in rows])
         shown.highlighted = min(highlighted, len(rows) - 1) if rows else None
+
+    def _hint(self, line: str) -> None:
+        self.query_one(".panel-hint", Static).update(line)
 
     def _say(self, line: str) -> None:
         self._rows = []

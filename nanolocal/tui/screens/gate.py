@@ -36,20 +36,20 @@ class OpeningScreen(Screen[None]):
 
 
 class UnlockScreen(Screen[None]):
-    """Asks for the passphrase; a vault with a key file only needs Enter."""
+    """Asks for ``secret``, such as the passphrase; where that is empty, a vault with a key file only needs Enter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", show=False, id="unlock.open")]
 
-    def __init__(self, needs_passphrase: bool) -> None:
+    def __init__(self, secret: str) -> None:
         super().__init__()
-        self._needs_passphrase = needs_passphrase
+        self.secret = secret
 
     def compose(self) -> ComposeResult:
         """Brand, question, answer."""
         with Vertical(classes="gate"):
             yield Static("nanolocal is locked", classes="brand", markup=False)
-            if self._needs_passphrase:
-                yield Input(password=True, placeholder="passphrase", id="passphrase", compact=True)
+            if self.secret:
+                yield Input(password=True, placeholder=self.secret, id="passphrase", compact=True)
                 yield Static("Enter unlocks · Ctrl+Q quits", id="message", markup=False)
             else:
                 text = "This vault opens with its key file.\nEnter opens it · Ctrl+Q quits"
@@ -64,7 +64,7 @@ class UnlockScreen(Screen[None]):
 
     def action_open(self) -> None:
         """Open with the key file."""
-        if not self._needs_passphrase:
+        if not self.secret:
             self._say("opening")
             self.post_message(Unlock(None))
 

@@ -16,8 +16,10 @@ from nanolocal.safetext import safe_line
 from nanolocal.tui.lines import build_row, cut, error_text
 from nanolocal.tui.ports import MachinePort
 from nanolocal.tui.screens.gate import Unlock
+from nanolocal.tui.strength import strength
 
 FIRST_PROMPT = "Tell me a short story about a fox and a lantern."
+RECOVERY_OFFER = "/recovery makes a code for lost keys."
 
 _PRIVATE = (
     "Conversations, files, pictures, search and credits are kept on this device in one encrypted vault. "
@@ -45,6 +47,11 @@ class WelcomeScreen(Screen[None]):
             yield Input(password=True, placeholder="the same again", id="again", compact=True)
             yield Static(_KEY_FILE, classes="panel-text quiet", markup=False)
             yield Static("Enter goes on · Esc skips, with a key file", id="message", markup=False)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say how good it is."""
+        if event.value and event.input.id == "passphrase":
+            self._say(strength(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Check that both are the same; nothing in both means a key file."""

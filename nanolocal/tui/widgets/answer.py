@@ -8,6 +8,7 @@ from textual.containers import Vertical
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
+from nanolocal.chat import remarks
 from nanolocal.chat.messages import Attachment
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.safetext import safe, safe_line
@@ -49,13 +50,16 @@ class AnswerView(Vertical):
         yield Foot(Receipt.of_stored(stored).line if stored else lambda width: "")
 
     async def on_mount(self) -> None:
-        """Fill in what was stored."""
-        if self._stored is None:
+        """Fill in what was stored, unless another conversation has already taken its place."""
+        if self._stored is None or not self.query(Markdown):
             return
         if self._text:
             await self._markdown.update(self._text)
         for attachment in self._stored.message.attachments:
             await self.show_picture(attachment)
+        if self._stored.dropped_tokens:
+            words = remarks.left_out if self._text else remarks.cut_off
+            await self.show_note(words(self._stored.dropped_tokens))
 
     @property
     def text(self) -> str:
@@ -67,9 +71,10 @@ class AnswerView(Vertical):
         self._speaker = safe_line(name)
         self.query_one(".answer-role", Static).update(self._head(""))
 
-    def show_branch(self, stored: StoredMessage) -> None:
-        """Say which version this is, once it is stored."""
+    def show_stored(self, stored: StoredMessage) -> None:
+        """Say which version this is and what it cost, as it is stored now."""
         self.query_one(".answer-role", Static).update(self._head(branch(stored)))
+        self.show_foot(Receipt.of_stored(stored).line)
 
     def show_foot(self, line: Callable[[int], str] | str) -> None:
         """Replace the dim line: the phase while it runs, the receipt afterwards."""

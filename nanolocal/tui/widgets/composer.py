@@ -211,4 +211,4 @@ class Composer(Vertical):
 
 
 def _command_row(usage: str, explanation: str) -> Content:
-    return Content.assemble((f"{usage:<17}", "bold"), (explanation, "$quiet"))
+    return Content.assemble((f"{usage:<21}", "bold"), (explanation, "$quiet"))

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Static
 
 from nanolocal.chat.messages import Attachment
@@ -14,6 +15,7 @@ from nanolocal.tui.turns import Turn, Window
 from nanolocal.tui.widgets.answer import AnswerView
 from nanolocal.tui.widgets.turn import NameOf, TurnView
 
+_FOUND_S = 3.0
 _GREETING = (
     "Ask anything. It is answered on this device and kept encrypted.\n\n"
     "Enter sends · Ctrl+J starts a new line · Esc stops\n"
@@ -89,8 +91,9 @@ class Transcript(VerticalScroll):
         """Whether the end is in view."""
         return self.scroll_offset.y >= self.max_scroll_y - 1
 
-    async def show(self, turns: Sequence[Turn], at: int | None = None) -> None:
-        """Show another branch: its end, or the turn numbered ``at``."""
+    async def show(self, turns: Sequence[Turn], message_id: str | None = None) -> None:
+        """Show another branch: its end, or the message ``message_id``, marked for a moment."""
+        at = next((n for n, turn in enumerate(turns) if message_id in (turn.prompt.id, turn.tip_id)), None)
         await self._column.query_children(TurnView).remove()
         await self.clear_notice()
         self._live = None
@@ -100,7 +103,9 @@ class Transcript(VerticalScroll):
         self._show_lines()
         self.anchor(at is None)
         if at is not None:
-            self.call_after_refresh(self.scroll_to_widget, self.views[at - self._window.start], animate=False, top=True)
+            view = self.views[at - self._window.start]
+            is_prompt = turns[at].prompt.id == message_id
+            self.call_after_refresh(self._point_at, view, view if is_prompt else view.answer)
 
     async def add_live(self, text: str, attachments: tuple[Attachment, ...]) -> TurnView:
         """Add a turn whose answer is about to be written, and follow it."""
@@ -192,6 +197,14 @@ class Transcript(VerticalScroll):
             self.run_worker(self.load_earlier(), group="window", exclusive=True)
         else:
             scroll()
+
+    def _point_at(self, view: TurnView, found: Widget | None) -> None:
+        """Show the turn from its top, or lower down as far as its answer needs it."""
+        found = found or view
+        self.scroll_to_widget(view, animate=False, top=True, immediate=True)
+        self.call_after_refresh(self.scroll_to_widget, found, animate=False)
+        found.add_class("found")
+        self.set_timer(_FOUND_S, lambda: found.remove_class("found"))
 
     def _hold_place(self, height: int, position: int) -> None:
         grown = self.virtual_size.height - height

@@ -46,11 +46,16 @@ class TurnView(Vertical):
     """One turn. Without ``turn`` it is live: ``answer`` is filled while the model writes."""
 
     def __init__(
-        self, text: str, attachments: tuple[Attachment, ...], answer: AnswerView | None, tag: str = ""
+        self,
+        text: str,
+        attachments: tuple[Attachment, ...],
+        answer: AnswerView | None,
+        tag: str = "",
+        damaged: tuple[str, ...] = (),
     ) -> None:
         super().__init__(classes="turn")
         self._text = text
-        self._attachments = attachments
+        self._files = " ".join(token(attachment, attachment.name in damaged) for attachment in attachments)
         self._tag = tag
         self.answer = answer
 
@@ -59,16 +64,15 @@ class TurnView(Vertical):
         """The view of a turn read back from the vault."""
         answer = AnswerView(name_of(turn.answer.build_id), turn.answer) if turn.answer else None
         message = turn.prompt.message
-        return cls(message.text, message.attachments, answer, branch(turn.prompt))
+        return cls(message.text, message.attachments, answer, branch(turn.prompt), turn.prompt.damaged)
 
     def compose(self) -> ComposeResult:
         """Lay out the prompt, its files and the answer."""
         yield Static(self._head(), classes="role prompt-role", markup=False)
         if self._text:
             yield PromptText(self._text)
-        if self._attachments:
-            files = " ".join(token(attachment) for attachment in self._attachments)
-            yield Static(files, classes="said files", markup=False)
+        if self._files:
+            yield Static(self._files, classes="said files", markup=False)
         if self.answer is not None:
             yield self.answer
 
@@ -77,7 +81,7 @@ class TurnView(Vertical):
         self._tag = branch(turn.prompt)
         self.query_one(".prompt-role", Static).update(self._head())
         if turn.answer is not None and self.answer is not None:
-            self.answer.show_branch(turn.answer)
+            self.answer.show_stored(turn.answer)
 
     async def show_error(self, line: str) -> None:
         """One calm line in place of an answer."""

@@ -10,12 +10,22 @@ import pytest
 
 from nanolocal import bootstrap
 from nanolocal.chat import turn
-from nanolocal.chat.events import ContextDropped, EngineDone, Event, Finished, Held, Reading, RouteChosen, TextDelta
+from nanolocal.chat.events import (
+    ContextDropped,
+    EngineDone,
+    Event,
+    Finished,
+    Held,
+    NotRead,
+    Reading,
+    RouteChosen,
+    TextDelta,
+)
 from nanolocal.chat.messages import Answer, Attachment, Role, Stopped, Timing, TurnRequest, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
-from nanolocal.errors import EngineFailed, NoBuildFits, OutOfCredit, UsageError
+from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths
 from nanolocal.routing.router import RuleRouter
@@ -240,7 +250,75 @@ def test_what_was_dropped_from_the_context_is_reported(world: World) -> None:
     chat, _ = world.chat([ContextDropped(2, 300), *says("fine")])
     events = play(chat, TurnRequest("hello"))
     assert ContextDropped(2, 300) in events
-    assert answer_of(events).dropped_tokens == 300
+    answer = answer_of(events)
+    assert answer.dropped_tokens == 300
+    assert answer.remarks == (
+        "The oldest 2 messages (300 tokens) did not fit and were left out; they stay in the conversation.",
+    )
+
+
+def test_a_picture_before_a_text_is_not_read_and_that_is_said_once(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, PICTURE)
+    chat, _ = world.chat([done], says("a circle"), says("yes"))
+    drawn = answer_of(play(chat, TurnRequest("Draw me a red circle", wishes=Wishes(height=64, steps=12))))
+    events = play(chat, TurnRequest("What is on it?", chat_id=drawn.chat_id))
+    said = "1 picture before this prompt was not read: only answered text is."
+    assert NotRead(said) in events
+    assert answer_of(events).remarks == (said,)
+    assert answer_of(play(chat, TurnRequest("Sure?", chat_id=drawn.chat_id))).remarks == ()
+
+
+def test_a_prompt_that_was_never_answered_is_said_to_be_left_out(world: World) -> None:
+    chat, _ = world.chat([EngineFailed("broken")], says("fine"))
+    with pytest.raises(EngineFailed):
+        play(chat, TurnRequest("first"))
+    (row,) = world.store.chats(10)
+    (remark,) = answer_of(play(chat, TurnRequest("second", chat_id=row.id))).remarks
+    assert remark.startswith("1 prompt without an answer before this prompt was not read")
+
+
+def test_files_of_a_picture_prompt_are_said_to_be_unread(world: World) -> None:
+    chat, _ = world.chat([EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, PICTURE)])
+    files = (Attachment("notes.txt", "text/plain", b"a cat"),)
+    answer = answer_of(play(chat, TurnRequest("this", files, Wishes(picture=True, height=64, steps=12))))
+    assert answer.remarks == ("notes.txt was not read: a picture is drawn from the typed words alone.",)
+
+
+def test_a_prompt_whose_file_is_damaged_is_not_answered_again(world: World) -> None:
+    chat, engines = world.chat(says("ok"))
+    first = answer_of(play(chat, TurnRequest("Read it", (Attachment("n.txt", "text/plain", b"seven swans"),))))
+    (blob,) = (path for path in (world.vault.directory / "blobs").rglob("*") if path.is_file())
+    blob.write_bytes(blob.read_bytes()[:-1])
+    assert first.chat_id is not None
+    prompt_id = world.store.path(first.chat_id)[0].id
+    with pytest.raises(Damaged, match=r"n\.txt of this prompt can no longer be read"):
+        play(chat, TurnRequest(None, chat_id=first.chat_id, parent_id=prompt_id))
+    assert len(engines.jobs) == 1
+
+
+def _system_prompts(engines: ScriptedEngines) -> list[list[str]]:
+    jobs = [job for job in engines.jobs if isinstance(job, TextJob)]
+    return [[message.text for message in job.messages if message.role is Role.SYSTEM] for job in jobs]
+
+
+def test_every_new_conversation_begins_with_the_instructions_of_its_day(world: World) -> None:
+    chat, engines = world.chat(*[says("ok")] * 4)
+    world.store.keep_setting("instructions", "Be brief.")
+    first = answer_of(play(chat, TurnRequest("hello")))
+    world.store.keep_setting("instructions", "Rhyme.")
+    play(chat, TurnRequest("and on", chat_id=first.chat_id))
+    play(chat, TurnRequest("hello", wishes=Wishes(store=False)))
+    world.store.keep_setting("instructions", None)
+    play(chat, TurnRequest("hello"))
+    assert _system_prompts(engines) == [["Be brief."], ["Be brief."], ["Rhyme."], []]
+
+
+def test_a_system_prompt_given_with_a_prompt_wins_over_the_instructions(world: World) -> None:
+    chat, engines = world.chat(says("ok"), says("ok"))
+    world.store.keep_setting("instructions", "Be brief.")
+    play(chat, TurnRequest("hello", wishes=Wishes(system="Be long.")))
+    play(chat, TurnRequest("hello", wishes=Wishes(system="")))
+    assert _system_prompts(engines) == [["Be long."], []]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import signal
 import pytest
 from PIL import Image
 
-from nanolocal.chat.events import EngineEvent, ImageStep, Loading
+from nanolocal.chat.events import ContextDropped, EngineEvent, ImageStep, Loading
 from nanolocal.chat.messages import Stopped
 from nanolocal.chat.ports import ImageJob
 from nanolocal.chat.routes import Build
@@ -41,14 +41,17 @@ def test_pictures_stop_go_on_and_crash_in_one_child(painter: Build) -> None:
         first = await listen(pool, painter, JOB)
         again = await listen(pool, painter, JOB)
         other = await listen(pool, painter, ImageJob("a red boat", 64, 48, 6, 4.0, seed=8, negative="fog"))
+        too_long = await listen(pool, painter, ImageJob("a red boat " * 8, 64, 48, 1, 4.0, seed=7))
         stopped = await listen(pool, painter, ImageJob("x", 64, 64, 200, 4.0), stop, after_two)
         after = await listen(pool, painter, JOB)
         with pytest.raises(EngineFailed, match="painter:f32 ended by signal SIGKILL"):
             await listen(pool, painter, ImageJob("x", 64, 64, 200, 4.0), on_event=kill)
         assert pool.resident() == ()
-        return first, again, other, stopped, after
+        return first, again, other, too_long, stopped, after
 
-    first, again, other, stopped, after = with_pool(several)
+    first, again, other, too_long, stopped, after = with_pool(several)
+    assert first.of(ContextDropped) == []
+    assert too_long.of(ContextDropped) == [ContextDropped(0, 2 + 8 * 8 - 32)]
     image = opened(first)
     assert (image.size, image.format, image.info) == ((64, 48), "PNG", {})
     assert [(step.step, step.total) for step in first.of(ImageStep)] == [(n, 6) for n in range(1, 7)]

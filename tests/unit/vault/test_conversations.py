@@ -204,19 +204,23 @@ def test_a_conversation_from_elsewhere_is_taken_once_and_whole(here: Home) -> No
 
 
 def test_feedback_and_settings_are_kept_and_go_with_their_message(here: Home) -> None:
-    chat_id, _, answer = here.turn("one", "1")
+    chat_id, prompt, answer = here.turn("one", "1")
     here.store.rate(answer, "bad")
     here.store.rate(answer, "good", "it rhymes")
     read = here.vault.database.execute
-    assert read("SELECT verdict, note FROM feedback") == [("good", "it rhymes")]
-    with pytest.raises(UsageError):
-        here.store.rate("nobody", "good")
+    assert [(stored.verdict, stored.note) for stored in here.store.path(chat_id)] == [(None, ""), ("good", "it rhymes")]
+    for no_answer in ("nobody", prompt):
+        with pytest.raises(UsageError, match="there is no answer"):
+            here.store.rate(no_answer, "good")
+    here.store.rate(answer, None)
+    assert (here.store.path(chat_id)[1].verdict, here.vault.verify()) == (None, [])
+    here.store.rate(answer, "bad")
     here.store.delete_chat(chat_id)
     assert read("SELECT * FROM feedback") == []
     here.store.keep_setting("instructions", "be brief")
-    assert here.store.setting("instructions") == "be brief"
+    assert here.store.setting("instructions") == here.store.system_prompt(None) == "be brief"
     here.store.keep_setting("instructions", None)
-    assert here.store.setting("instructions") is None
+    assert here.store.setting("instructions") is here.store.system_prompt(None) is None
 
 
 def test_many_threads_store_and_read_at_once(here: Home) -> None:

@@ -1,6 +1,9 @@
+import fcntl
 import os
 import stat
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -46,6 +49,38 @@ def test_everything_is_private_whatever_the_umask(tmp_path: Path) -> None:
     assert {"vault.db", "vault.db-wal", "vault.db-shm", "vault.hdr", "vault.hdr.bak", "vault.key"} <= modes.keys()
     assert modes.pop("blobs") == 0o700
     assert set(modes.values()) == {0o600}
+
+
+def test_the_present_passphrase_can_be_checked(tmp_path: Path) -> None:
+    with home(tmp_path / "home") as here:
+        here.vault.check_passphrase(PASSPHRASE)
+        for wrong in ("wrong", "", None):
+            with pytest.raises(VaultLocked):
+                here.vault.check_passphrase(wrong)
+        here.vault.change_passphrase(None)
+        here.vault.check_passphrase(None)
+
+
+def test_closing_in_the_middle_of_a_new_passphrase_waits_for_it(tmp_path: Path) -> None:
+    create(tmp_path / "home")
+    vault = open_(tmp_path / "home")
+    slow = Stretching(memory_kib=64 * 1024, iterations=8, lanes=1)
+    change = Thread(target=vault.change_passphrase, args=("second", slow))
+    change.start()
+    while not is_held(tmp_path / "home" / "vault.lock"):
+        time.sleep(0.001)
+    vault.close()
+    change.join()
+    open_(tmp_path / "home", "second").close()
+
+
+def is_held(lock: Path) -> bool:
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("wrong", [None, "", "wrong", PASSPHRASE + " ", "\ud800"])

@@ -1,0 +1,34 @@
+"""What the app has to tell until the user has seen it, between transcript and prompt."""
+
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+
+class Notice(Static):
+    """Nothing, or some sentences that stay until Esc or a click; as many lines as they need."""
+
+    class Dismissed(Message):
+        """The user has seen something important."""
+
+    def __init__(self) -> None:
+        super().__init__("", id="notice", markup=False)
+        self.display = False
+
+    def tell(self, text: str, important: bool = False) -> None:
+        """Show ``text``, safe to draw, or with none nothing; ``important`` makes it stand out."""
+        self.update(Content.assemble(text, ("  Esc hides this", "$quiet")))
+        self.set_class(important, "important")
+        self.display = bool(text)
+
+    def dismiss(self) -> bool:
+        """Take it off; ``False`` where there was none."""
+        was_shown = bool(self.display)
+        self.display = False
+        if was_shown and self.has_class("important"):
+            self.post_message(self.Dismissed())
+        return was_shown
+
+    def on_click(self) -> None:
+        """Take it off."""
+        self.dismiss()
