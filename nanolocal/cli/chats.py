@@ -112,11 +112,8 @@ def _filters(args: argparse.Namespace) -> "SearchFilters":
 
     filters = SearchFilters()
     for name in _FILTERS:
-        value = vars(args)[name]
-        narrowed = filters if value is None else filters.narrowed(name, value)
-        if narrowed is None:
-            raise UsageError(f"--{name} {value} is no day", "write 2026-11-24, today, yesterday or 7d")
-        filters = narrowed
+        if (value := vars(args)[name]) is not None:
+            filters = filters.narrowed(name, value) or filters
     return filters
 
 

@@ -181,7 +181,7 @@ class Conversations:
         return [ChatRow(*row) for row in rows]
 
     def search(self, query: str, limit: int = 20, filters: SearchFilters | None = None) -> list[Hit]:
-        """Messages and titles that match; see ``vault.search``."""
+        """Messages and titles that match; see ``vault.search``. Raises ``UsageError`` for a filter's wrong value."""
         return search(self._database, query, limit, filters)
 
     def rename_chat(self, chat_id: str, title: str) -> None:

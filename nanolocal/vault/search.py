@@ -1,4 +1,4 @@
-"""Full-text search over messages and titles. Any string is a query; ``model:qwen`` and the like narrow it.
+"""Full-text search over messages and titles. ``model:qwen`` and the like narrow it; no other text is a command.
 
 The index ranks inside a subquery with a limit, and snippets are cut from the few texts that are shown: a word that
 stands in every message costs no more than ranking it does.
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 from nanolocal.chat.messages import Role
+from nanolocal.errors import UsageError
 from nanolocal.vault.database import Database, Row, Value
 
 _BEFORE, _LONGEST_SNIPPET = 50, 150
@@ -76,18 +77,22 @@ class SearchFilters:
     role: Role | None = None
 
     def narrowed(self, name: str, value: str) -> "SearchFilters | None":
-        """With one more filter, as it is typed (``model:qwen``); ``None`` if there is no such filter or value."""
-        change: dict[str, Any] = {}
+        """With one more filter, as it is typed (``model:qwen``); ``None`` if there is none of that name.
+
+        Raises ``UsageError`` for a value that it cannot have.
+        """
         match name:
             case "model" | "task":
-                change = {name: value}
-            case "since" | "until" if (moment := _moment(value)) is not None:
-                change = {name: moment}
-            case "has" if value == "picture":
-                change = {"has_picture": True}
-            case "from" if value in _ROLES:
-                change = {"role": _ROLES[value]}
-        return replace(self, **change) if change else None
+                known: dict[str, Any] = {name: value}
+            case "since" | "until":
+                known = {name: _moment(value)}
+            case "has":
+                known = {"has_picture": value == "picture" or _refuse(name, value, "picture")}
+            case "from":
+                known = {"role": _ROLES.get(value) or _refuse(name, value, " or ".join(_ROLES))}
+            case _:
+                return None
+        return replace(self, **known)
 
     def sql(self) -> tuple[str, list[Value]]:
         """The conditions on ``m``, a row of message, and their parameters."""
@@ -109,7 +114,7 @@ class SearchFilters:
 
 
 def parse_query(text: str, filters: SearchFilters | None = None) -> tuple[list[str], SearchFilters]:
-    """Split what was typed into words, quoted phrases and filters; what only looks like a filter is a word."""
+    """Split what was typed into words, quoted phrases and filters. Raises ``UsageError``; see ``narrowed``."""
     words: list[str] = []
     found = filters or SearchFilters()
     for phrase, word in re.findall(r'"([^"]*)"|(\S+)', stored(text.replace("\0", " "))[:_MOST_CHARACTERS]):
@@ -127,7 +132,8 @@ def search(database: Database, query: str, limit: int, filters: SearchFilters | 
 
     All words must occur, the last one may be unfinished; newer messages come a little sooner. If no word matches, the
     words are looked for as a part of any text, which also finds scripts written without spaces; that reads every
-    message (0.6 s for 100,000). Without words: the newest messages that pass the filters.
+    message (0.6 s for 100,000). Without words: the newest messages that pass the filters. Raises ``UsageError`` for a
+    filter that has a wrong value.
     """
     words, filters = parse_query(query, filters)
     conditions, values = filters.sql()
@@ -206,7 +212,7 @@ def _like(text: str, before: str = "%", after: str = "%") -> str:
     return before + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + after
 
 
-def _moment(value: str) -> float | None:
+def _moment(value: str) -> float:
     """Seconds since 1970 of a day's start: ``2026-11-24``, ``today``, ``yesterday``, or ``7d`` for so many days ago."""
     today = datetime.combine(datetime.fromtimestamp(time.time()).astimezone().date(), datetime.min.time())
     days = re.fullmatch(r"(\d{1,5})d", value)
@@ -216,5 +222,9 @@ def _moment(value: str) -> float | None:
         else:
             day = datetime.strptime(value, "%Y-%m-%d")
         return day.astimezone().timestamp()
-    except (ValueError, OverflowError):
-        return None
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{value} is no day", "write 2026-11-24, today, yesterday or 7d") from error
+
+
+def _refuse(name: str, value: str, takes: str) -> NoReturn:
+    raise UsageError(f"{name}:{value} is no filter", f"{name}: takes {takes}")

@@ -314,11 +314,13 @@ def test_filters_narrow_a_search_or_stand_alone(here: Home) -> None:
     assert ids("fox until:yesterday") == ids("fox since:9999-12-31") == set()
 
 
-def test_what_only_looks_like_a_filter_is_looked_for(here: Home) -> None:
+def test_a_filter_with_a_wrong_value_is_refused_and_in_quotes_it_is_text(here: Home) -> None:
     here.turn("see since:2 and has:legs, from:him", "an answer")
-    for query in ("since:2", "has:legs", "from:him", "since:99999d has:legs"):
-        assert len(here.store.search(query, 5)) == 1, query
-    for query in ("model:", "since:3000-01-01 has:legs", "until:0001-01-01"):
+    for query in ("since:2", "has:legs", "from:him", "until:2026-13-01 see", "since:99999999d"):
+        with pytest.raises(UsageError):
+            here.store.search(query, 5)
+        assert len(here.store.search(f'"{query}"', 5)) == (query in ("since:2", "has:legs", "from:him"))
+    for query in ("model:", "since:3000-01-01", "until:1971-01-01", "https://none.here"):
         assert here.store.search(query, 5) == [], query
 
 
@@ -336,7 +338,7 @@ HOSTILE = ['"', "*", "a AND", "NEAR(", "text:x", "^x", "-x", "(((", "{a b}:c", "
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40), st.text('"*():^-+ANDORNEAR{}\\%_ ax', max_size=60)))
-def test_any_string_is_a_query(here: Home, query: str) -> None:
+def test_any_string_without_a_filter_is_a_query(here: Home, query: str) -> None:
     if not here.store.chats(1):
         here.turn("plain text about a fox", "a answer")
     assert len(here.store.search(query, 5)) <= 5
