@@ -8,9 +8,11 @@ cannot see this: an older copy of a single page passes all of its checks.
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from nanolocal.vault.database import Row, Value
+from nanolocal.errors import Damaged
+from nanolocal.vault.database import Database, Row, Value
 
 _COLUMNS = {
     "chat": "id, title, system, created_at, source",
@@ -28,6 +30,22 @@ class Source(Protocol):
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement and return its rows."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A stored file: its blob, the row's half of the blob's key, the name and the number of bytes the user knows."""
+
+    blob_id: str
+    key: bytes = field(repr=False)
+    name: str
+    size: int
+
+
+def attached(source: Source) -> list[Attached]:
+    """Every stored file, in the order of their ids."""
+    rows = source.execute("SELECT blob_id, key, name, size FROM attachment ORDER BY blob_id")
+    return [Attached(blob_id, key or b"", name, size) for blob_id, key, name, size in rows]
 
 
 def added(tx: Source, table: str, where: str, parameters: Sequence[Value]) -> None:
@@ -49,6 +67,23 @@ def recorded(source: Source) -> str | None:
 def computed(source: Source) -> str:
     """The digest of what is stored now, read row by row."""
     return _written(sum(_table_sum(source, table) for table in _COLUMNS))
+
+
+def problems(database: Database) -> list[str]:
+    """What is wrong with the rows of a database whose pages are whole, in words."""
+    wrong = []
+    if database.execute("PRAGMA foreign_key_check"):
+        wrong.append("messages have lost what they belong to")
+    with database.transaction() as tx:
+        for index in ("message_index", "chat_index"):
+            try:
+                tx.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")  # noqa: S608
+            except Damaged:
+                wrong.append("the search index does not match the messages")
+    with database.snapshot() as source:
+        if recorded(source) != computed(source):
+            wrong.append("messages are missing, or were changed or brought back by something else")
+    return wrong
 
 
 def record(tx: Source) -> None:

@@ -9,6 +9,7 @@ After every commit the header learns how far the database has come, so that comm
 """
 
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -33,9 +34,10 @@ from nanolocal.vault.files import (
     write_durably,
 )
 from nanolocal.vault.header import Anchor, Header, SlotKind, decode, encode, is_genuine
-from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, derive, recovery_code
+from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, recovery_code
 from nanolocal.vault.layout import (
     BACKUP,
+    COPYING,
     DATABASE,
     HEADER,
     KEYFILE,
@@ -318,8 +320,13 @@ class Vault:
         """Where the vault lies."""
         return self._directory
 
-    def portable_header(self) -> bytes:
-        """The header for a backup: only what a person carries in the head or on paper opens it.
+    @property
+    def keys(self) -> DataKeys:
+        """What its data is encrypted with."""
+        return unsealed_keys(self._genuine_header(), self._master)
+
+    def portable_header(self, anchor: Anchor) -> bytes:
+        """The header for a backup that ends at ``anchor``: only what a person carries in the head or on paper opens it.
 
         Raises ``UsageError`` when neither passphrase nor recovery code does.
         """
@@ -330,35 +337,26 @@ class Vault:
                 "nothing would open the backup elsewhere: the vault has neither passphrase nor recovery code",
                 "make a recovery code first: nanolocal vault recovery",
             )
-        return encode(replace(header, slots=slots), mac_key(self._master))
+        return encode(replace(header, slots=slots, anchor=anchor), mac_key(self._master))
 
-    def backup_key(self) -> bytes:
-        """The 32-byte key of this vault's backups."""
-        return derive(self._master, "backup")
+    def genuine(self, header: Header) -> Header:
+        """``header`` itself; raises ``Damaged`` unless it was written with this vault's master key."""
+        if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
+            raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
+        return header
 
     def verify(self) -> list[str]:
         """Read everything and say what is wrong; an empty list when all is whole."""
         wrong = [f"database: {problem}" for problem in self.database.problems()]
         if wrong:
             return wrong
-        if self.database.execute("PRAGMA foreign_key_check"):
-            wrong.append("messages have lost what they belong to")
-        with self.database.transaction() as tx:
-            for index in ("message_index", "chat_index"):
-                try:
-                    tx.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")  # noqa: S608
-                except Damaged:
-                    wrong.append("the search index does not match the messages")
-        with self.database.snapshot() as source:
-            if contents.recorded(source) != contents.computed(source):
-                wrong.append("messages are missing, or were changed or brought back by something else")
-            attached = source.execute("SELECT blob_id, key, name FROM attachment")
-        for blob_id, row_key, name in attached:
+        wrong = contents.problems(self.database)
+        for file in contents.attached(self.database):
             try:
-                self.blobs.read(blob_id, row_key or b"")
+                self.blobs.read(file.blob_id, file.key)
             except Damaged:
-                wrong.append(f"the attached file {name} is damaged or missing")
-        key = unsealed_keys(self._genuine_header(), self._master).database
+                wrong.append(f"the attached file {file.name} is damaged or missing")
+        key = self.keys.database
         broken = (copy for copy in self.snapshots() if not Database.is_whole(copy.path, key))
         return wrong + [f"the snapshot of {copy.when} is damaged" for copy in broken]
 
@@ -432,6 +430,10 @@ class Vault:
             with self.database.transaction() as tx:
                 contents.record(tx)
         self._sweep()
+        if copies := list(self._directory.glob(f"{COPYING}*")):
+            with suppress(UsageError), self._opened.alone():
+                for path in copies:
+                    shutil.rmtree(path, ignore_errors=True)
         self.database.witness = self
         self.keep(*self.database.progress()[:2])
         if self._snapshot_is_due():
@@ -570,10 +572,7 @@ class Vault:
         write_durably(self._directory / BACKUP, raw)
 
     def _genuine_header(self) -> Header:
-        header = read_header(self._directory)
-        if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
-            raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
-        return header
+        return self.genuine(read_header(self._directory))
 
 
 def _advanced(anchor: Anchor, number: int, mark: str) -> Anchor:

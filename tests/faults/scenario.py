@@ -9,7 +9,9 @@ from pathlib import Path
 from nanolocal.chat.messages import Attachment, Role
 from nanolocal.errors import NanolocalError
 from nanolocal.ledger.losses import LedgerLosses
+from nanolocal.vault.backup import make, restore
 from nanolocal.vault.imported import ImportedChat, ImportedMessage
+from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault
 from tests.fakes.homes import CHEAP, MIGRATIONS, home
 
@@ -27,6 +29,7 @@ IMPORTED = ImportedChat(
 )
 SCENARIOS = (
     "create", "turn", "delete", "import", "passphrase", "recovery", "snapshot", "rotate", "rekey", "restore", "erase",
+    "backup", "restore_backup",
 )  # fmt: skip
 
 
@@ -37,6 +40,10 @@ def work(what: str, directory: Path) -> None:
         return
     if what == "restore":
         Vault.restore(directory, None, MIGRATIONS, LedgerLosses()).close()
+        return
+    if what == "restore_backup":
+        bring_back(directory, (directory.parent / "code").read_text())
+        acknowledge("restored")
         return
     with home(directory, None) as here:
         match what:
@@ -57,6 +64,21 @@ def work(what: str, directory: Path) -> None:
                 here.vault.rotate()
             case "rekey":
                 here.vault.rekey(None)
+            case "backup":
+                acknowledge(here.vault.make_recovery_code())
+                back_up(here.vault, directory.with_name("backup"))
+                acknowledge("backed up")
+
+
+def back_up(vault: Vault, file: Path) -> Inventory:
+    """A backup as the command makes it."""
+    return make(vault, file, MIGRATIONS, LedgerLosses(), lambda *_: None)
+
+
+def bring_back(directory: Path, secret: str | None, file: Path | None = None) -> Inventory:
+    """A vault in ``directory`` from ``file``, or from ``backup`` beside it."""
+    file = file or directory.with_name("backup")
+    return restore(file, directory, lambda: secret, MIGRATIONS, LedgerLosses(), lambda *_: None)
 
 
 def acknowledge(line: str) -> None:
