@@ -4,6 +4,7 @@ What is read must be, byte for byte, what ``Writer`` would have written. So ever
 and no link, path or second file of one name is ever followed. Any tar unpacks it.
 """
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ class Writer:
         self._total = total
         self._told = told
         self._at = 0
+        self._hash = hashlib.sha256()
 
     def add(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
         """One file of ``size`` bytes."""
@@ -30,12 +32,17 @@ class Writer:
             self._put(chunk)
         self._put(bytes(-size % tarfile.BLOCKSIZE))
 
+    def digest(self) -> bytes:
+        """SHA-256 of everything up to here."""
+        return self._hash.digest()
+
     def end(self) -> None:
         """Close the archive; ``out`` stays open."""
         self._put(_ending(self._at))
 
     def _put(self, data: bytes) -> None:
         self._out.write(data)
+        self._hash.update(data)
         self._at += len(data)
         self._told(min(self._at, self._total), self._total)
 
@@ -51,6 +58,7 @@ class Reader:
         self._source = source
         self._told = told
         self._at = 0
+        self._hash = hashlib.sha256()
 
     def part(self, name: str, largest: int) -> Iterator[bytes]:
         """The bytes of the next file, which must be ``name`` and no larger than ``largest``; to be taken whole."""
@@ -66,6 +74,10 @@ class Reader:
         if any(self._take(-size % tarfile.BLOCKSIZE)):
             raise _changed()
 
+    def digest(self) -> bytes:
+        """SHA-256 of everything up to here."""
+        return self._hash.digest()
+
     def end(self) -> None:
         """Make sure that nothing follows."""
         ending = _ending(self._at)
@@ -76,6 +88,7 @@ class Reader:
         data = self._source.read(count)
         if len(data) < count:
             raise Damaged("it was cut short")
+        self._hash.update(data)
         self._at += count
         self._told(self._at, self.size)
         return data

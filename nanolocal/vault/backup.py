@@ -1,15 +1,15 @@
 """A backup: the whole vault in one file, encrypted as it lies there, for another disk or machine.
 
-    vault.hdr    the header with the slots that a person carries; its anchor names this copy of the database alone
+    vault.hdr    the header with the slots that a person carries; its anchor is what this copy of the database ends with
     vault.db     the copy, made while others go on writing
     blobs/ID     the files that the copy names, in the order of their ids
+    backup.mac   proves that all of these are the parts of one backup
 
 The parts make an archive of ``archive.py``. A backup is read back before it gets its name, and restored only where
 there is no vault: the header is written last, so that a kill leaves no vault or the whole one.
 """
 
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -31,7 +31,7 @@ from nanolocal.vault.keys import DatabaseKey
 from nanolocal.vault.layout import BACKUP, COPYING, DATABASE, HEADER, KEYFILE, adopt_database, discard
 from nanolocal.vault.mending import Books, accepted
 from nanolocal.vault.unlock import Door, mac_key, unlock_header, unsealed_keys
-from nanolocal.vault.unpacking import MADE_AT, Inventory, unpack
+from nanolocal.vault.unpacking import MADE_AT, SEAL, Inventory, anchor_of, seal_of, unpack
 from nanolocal.vault.vault import Vault, VaultState
 
 Told = Callable[[str, int, int], None]
@@ -163,7 +163,7 @@ def _write(vault: Vault, out: BinaryIO, copy: Path, books: Books, told: Callable
 def _is_written(vault: Vault, out: BinaryIO, copy: Path, books: Books, told: Callable[[int, int], None]) -> bool:
     """One try; false when a file went away because its conversation was deleted since the database was copied."""
     vault.database.copy_to(copy)
-    anchor, files = _stamped(copy, vault.keys.database, books)
+    anchor, files = _dated(copy, vault.keys.database, books)
     header, size = vault.portable_header(anchor), copy.stat().st_size
     writer = Writer(out, size + sum(sealed_size(file.size) for file in files), told)
     writer.add(HEADER, len(header), [header])
@@ -175,19 +175,19 @@ def _is_written(vault: Vault, out: BinaryIO, copy: Path, books: Books, told: Cal
         if sealed is None:
             return False
         writer.add(f"blobs/{file.blob_id}", len(sealed), [sealed])
+    seal = seal_of(writer.digest(), vault.keys)
+    writer.add(SEAL, len(seal), [seal])
     writer.end()
     return True
 
 
-def _stamped(copy: Path, key: DatabaseKey, books: Books) -> tuple[Anchor, list[Attached]]:
-    """Give the copy a mark of its own, so that it fits no header but its backup's; returns its anchor and its files."""
+def _dated(copy: Path, key: DatabaseKey, books: Books) -> tuple[Anchor, list[Attached]]:
+    """Write into the copy when it was made; returns its anchor and its files."""
     with closing(Database(copy, key)) as database:
-        number, mark = database.progress()[0], secrets.token_hex(16)
         with database.transaction() as tx:
-            tx.execute("UPDATE progress SET mark = ?, anchored = 0", (mark,))
             tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (MADE_AT, str(int(time.time()))))
         database.checkpoint()
-        return Anchor(*books.read_all(database), number, mark), attached(database)
+        return anchor_of(database, books), attached(database)
 
 
 def _sealed(vault: Vault, file: Attached) -> bytes | None:

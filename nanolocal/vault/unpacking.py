@@ -1,5 +1,6 @@
 """Unpacking a backup, and checking all of it on the way: what ``make`` does at its end and ``restore`` at its start."""
 
+import hmac
 import os
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from nanolocal.vault.contents import attached, problems
 from nanolocal.vault.database import Database, Migrations
 from nanolocal.vault.files import create_private_file, make_private_directory, write_durably
 from nanolocal.vault.header import Anchor, Header
+from nanolocal.vault.keys import derive
 from nanolocal.vault.layout import DATABASE, discard
 from nanolocal.vault.mending import Books
 from nanolocal.vault.unlock import DataKeys
 
 MADE_AT = "backup_made_at"
 """The setting, in the copy of the database alone, that says when a backup was made."""
+
+SEAL = "backup.mac"
 
 _COUNTED = ("chat", "message", "attachment", "entry")
 
@@ -68,8 +72,22 @@ def unpack(
         open_blob(keys.blob + file.key, file.blob_id, sealed)
         if blobs is not None:
             write_durably(blobs / file.blob_id, sealed)
+    seal = seal_of(reader.digest(), keys)
+    if not hmac.compare_digest(b"".join(reader.part(SEAL, len(seal))), seal):
+        raise Damaged("its parts are not of one backup")
     reader.end()
     return inventory
+
+
+def anchor_of(database: Database, books: Books) -> Anchor:
+    """What the database ends with, its ledger read from the first entry on. Raises ``Damaged``."""
+    number, mark, _ = database.progress()
+    return Anchor(*books.read_all(database), number, mark)
+
+
+def seal_of(digest: bytes, keys: DataKeys) -> bytes:
+    """What proves that a backup whose bytes have this SHA-256 was put together by someone who had its keys."""
+    return hmac.digest(derive(keys.database.as_bytes(), "backup"), digest, "sha256")
 
 
 def _check_database(database: Database, header: Header, books: Books) -> None:
@@ -77,9 +95,8 @@ def _check_database(database: Database, header: Header, books: Books) -> None:
     wrong = database.problems() or problems(database)
     if wrong:
         raise Damaged(wrong[0])
-    number, mark, _ = database.progress()
     owner = database.execute("SELECT value FROM meta WHERE name = 'vault_id'")
-    if Anchor(*books.read_all(database), number, mark) != header.anchor or owner != [(header.vault_id,)]:
+    if anchor_of(database, books) != header.anchor or owner != [(header.vault_id,)]:
         raise Damaged("its header and its database are not of one backup")
 
 
