@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.cli import output
 from nanolocal.cli.common import ask_passphrase, given_passphrase, is_quiet, open_vault, paths_of, wants_json
+from nanolocal.errors import UsageError
 
 if TYPE_CHECKING:
     from nanolocal.vault.unpacking import Inventory
@@ -16,6 +17,8 @@ def run_backup(args: argparse.Namespace) -> int:
     """Write everything into FILE, read it back, and say what it holds."""
     from nanolocal import bootstrap
 
+    if bootstrap.vault_state(paths_of(args)) is bootstrap.VaultState.ABSENT:
+        raise UsageError(f"there is no vault in {paths_of(args).vault}", "nanolocal vault status")
     progress = output.Progress(is_quiet(args))
     with open_vault(args) as vault:
         try:

@@ -64,9 +64,10 @@ def make(
                 header = vault.genuine(decode(b"".join(reader.part(HEADER, MAX_BYTES))))
                 inventory = unpack(reader, copy, header, vault.keys, migrations, books, None)
             name.replace(file)
-            sync_directory(file.parent)
+            with suppress(OSError):  # not every file system of a stick or a share can do this
+                sync_directory(file.parent)
     except OSError as error:
-        hint = "choose another place, or free some space"
+        hint = "free some space there and beside the vault, or choose another place"
         raise UsageError(f"cannot write {file}: {error.strerror}", hint) from error
     return inventory
 

@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ MADE_AT = "backup_made_at"
 
 SEAL = "backup.mac"
 
+_BLOB_ID = re.compile("[0-9a-f]{32}")
 _COUNTED = ("chat", "message", "attachment", "entry")
 
 
@@ -68,6 +70,8 @@ def unpack(
     if blobs is not None:
         make_private_directory(blobs)
     for file in files:
+        if not _BLOB_ID.fullmatch(file.blob_id):
+            raise Damaged("a file in it has a name that no vault gives")
         sealed = b"".join(reader.part(f"blobs/{file.blob_id}", sealed_size(file.size)))
         open_blob(keys.blob + file.key, file.blob_id, sealed)
         if blobs is not None:

@@ -430,10 +430,6 @@ class Vault:
             with self.database.transaction() as tx:
                 contents.record(tx)
         self._sweep()
-        if copies := list(self._directory.glob(f"{COPYING}*")):
-            with suppress(UsageError), self._opened.alone():
-                for path in copies:
-                    shutil.rmtree(path, ignore_errors=True)
         self.database.witness = self
         self.keep(*self.database.progress()[:2])
         if self._snapshot_is_due():
@@ -527,12 +523,16 @@ class Vault:
             mark.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
-        """Remove blobs without a message, which a crash left.
+        """Remove what a crash left: blobs without a message, and copies that no backup is working on.
 
         The write lock is held meanwhile: nobody is between writing a blob and storing its message.
         """
         with self.database.transaction() as tx:
             self.blobs.keep_only({row[0] for row in tx.execute("SELECT blob_id FROM attachment")})
+        if copies := list(self._directory.glob(f"{COPYING}*")):
+            with suppress(UsageError), self._opened.alone():
+                for path in copies:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _renew_backup(self) -> None:
         """Replace a backup that still holds earlier slots: an old passphrase must not open it."""

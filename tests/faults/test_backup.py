@@ -13,7 +13,10 @@ import pytest
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, UsageError, VaultLocked
 from nanolocal.ledger.losses import LedgerLosses
+from nanolocal.vault import contents
+from nanolocal.vault.archive import Writer
 from nanolocal.vault.backup import make
+from nanolocal.vault.blobs import seal_blob
 from nanolocal.vault.header import SlotKind
 from nanolocal.vault.vault import Vault, VaultState
 from tests.fakes.homes import CHEAP, MIGRATIONS, PASSPHRASE, Home, home
@@ -47,8 +50,6 @@ def unpacked(file: Path, directory: Path) -> Path:
 
 def packed(directory: Path, file: Path) -> Path:
     """A backup put together by hand from parts."""
-    from nanolocal.vault.archive import Writer
-
     blobs = sorted(f"blobs/{path.name}" for path in (directory / "blobs").glob("*"))
     with file.open("wb") as out:
         archive = Writer(out, 1, lambda *_: None)
@@ -236,6 +237,20 @@ def test_a_damaged_or_missing_picture_is_named_and_nothing_is_written(tmp_path: 
             assert not list(tmp_path.glob("backup*"))
 
 
+def test_a_file_whose_name_leads_elsewhere_is_refused_though_everything_fits(tmp_path: Path) -> None:
+    with home(tmp_path / "home") as here:
+        filled(here, 1)
+        with here.vault.database.transaction() as tx:
+            ((row_key,),) = tx.execute("SELECT key FROM attachment")
+            contents.removed(tx, "attachment", "1", ())
+            tx.execute("UPDATE attachment SET blob_id = '../stray'")
+            contents.added(tx, "attachment", "1", ())
+        (tmp_path / "home" / "stray").write_bytes(seal_blob(here.vault.keys.blob + row_key, "../stray", PICTURE.data))
+        assert here.vault.verify() == []
+        with pytest.raises(Damaged, match="name that no vault gives"):
+            back_up(here.vault, tmp_path / "backup")
+
+
 def test_a_copy_that_a_kill_left_in_the_vault_is_cleared_by_the_next_unlock(tmp_path: Path) -> None:
     with home(tmp_path / "home") as here:
         filled(here)
@@ -286,7 +301,7 @@ def test_pages_of_an_older_backup_are_noticed_in_a_newer_one(tmp_path: Path) -> 
         back_up(here.vault, tmp_path / "b")
     old, new = (unpacked(tmp_path / name, tmp_path / f"{name} parts") for name in ("a", "b"))
     before, after = ((parts / "vault.db").read_bytes() for parts in (old, new))
-    for at in range(0, min(len(before), len(after)), 4096):
+    for at in range(0, min(len(before), len(after)), 3 * 4096):
         (new / "vault.db").write_bytes(after[:at] + before[at : at + 4096] + after[at + 4096 :])
         with pytest.raises(Damaged):
             bring_back(tmp_path / "there", PASSPHRASE, packed(new, tmp_path / "mixed"))
