@@ -32,7 +32,10 @@ class Books(Protocol):
         ...
 
     def record_loss(self, tx: Transaction, lost: Anchor, why: str) -> tuple[int, str]:
-        """Write into the ledger that the owner went on without what came after ``lost``; returns its new head."""
+        """Write into the ledger that the owner went on without some entries, and why; returns its new head.
+
+        ``lost`` is the newest entry that was known.
+        """
         ...
 
 
