@@ -150,21 +150,15 @@ def run_backups(args: argparse.Namespace, room: Path) -> int:
         own.mkdir()
         copy = Path(shutil.copy(file, own))
         for at in places[number::WORKERS]:
-            report(f"flip {at} {machinery.damage_noticed(copy, code, at, own, chance)}")
+            if not machinery.damage_noticed(copy, code, at, own, chance):
+                report(f"SILENT at byte {at}")
         for end in range(512 * number, size, 512 * WORKERS):
-            report(f"cut {end} {machinery.damage_noticed(copy, code, end, own, None)}")
+            if not machinery.damage_noticed(copy, code, end, own, None):
+                report(f"SILENT when cut at {end}")
 
-    progress, tally, silent = Progress("damages", len(places) + -(-size // 512)), Counter[str](), 0
     children = [fork(partial(share, number)) for number in range(WORKERS)]
-    for line in (line for child in children for line in child.finish()):
-        kind, place, noticed = line.split()
-        tally[kind] += 1
-        progress.step()
-        if noticed != "True":
-            silent += 1
-            print(f"SILENT {kind} at {place}", flush=True)
-    progress.end()
-    print(f"{size} bytes: {tally['flip']} bytes changed, {tally['cut']} cuts, {silent} silent")
+    silent = [line for child in children for line in child.finish()]
+    print(*silent, f"{size} bytes: {len(places)} changed, {-(-size // 512)} cuts, {len(silent)} silent", sep="\n")
     return int(bool(silent))
 
 
