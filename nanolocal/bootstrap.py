@@ -1,5 +1,6 @@
 """The one place that wires everything together. Faces get a ``Session`` and know no other room's insides."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from nanolocal.paths import Paths, make_private, starter_models
 from nanolocal.routing.router import RuleRouter
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
+from nanolocal.vault import backup
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.files import check_local
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
 from nanolocal.vault.snapshots import Snapshot
 from nanolocal.vault.snapshots import listed as listed_snapshots
+from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault, VaultState
 
 __all__ = [
     "Session",
     "VaultState",
+    "back_up_vault",
     "erase_vault",
     "has_recovery_code",
     "open_library",
@@ -32,6 +36,7 @@ __all__ = [
     "open_session",
     "open_vault",
     "open_wallet",
+    "restore_backup",
     "restore_vault",
     "snapshots",
     "vault_state",
@@ -109,6 +114,17 @@ def restore_vault(paths: Paths, passphrase: str | None, snapshot: Path | None) -
     """Repair a damaged vault from a snapshot, or go on without what is missing; see ``Vault.restore``."""
     harden_process()
     return Vault.restore(paths.vault, passphrase, _MIGRATIONS, LedgerLosses(), snapshot)
+
+
+def back_up_vault(vault: Vault, file: Path, told: backup.Told, *, overwrite: bool) -> Inventory:
+    """Write an open vault into one encrypted file; see ``backup.make``."""
+    return backup.make(vault, file, _MIGRATIONS, LedgerLosses(), told, overwrite=overwrite)
+
+
+def restore_backup(paths: Paths, file: Path, secret: Callable[[], str | None], told: backup.Told) -> Inventory:
+    """Make the vault from such a file; see ``backup.restore``."""
+    harden_process()
+    return backup.restore(file, paths.vault, secret, _MIGRATIONS, LedgerLosses(), told)
 
 
 def has_recovery_code(paths: Paths) -> bool:

@@ -4,6 +4,7 @@
     scripts/stress_vault.py kills --count 1000
     scripts/stress_vault.py calls [--fault HOW ...] [--scenario NAME ...] [--beside]    (needs strace)
     scripts/stress_vault.py flips [--step N]
+    scripts/stress_vault.py backups [--step N]
 
 The tests of tests/faults do a small part of the same.
 """
@@ -14,6 +15,7 @@ import random
 import shutil
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -36,7 +38,7 @@ WORKERS = os.cpu_count() or 1
 
 
 def main() -> int:
-    """Run one of the three."""
+    """Run one of the four."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=20)
     parts = parser.add_subparsers(required=True)
@@ -51,6 +53,9 @@ def main() -> int:
     flips = parts.add_parser("flips", help="every byte of every file of a small vault")
     flips.add_argument("--step", type=int, default=29, metavar="N", help=run_flips.__doc__)
     flips.set_defaults(run=run_flips)
+    backups = parts.add_parser("backups", help="every byte of a small backup changed, and a cut at every block")
+    backups.add_argument("--step", type=int, default=1, help="only every N-th byte of the database in it")
+    backups.set_defaults(run=run_backups)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stress-") as room:
         return int(args.run(args, Path(room)))
@@ -125,6 +130,33 @@ def run_flips(args: argparse.Namespace, room: Path) -> int:
             print(f"{name:10} {file:15} {outcome:10} {times:7}", flush=True)
             silent += times if outcome == "SILENT" else 0
     print(f"{silent} silent")
+    return int(bool(silent))
+
+
+def run_backups(args: argparse.Namespace, room: Path) -> int:
+    """Damage a backup at each place, and cut it off at each block; each worker has a copy of its own."""
+    file, code = machinery.small_backup(room / "small")
+    with tarfile.open(file) as archive:
+        database = archive.getmember("vault.db")
+    inside = range(database.offset_data, database.offset_data + database.size)
+    size = file.stat().st_size
+    places = [at for at in range(size) if at not in inside or at % args.step == 0]
+
+    def share(number: int, report: Callable[[str], None]) -> None:
+        signal.alarm(0)
+        own, chance = room / f"worker{number}", random.Random(args.seed)
+        own.mkdir()
+        copy = Path(shutil.copy(file, own))
+        for at in places[number::WORKERS]:
+            if not machinery.damage_noticed(copy, code, at, own, chance):
+                report(f"SILENT at byte {at}")
+        for end in range(512 * number, size, 512 * WORKERS):
+            if not machinery.damage_noticed(copy, code, end, own, None):
+                report(f"SILENT when cut at {end}")
+
+    children = [fork(partial(share, number)) for number in range(WORKERS)]
+    silent = [line for child in children for line in child.finish()]
+    print(*silent, f"{size} bytes: {len(places)} changed, {-(-size // 512)} cuts, {len(silent)} silent", sep="\n")
     return int(bool(silent))
 
 

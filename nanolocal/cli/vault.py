@@ -1,8 +1,9 @@
 """``nanolocal vault``: the encrypted store itself."""
 
 import argparse
+from pathlib import Path
 
-from nanolocal.cli import output, verify
+from nanolocal.cli import backup, output, verify
 from nanolocal.cli.common import (
     Subparsers,
     agreed,
@@ -40,8 +41,14 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     rekey = parts.add_parser("rekey", parents=[common], help="new keys for everything; old headers open nothing")
     rekey.set_defaults(run=run_rekey)
     verify.add(parts, common)
-    restore = parts.add_parser("restore", parents=[common], help="repair a damaged vault from its snapshots")
-    restore.add_argument("--snapshot", metavar="NAME", help="go back to this one; `vault status` lists them")
+    save = parts.add_parser("backup", parents=[common], help="everything in one encrypted file, for another machine")
+    save.add_argument("file", type=Path, metavar="FILE")
+    save.add_argument("--force", action="store_true", help="replace FILE")
+    save.set_defaults(run=backup.run_backup)
+    restore = parts.add_parser("restore", parents=[common], help="repair from a snapshot, or bring a backup back")
+    source = restore.add_mutually_exclusive_group()
+    source.add_argument("--snapshot", metavar="NAME", help="go back to this one; `vault status` lists them")
+    source.add_argument("--from", type=Path, metavar="FILE", dest="backup", help="make the vault from a backup")
     restore.add_argument("--yes", action="store_true", help="do not ask before going back to a named snapshot")
     restore.set_defaults(run=run_restore)
     erase = parts.add_parser("erase", parents=[common], help="destroy the vault and its keys for good")
@@ -121,6 +128,8 @@ def run_restore(args: argparse.Namespace) -> int:
     """Go back to a snapshot, or go on without what is missing, and say what was lost."""
     from nanolocal import bootstrap
 
+    if args.backup is not None:
+        return backup.run_restore(args)
     paths = paths_of(args)
     snapshot = None
     if args.snapshot is not None:

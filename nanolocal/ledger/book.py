@@ -53,10 +53,13 @@ def head(source: Source) -> tuple[int, str]:
     return (rows[0][0], rows[0][1]) if rows else (0, GENESIS)
 
 
-def record_loss(tx: SqlTransaction, seq: int, head_hash: str, ts: int) -> tuple[int, str]:
-    """Write into the chain that the owner went on without entries up to ``seq``; returns the chain's new head."""
+def record_loss(tx: SqlTransaction, seq: int, head_hash: str, ts: int, why: str) -> tuple[int, str]:
+    """Write into the chain that the owner went on without some entries, whose newest known one is ``seq``, and why.
+
+    Returns the chain's new head.
+    """
     ref = f"{seq}:{head_hash}"
-    return post(tx, Entry(f"restore:{ref}:{ts}", EntryKind.RESTORE, ADJUST, ADJUST, 0, ts, ref=ref))
+    return post(tx, Entry(f"restore:{ref}:{ts}", EntryKind.RESTORE, ADJUST, ADJUST, 0, ts, ref=ref, note=why))
 
 
 def find(source: Source, idem: str) -> Entry | None:

@@ -28,6 +28,11 @@ class LedgerLosses:
         """Raise ``Damaged`` unless the ledger contains the anchored entry."""
         book.check_anchor(database, anchor.seq, anchor.head)
 
-    def record_loss(self, tx: SqlTransaction, lost: AnchoredEntry) -> tuple[int, str]:
-        """Append a ``restore`` entry that names the head which is gone; returns the new head."""
-        return book.record_loss(tx, lost.seq, lost.head, int(time.time() * 1000))
+    def read_all(self, database: Source) -> tuple[int, str]:
+        """Check the whole ledger: number and hash of its newest entry. Raises ``Damaged``."""
+        checked = book.check_all(database)
+        return checked.entries, checked.head
+
+    def record_loss(self, tx: SqlTransaction, lost: AnchoredEntry, why: str) -> tuple[int, str]:
+        """Append a ``restore`` entry that names the newest head known before, and why; returns the new head."""
+        return book.record_loss(tx, lost.seq, lost.head, int(time.time() * 1000), why)

@@ -47,11 +47,13 @@ class Blobs:
 
     def read(self, blob_id: str, row_key: bytes = b"") -> bytes:
         """The data stored under ``blob_id``; raises ``Damaged`` if it is missing or was changed."""
-        try:
-            sealed = (self._directory / blob_id).read_bytes()
-        except OSError as error:
-            raise Damaged(f"the stored file {blob_id} is missing", "restore it from a backup") from error
-        return open_blob(self._key + row_key, blob_id, sealed)
+        return open_blob(self._key + row_key, blob_id, self._sealed(blob_id))
+
+    def sealed(self, blob_id: str, row_key: bytes) -> bytes:
+        """The encrypted bytes of a file; raises ``Damaged`` where ``read`` would."""
+        sealed = self._sealed(blob_id)
+        open_blob(self._key + row_key, blob_id, sealed)
+        return sealed
 
     def delete(self, blob_id: str) -> None:
         """Remove a file; a missing one is no error."""
@@ -65,6 +67,12 @@ class Blobs:
         if strays:
             sync_directory(self._directory)
         return len(strays)
+
+    def _sealed(self, blob_id: str) -> bytes:
+        try:
+            return (self._directory / blob_id).read_bytes()
+        except OSError as error:
+            raise Damaged(f"the stored file {blob_id} is missing", "restore it from a backup") from error
 
 
 def seal_blob(key: bytes, blob_id: str, data: bytes) -> bytes:
@@ -93,6 +101,12 @@ def open_blob(key: bytes, blob_id: str, sealed: bytes) -> bytes:
     if not sealed.startswith(_MAGIC) or not plain or length > len(plain) - _LENGTH_BYTES:
         raise Damaged(f"the stored file {blob_id} is damaged", "restore it from a backup")
     return plain[_LENGTH_BYTES : _LENGTH_BYTES + length]
+
+
+def sealed_size(size: int) -> int:
+    """How large the NLB1 file of ``size`` bytes is."""
+    padded = padded_size(_LENGTH_BYTES + size)
+    return len(_MAGIC) + _SALT_BYTES + padded + -(-padded // _CHUNK) * _TAG
 
 
 def padded_size(size: int) -> int:

@@ -55,14 +55,14 @@ def conversations(database: Database) -> Check:
 
 def files(database: Database, blobs: Blobs, tell: Callable[[str], None]) -> Check:
     """Every attachment and picture, to its last byte; ``tell`` hears how far it is."""
-    attached = database.execute("SELECT blob_id, key, name FROM attachment")
+    attached = contents.attached(database)
     bad = []
-    for number, (blob_id, row_key, name) in enumerate(attached, 1):
+    for number, file in enumerate(attached, 1):
         tell(f"reading file {number:,} of {len(attached):,}")
         try:
-            blobs.read(blob_id, row_key or b"")
+            blobs.read(file.blob_id, file.key)
         except Damaged:
-            bad.append(name)
+            bad.append(file.name)
     if not bad:
         return Check("files", State.OK, f"all attached files and pictures can be read ({len(attached):,})")
     hint = "everything else is there; put the file back from a backup: nanolocal vault restore --help"

@@ -8,6 +8,7 @@ cannot see this: an older copy of a single page passes all of its checks.
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from nanolocal.vault.database import Row, Value
@@ -28,6 +29,22 @@ class Source(Protocol):
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one statement and return its rows."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A stored file: its blob, the row's half of the blob's key, the name and the number of bytes the user knows."""
+
+    blob_id: str
+    key: bytes = field(repr=False)
+    name: str
+    size: int
+
+
+def attached(source: Source) -> list[Attached]:
+    """Every stored file, in the order of their ids."""
+    rows = source.execute("SELECT blob_id, key, name, size FROM attachment ORDER BY blob_id")
+    return [Attached(blob_id, key or b"", name, size) for blob_id, key, name, size in rows]
 
 
 def added(tx: Source, table: str, where: str, parameters: Sequence[Value]) -> None:

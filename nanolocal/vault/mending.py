@@ -27,8 +27,15 @@ class Books(Protocol):
         """Raise ``Damaged`` unless the ledger contains the anchored entry."""
         ...
 
-    def record_loss(self, tx: Transaction, lost: Anchor) -> tuple[int, str]:
-        """Write into the ledger that the owner went on without what came up to ``lost``; returns its new head."""
+    def read_all(self, database: Database) -> tuple[int, str]:
+        """Read the whole ledger: number and hash of its newest entry. Raises ``Damaged``."""
+        ...
+
+    def record_loss(self, tx: Transaction, lost: Anchor, why: str) -> tuple[int, str]:
+        """Write into the ledger that the owner went on without some entries, and why; returns its new head.
+
+        ``lost`` is the newest entry that was known.
+        """
         ...
 
 
@@ -81,13 +88,13 @@ def _readable_copy(
 
 
 def accepted(database: Database, lost: Anchor, books: Books | None, notice: str) -> Anchor:
-    """Write down in ``database`` that later commits are gone; returns the anchor that fits it now."""
+    """Write down in ``database`` that later commits are gone, and why; returns the anchor that fits it now."""
     number, _, _ = database.progress()
     mark = secrets.token_hex(16)
     with database.transaction() as tx:
         tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (NOTICE, notice))
         tx.execute("UPDATE progress SET number = ?, mark = ?, anchored = 0", (number + 1, mark))
-        seq, head = books.record_loss(tx, lost) if books is not None else (0, Anchor().head)
+        seq, head = books.record_loss(tx, lost, notice) if books is not None else (0, Anchor().head)
     return Anchor(seq, head, number + 1, mark)
 
 

@@ -9,6 +9,7 @@ After every commit the header learns how far the database has come, so that comm
 """
 
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -34,9 +35,10 @@ from nanolocal.vault.files import (
     write_durably,
 )
 from nanolocal.vault.header import Anchor, Header, SlotKind, decode, encode, is_genuine
-from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, derive, recovery_code
+from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, recovery_code
 from nanolocal.vault.layout import (
     BACKUP,
+    COPYING,
     DATABASE,
     HEADER,
     KEYFILE,
@@ -326,8 +328,13 @@ class Vault:
         """Where the vault lies."""
         return self._directory
 
-    def portable_header(self) -> bytes:
-        """The header for a backup: only what a person carries in the head or on paper opens it.
+    @property
+    def keys(self) -> DataKeys:
+        """What its data is encrypted with."""
+        return unsealed_keys(self._genuine_header(), self._master)
+
+    def portable_header(self, anchor: Anchor) -> bytes:
+        """The header for a backup that ends at ``anchor``: only what a person carries in the head or on paper opens it.
 
         Raises ``UsageError`` when neither passphrase nor recovery code does.
         """
@@ -338,11 +345,13 @@ class Vault:
                 "nothing would open the backup elsewhere: the vault has neither passphrase nor recovery code",
                 "make a recovery code first: nanolocal vault recovery",
             )
-        return encode(replace(header, slots=slots), mac_key(self._master))
+        return encode(replace(header, slots=slots, anchor=anchor), mac_key(self._master))
 
-    def backup_key(self) -> bytes:
-        """The 32-byte key of this vault's backups."""
-        return derive(self._master, "backup")
+    def genuine(self, header: Header) -> Header:
+        """``header`` itself; raises ``Damaged`` unless it was written with this vault's master key."""
+        if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
+            raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
+        return header
 
     def verify(self) -> list[str]:
         """Read everything and say what is wrong; an empty list when all is whole."""
@@ -350,7 +359,6 @@ class Vault:
 
     def checks(self, tell: Callable[[str], None] = lambda _: None) -> Iterator[Check]:
         """Read everything, one check after the other; a broken database ends what needs it. ``tell`` hears how far."""
-        header = self._genuine_header()
         yield checks.spare_header(self._directory, mac_key(self._master))
         tell("reading every page of the database")
         database = checks.pages(self.database)
@@ -361,7 +369,7 @@ class Vault:
             yield checks.search(self.database)
             yield self._progress_check()
         tell("reading the daily copies of the database")
-        yield checks.copies(self.snapshots(), unsealed_keys(header, self._master).database)
+        yield checks.copies(self.snapshots(), self.keys.database)
 
     def close(self) -> None:
         """Make a snapshot if one is due, close the database and forget the master key. Closing twice is no error."""
@@ -535,12 +543,16 @@ class Vault:
             mark.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
-        """Remove blobs without a message, which a crash left.
+        """Remove what a crash left: blobs without a message, and copies that no backup is working on.
 
         The write lock is held meanwhile: nobody is between writing a blob and storing its message.
         """
         with self.database.transaction() as tx:
             self.blobs.keep_only({row[0] for row in tx.execute("SELECT blob_id FROM attachment")})
+        if copies := list(self._directory.glob(f"{COPYING}*")):
+            with suppress(UsageError), self._opened.alone():
+                for path in copies:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _renew_backup(self) -> None:
         """Replace a backup that still holds earlier slots: an old passphrase must not open it."""
@@ -580,10 +592,7 @@ class Vault:
         write_durably(self._directory / BACKUP, raw)
 
     def _genuine_header(self) -> Header:
-        header = read_header(self._directory)
-        if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
-            raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
-        return header
+        return self.genuine(read_header(self._directory))
 
 
 def _advanced(anchor: Anchor, number: int, mark: str) -> Anchor:

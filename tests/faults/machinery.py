@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
@@ -24,7 +23,8 @@ from nanolocal.vault.layout import read_header
 from nanolocal.vault.scan import leaks
 from nanolocal.vault.unlock import unlock, unsealed_keys
 from nanolocal.vault.vault import Vault, VaultState
-from tests.fakes.homes import PASSPHRASE, Child, Home, fork, home, open_vault, rooms
+from tests.fakes.homes import Child, Home, fork, home, open_vault, rooms
+from tests.faults.scenario import back_up, bring_back, write_until_killed
 
 ROOT = Path(__file__).parents[2]
 CALLS = ("pwrite64", "write", "fsync", "rename", "ftruncate", "unlink", "rmdir")
@@ -40,19 +40,6 @@ FIRST = {"first prompt", "first answer", "second prompt", "second answer"}
 
 
 # writers
-
-
-def write_until_killed(
-    directory: Path, name: str, report: Callable[[str], None], passphrase: str | None = PASSPHRASE
-) -> NoReturn:
-    """One turn after the other, each reported once it is stored."""
-    here = rooms(open_vault(directory, passphrase))
-    number = 0
-    while True:
-        number += 1
-        picture = Attachment("p.png", "image/png", f"{name} {number}".encode() * 50) if number % 3 == 0 else None
-        ids = here.turn(f"prompt {name} {number}", f"answer {name} {number}", picture=picture)
-        report(" ".join((*ids, name, str(number))))
 
 
 def writer(directory: Path, name: str) -> Child:
@@ -136,6 +123,11 @@ def prepared(what: str, whole: Path, directory: Path) -> None:
     if what == "create":
         return
     shutil.copytree(whole, directory)
+    if what == "restore_backup":
+        with home(directory, None) as here:
+            directory.with_name("code").write_text(here.vault.make_recovery_code())
+            back_up(here.vault, directory.with_name("backup"))
+        shutil.rmtree(directory)
     if what == "restore":
         flip(directory / "vault.db", 300, 1)
     if what == "snapshot":
@@ -145,7 +137,7 @@ def prepared(what: str, whole: Path, directory: Path) -> None:
 
 def count_calls(what: str, whole: Path, room: Path) -> dict[str, int]:
     """How often the scenario makes each call of ``CALLS``, in its busiest thread."""
-    directory = room / "counted"
+    directory = room / "counted" / "home"
     prepared(what, whole, directory)
     _run(["strace", "-f", "-qq", "-o", str(room / "count"), "-e", f"trace={','.join(CALLS)}"], what, directory)
     seen: dict[tuple[str, str], int] = {}
@@ -153,7 +145,7 @@ def count_calls(what: str, whole: Path, room: Path) -> dict[str, int]:
         thread, _, rest = line.partition(" ")
         call = rest.strip().partition("(")[0]
         seen[call, thread] = seen.get((call, thread), 0) + 1
-    shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(directory.parent)
     return {call: max((n for (name, _), n in seen.items() if name == call), default=0) for call in CALLS}
 
 
@@ -162,7 +154,7 @@ def injected(fault: Fault, whole: Path, room: Path, *, beside: bool = False) -> 
 
     ``beside`` lets another process, which nothing disturbs, write all the while.
     """
-    directory, log = room / "home", room / "log"
+    directory, log = room / "place" / "home", room / "log"
     prepared(fault.what, whole, directory)
     inject = f"inject={fault.call}:{fault.how}:when={fault.step}"
     strace = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={fault.call}", "-e", inject]
@@ -171,8 +163,8 @@ def injected(fault: Fault, whole: Path, room: Path, *, beside: bool = False) -> 
     struck = "INJECTED" in log.read_text() or "killed by SIGKILL" in log.read_text()
     wrong = [] if done.returncode in (0, 3, -9, 137) else [f"ended with {done.returncode}: {done.stderr[-300:]}"]
     wrong += _aftermath(fault.what, directory, done.stdout, written, done.returncode == 0)
-    wrong += [f"in clear: {leak}" for leak in leaks(directory, PRIVATE)]
-    shutil.rmtree(directory, ignore_errors=True)
+    wrong += [f"in clear: {leak}" for leak in leaks(directory.parent, PRIVATE)]
+    shutil.rmtree(directory.parent)
     return struck, wrong
 
 
@@ -204,6 +196,10 @@ def _aftermath(what: str, directory: Path, acknowledged: str, written: list[str]
         return [] if _is_gone(directory) else ["erased, and still there"]
     if what == "create" and not (directory / "vault.hdr").exists() and ended_well:
         return ["made, and not there"]
+    if what == "restore_backup" and not (directory / "vault.hdr").exists():
+        if acknowledged:
+            return ["restored, and not there"]
+        bring_back(directory, directory.with_name("code").read_text())
     secret = "new" if what == "passphrase" and Vault.state(directory) is VaultState.PASSPHRASE else None
     wrong = []
     for _ in range(2):
@@ -213,7 +209,7 @@ def _aftermath(what: str, directory: Path, acknowledged: str, written: list[str]
                 check_turns(here, written)
                 wrong += here.vault.verify()
                 here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
-                if what == "restore":
+                if what in ("restore", "restore_backup"):
                     here.vault.dismiss_notices()
                 wrong += [f"a notice: {notice}" for notice in here.vault.notices]
         except (NanolocalError, OSError) as error:
@@ -222,7 +218,17 @@ def _aftermath(what: str, directory: Path, acknowledged: str, written: list[str]
             wrong.append(f"lost beside: {error}")
     if what == "recovery" and acknowledged:
         open_vault(directory, acknowledged.strip()).close()
-    return wrong
+    return wrong + (_wrong_backup(directory, acknowledged.split(), ended_well) if what == "backup" else [])
+
+
+def _wrong_backup(directory: Path, acknowledged: list[str], ended_well: bool) -> list[str]:
+    """A backup is there whole or not at all; only a kill leaves a part of one, and the vault clears its own."""
+    file, wrong = directory.with_name("backup"), [str(path) for path in directory.glob("backup-*")]
+    if not file.exists():
+        return wrong + (["backed up, and not there"] if "backed" in acknowledged or ended_well else [])
+    bring_back(directory.with_name("restored"), acknowledged[0], file)
+    with home(directory.with_name("restored"), None) as here:
+        return wrong + _missing("backup", here, "") + here.vault.verify()
 
 
 def _is_gone(directory: Path) -> bool:
@@ -366,6 +372,33 @@ class Flipper:
                 descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
                 with os.fdopen(descriptor, "wb") as out:
                     out.write(data)
+
+
+def small_backup(room: Path) -> tuple[Path, str]:
+    """A backup of a small vault in ``room``, and the recovery code that opens it."""
+    with home(small_vault(room / "home"), None) as here:
+        code = here.vault.make_recovery_code()
+        back_up(here.vault, room / "backup")
+    return room / "backup", code
+
+
+def damage_noticed(file: Path, code: str, position: int, room: Path, chance: random.Random | None) -> bool:
+    """Flip a byte there, or cut the file off there without ``chance``: whether a restore reports it and leaves nothing.
+
+    ``file`` is whole again afterwards.
+    """
+    data = file.read_bytes()
+    try:
+        if chance is None:
+            os.truncate(file, position)
+        else:
+            flip(file, position, chance.randrange(1, 256))
+        bring_back(room / "there", code, file)
+    except Damaged:
+        return Vault.state(room / "there") is VaultState.ABSENT
+    finally:
+        file.write_bytes(data)
+    return False
 
 
 def _pages_in(log: bytes) -> set[int]:

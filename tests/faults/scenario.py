@@ -5,15 +5,18 @@ Exit 0: done; 3: refused with an error of ours or the system's.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from nanolocal.chat.messages import Attachment, Role
 from nanolocal.errors import NanolocalError
 from nanolocal.ledger.losses import LedgerLosses
+from nanolocal.vault.backup import make, restore
 from nanolocal.vault.imported import ImportedChat, ImportedMessage
+from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault
-from tests.fakes.homes import CHEAP, MIGRATIONS, home
-from tests.faults.machinery import write_until_killed
+from tests.fakes.homes import CHEAP, MIGRATIONS, PASSPHRASE, home, open_vault, rooms
 
 PICTURE = Attachment("p.png", "image/png", b"y" * 999)
 IMPORTED = ImportedChat(
@@ -31,6 +34,7 @@ SHARED = ("turn", "delete", "import", "passphrase", "recovery", "snapshot")
 """What may be done while another process has the vault open."""
 SCENARIOS = (
     "create", "turn", "delete", "import", "passphrase", "recovery", "snapshot", "rotate", "rekey", "restore", "erase",
+    "backup", "restore_backup",
 )  # fmt: skip
 
 
@@ -44,6 +48,10 @@ def work(what: str, directory: Path) -> None:
         return
     if what == "write":
         write_until_killed(directory, "beside", acknowledge, None)
+    if what == "restore_backup":
+        bring_back(directory, (directory.parent / "code").read_text())
+        acknowledge("restored")
+        return
     with home(directory, None) as here:
         match what:
             case "turn":
@@ -63,6 +71,34 @@ def work(what: str, directory: Path) -> None:
                 here.vault.rotate()
             case "rekey":
                 here.vault.rekey(None)
+            case "backup":
+                acknowledge(here.vault.make_recovery_code())
+                back_up(here.vault, directory.with_name("backup"))
+                acknowledge("backed up")
+
+
+def back_up(vault: Vault, file: Path) -> Inventory:
+    """A backup as the command makes it."""
+    return make(vault, file, MIGRATIONS, LedgerLosses(), lambda *_: None)
+
+
+def bring_back(directory: Path, secret: str | None, file: Path | None = None) -> Inventory:
+    """A vault in ``directory`` from ``file``, or from ``backup`` beside it."""
+    file = file or directory.with_name("backup")
+    return restore(file, directory, lambda: secret, MIGRATIONS, LedgerLosses(), lambda *_: None)
+
+
+def write_until_killed(
+    directory: Path, name: str, report: Callable[[str], None], passphrase: str | None = PASSPHRASE
+) -> NoReturn:
+    """One turn after the other, each reported once it is stored."""
+    here = rooms(open_vault(directory, passphrase))
+    number = 0
+    while True:
+        number += 1
+        picture = Attachment("p.png", "image/png", f"{name} {number}".encode() * 50) if number % 3 == 0 else None
+        ids = here.turn(f"prompt {name} {number}", f"answer {name} {number}", picture=picture)
+        report(" ".join((*ids, name, str(number))))
 
 
 def acknowledge(line: str) -> None:

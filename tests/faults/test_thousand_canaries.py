@@ -193,6 +193,7 @@ def use_the_commands(place: Place, attached: Path) -> None:
     place.run("chats", "search", *place.words(20).split())
     place.run("credits", "topup", "0.001", "--note", place.words(18))
     place.run("credits", "history", "--json")
+    place.run("vault", "backup", str(place.root / "backup"))
     place.run("ask", "--no-store", "--max-tokens", "4", text=place.words(10))
 
 
