@@ -68,6 +68,7 @@ class FakeHit:
     title: str
     snippet: str
     created_at: float
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
