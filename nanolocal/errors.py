@@ -11,6 +11,9 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
     └── Damaged           6    stored data was changed or broken outside nanolocal
 """
 
+from pathlib import Path
+from traceback import extract_tb
+
 
 class NanolocalError(Exception):
     """One clear sentence for the user, and the next step."""
@@ -57,3 +60,10 @@ class Damaged(NanolocalError):
     """Stored data fails its check: damaged, tampered with, or from another vault."""
 
     exit_code = 6
+
+
+def place_of(error: BaseException) -> str:
+    """What kind of unexpected error happened and where, without its text or any value: those may be private."""
+    frames = extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

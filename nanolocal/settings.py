@@ -21,8 +21,8 @@ class Settings:
     """What the router weighs most: quality, balanced, fast or cheap."""
     theme: str = "dark"
     """The terminal app's colours: dark or light."""
-    idle_minutes: int = 15
-    """The terminal app locks itself after so long without a key or an answer; 0 never."""
+    idle_minutes: float = 15
+    """The terminal app locks itself after so long without a key or an answer, fractions too; 0 never."""
 
 
 def load(path: Path) -> Settings:
@@ -47,7 +47,9 @@ def _checked(path: Path, text: str, key: str, value: object) -> object:
         raise UsageError(f"{where}: unknown setting {key!r}", f"known settings: {', '.join(sorted(known))}")
     if key == "model_directories" and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    if key in ("memory_mb", "idle_minutes") and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if key == "memory_mb" and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if key == "idle_minutes" and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return value
     if key == "prefer" and value in PREFERENCES:
         return value

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from nanolocal.chat.messages import TurnRequest
 from nanolocal.cli import output
 from nanolocal.cli.ask import add_wishes, wishes_of
-from nanolocal.cli.common import Subparsers, is_quiet, open_session
+from nanolocal.cli.common import Subparsers, is_quiet, open_session, paths_of
 from nanolocal.cli.turns import receipt, take_turn, tell_remarks
 from nanolocal.errors import NanolocalError
+from nanolocal.running import registered
 
 if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
@@ -29,7 +30,8 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Talk until the input ends."""
-    asyncio.run(_talk(args))
+    with registered(paths_of(args)):
+        asyncio.run(_talk(args))
     return 0
 
 

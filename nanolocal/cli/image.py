@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     is_stdout = str(out) == "-"
     if is_stdout and wants_json(args):
         raise UsageError("--json and --out - both want standard output", "give --out a file")
+    if is_stdout and sys.stdout.isatty():
+        raise UsageError("a picture on a terminal would be noise", "--out FILE, or --out - into a pipe")
     if not is_stdout:
         _check_writable(out)
     answer = asyncio.run(_draw(args, prompt, width, height))

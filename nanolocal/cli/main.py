@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from nanolocal import __version__
 from nanolocal.cli import ask, chat, chats, doctor, image, ledger, models, output, route, vault
-from nanolocal.errors import NanolocalError, UsageError
+from nanolocal.errors import NanolocalError, UsageError, place_of
 
 _COMMANDS = (ask, image, chat, route, models, chats, ledger, vault, doctor)
 _INTERRUPTED = 130
@@ -24,6 +24,8 @@ class _Parser(argparse.ArgumentParser):
 
 def entry() -> NoReturn:
     """The ``nanolocal`` command."""
+    if not sys.flags.dev_mode:
+        output.hush()
     sys.exit(main(sys.argv[1:]))
 
 
@@ -43,6 +45,12 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         output.error(NanolocalError(f"{where}{problem.strerror or problem}", "nanolocal doctor"))
+        return NanolocalError.exit_code
+    except Exception as problem:
+        if sys.flags.dev_mode:
+            raise
+        hint = "what was stored is safe; python -X dev -m nanolocal shows more"
+        output.error(NanolocalError(f"the program ended on a fault ({place_of(problem)})", hint))
         return NanolocalError.exit_code
 
 

@@ -1,15 +1,25 @@
 """The only place that writes to stdout and stderr."""
 
 import json
+import logging
 import os
 import sys
 import textwrap
+import threading
+import warnings
 from collections.abc import Iterable, Sequence
 
-from nanolocal.errors import NanolocalError
+from nanolocal.errors import NanolocalError, place_of
 from nanolocal.safetext import safe, safe_line
 
 _COLUMNS, _INDENT = 80, 9
+
+
+def hush() -> None:
+    """Keep what Python and libraries print by themselves off the terminal: it may quote private or hostile text."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    threading.excepthook = sys.unraisablehook = _tell_fault
 
 
 def line(text: str = "") -> None:
@@ -33,8 +43,8 @@ def piece(text: str) -> None:
 
 
 def as_json(value: object) -> None:
-    """One JSON value on one line of stdout, flushed."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """One JSON value on one line of stdout, flushed; in ASCII, so that it is exact and no terminal acts on it."""
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
@@ -83,6 +93,11 @@ class Progress:
         self.clear()
         if self._is_shown:
             _to_stderr(safe_line(text) + "\n")
+
+
+def _tell_fault(fault: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
+    if fault.exc_value is not None:
+        note(f"a fault in the background ({place_of(fault.exc_value)})")
 
 
 def _is_terminal(descriptor: int) -> bool:

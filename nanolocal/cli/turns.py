@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -20,24 +20,49 @@ if TYPE_CHECKING:
 
 
 async def take_turn(session: "Session", request: TurnRequest, progress: output.Progress, say: bool) -> Answer:
-    """Run one turn; with ``say`` the text goes to stdout as it comes. Raises what the turn raises."""
-    stop = asyncio.Event()
-    with_signals = sys.platform != "win32"
-    loop = asyncio.get_running_loop()
-    if with_signals:
-        loop.add_signal_handler(signal.SIGINT, stop.set)
+    """Run one turn; with ``say`` the text goes to stdout as it comes. Raises what the turn raises.
+
+    Ctrl+C stops the answer. SIGHUP (a closed terminal, ``vault lock``) and SIGTERM do too, and then end the program by
+    ``KeyboardInterrupt``, once what was said is stored.
+    """
+    stop, end = asyncio.Event(), asyncio.Event()
     show = _Show(progress, say)
     try:
-        async with aclosing(session.chat.turn(request, stop)) as events:
-            async for event in events:
-                show(event)
+        with _signals(stop, end):
+            async with aclosing(session.chat.turn(request, stop)) as events:
+                async for event in events:
+                    show(event)
     finally:
         progress.clear()
-        if with_signals:
-            loop.remove_signal_handler(signal.SIGINT)
+    if end.is_set():
+        raise KeyboardInterrupt
     if show.answer is None:
         raise EngineFailed("the turn ended without an answer", "nanolocal doctor")
     return show.answer
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, end: asyncio.Event) -> Iterator[None]:
+    """Set ``stop`` at every signal that asks for an end, and ``end`` where it asks for that of the program."""
+    if sys.platform == "win32":
+        yield
+        return
+
+    def end_all() -> None:
+        end.set()
+        stop.set()
+
+    handlers = {signal.SIGINT: stop.set, signal.SIGTERM: end_all, signal.SIGHUP: end_all}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        del handlers[signal.SIGHUP]
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
 
 
 class _Show:

@@ -5,26 +5,26 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.events import Event, InputEvent, Paste
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from nanolocal.chat.commands import COMMANDS
-from nanolocal.errors import NanolocalError, VaultLocked
+from nanolocal.errors import NanolocalError, VaultLocked, place_of
 from nanolocal.safetext import safe_line
 from nanolocal.tui import terminal
 from nanolocal.tui.pages import key_name
 from nanolocal.tui.pictures import protocol_widget
 from nanolocal.tui.ports import MachinePort, SessionPort, VaultStatePort
+from nanolocal.tui.safelines import SafeLines
 from nanolocal.tui.screens.chat import ChatScreen
 from nanolocal.tui.screens.gate import OpeningScreen, Unlock, UnlockScreen
 from nanolocal.tui.screens.welcome import FIRST_PROMPT, RECOVERY_OFFER, MachineScreen, WelcomeScreen
@@ -86,6 +86,7 @@ class NanolocalApp(App[str]):
         self.idle_s = 0.0
         self.idle_clock: Callable[[], float] = _seconds_with_sleep
         self._touched = 0.0
+        self._safe_lines = SafeLines()
         for each in THEMES.values():
             self.register_theme(each)
         self.theme = THEMES[theme].name
@@ -93,6 +94,10 @@ class NanolocalApp(App[str]):
     def get_default_screen(self) -> Screen[None]:
         """The first paint."""
         return OpeningScreen()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every drawn line passes on its way to the terminal."""
+        return [*super().get_line_filters(), self._safe_lines]
 
     def on_mount(self) -> None:
         """Begin once the first screen is drawn; ``nanolocal vault lock`` and a closed terminal lock by a signal."""
@@ -259,10 +264,7 @@ async def _keep_draft(session: SessionPort, screen: ChatScreen) -> None:
 
 
 def _place(error: BaseException) -> str:
-    error = error.error if isinstance(error, WorkerFailed) else error
-    frames = extract_tb(error.__traceback__)
-    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
+    return place_of(error.error if isinstance(error, WorkerFailed) else error)
 
 
 def run(paths: "Paths", passphrase: str | None) -> int:

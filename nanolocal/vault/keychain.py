@@ -72,7 +72,7 @@ def forget(vault_id: str, name: str) -> None:
 _HINT = "unlock that keyring, or give the recovery code in NANOLOCAL_PASSPHRASE"
 
 
-def _usable() -> dict[str, "KeyringBackend"]:
+def _usable() -> "dict[str, KeyringBackend]":
     try:
         from keyring.backend import get_all_keyring
     except ImportError:

@@ -67,6 +67,13 @@ class Terminal:
         self.pid = 0
         return os.waitstatus_to_exitcode(status)
 
+    def hang_up(self) -> None:
+        """Close the terminal as its window would be closed, and wait until the program has ended."""
+        os.close(self._fd)
+        self._fd = -1
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+
     def close(self) -> None:
         """End the program whatever it does."""
         if self.pid:

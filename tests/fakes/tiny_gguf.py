@@ -37,11 +37,12 @@ def write_tiny_gguf(
     layers: int = 1,
     n_ctx: int = 8192,
     seed: int = 1,
+    name: str = "tiny",
 ) -> Path:
     """Write the build to ``path`` and return it. The bytes of ``answer`` all differ, and none is a line feed."""
     tokens, types = _spm_vocabulary() if spm else _bpe_vocabulary()
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("tiny")
+    writer.add_name(name)
     writer.add_context_length(n_ctx)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(layers)
@@ -64,8 +65,8 @@ def write_tiny_gguf(
     writer.add_add_bos_token(spm)
     if template is not None:
         writer.add_chat_template(template)
-    for name, values in _weights(tokens, types, layers, seed, answer).items():
-        writer.add_tensor(name, values)
+    for tensor, values in _weights(tokens, types, layers, seed, answer).items():
+        writer.add_tensor(tensor, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

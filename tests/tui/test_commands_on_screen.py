@@ -463,6 +463,18 @@ def test_files_are_attached_as_tokens(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [item.media_type for item in request.attachments] == ["text/plain", "image/png"]
 
 
+def test_an_absolute_path_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+
+    async def body(stand: Stand) -> None:
+        await stand.type(f"@{tmp_path}/no")
+        await stand.until(lambda: stand.chat.composer.menu.display)
+        await stand.pilot.press("tab")
+        assert stand.chat.composer.box.text == f"@{tmp_path}/notes.txt"
+
+    drive(body)
+
+
 def test_a_missing_file_is_refused_and_the_prompt_stays() -> None:
     async def body(stand: Stand) -> None:
         await stand.type("read @./nowhere.txt please", "enter")

@@ -19,8 +19,9 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
-    path = written(tmp_path, 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n')
-    assert load(path) == Settings(("~/m",), 512, "fast", "light")
+    text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
+    path = written(tmp_path, f"{text}idle_minutes = 0.5\n")
+    assert load(path) == Settings(("~/m",), 512, "fast", "light", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         ('theme = "dark"\nfoo = 1\n', "line 2: unknown setting 'foo'"),
         ("memory_mb = -1\n", "line 1: memory_mb cannot be -1"),
         ("memory_mb = true\n", "memory_mb cannot be True"),
+        ("memory_mb = 0.5\n", "memory_mb cannot be 0.5"),
+        ("idle_minutes = nan\n", "idle_minutes cannot be nan"),
         ('prefer = "best"\n', "prefer cannot be 'best'"),
         ("= nonsense\n", "settings.toml"),
     ],

@@ -86,8 +86,9 @@ class AnswerView(Vertical):
 
     def add(self, text: str) -> None:
         """Take the next piece of a live answer; it is on the screen within a tenth of a second."""
-        self._text += text
-        self._coalescer.add(text)
+        piece = safe(text)
+        self._text += piece
+        self._coalescer.add(piece)
 
     async def finish(self) -> None:
         """Put everything that arrived on the screen."""

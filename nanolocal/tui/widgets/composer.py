@@ -180,7 +180,7 @@ class Composer(Vertical):
     def _accept(self, index: int, and_run: bool = False) -> None:
         """Put a row of the menu into the box; a command that needs nothing more runs at once."""
         value = self._chosen_from[index]
-        if not value.startswith("/"):
+        if value.startswith("@"):
             self._complete_path(value)
             return
         complete = not next(iter(matching(value))).args
@@ -189,10 +189,10 @@ class Composer(Vertical):
         if complete and and_run:
             self.box.post_message(PromptBox.Submitted())
 
-    def _complete_path(self, path: str) -> None:
+    def _complete_path(self, word: str) -> None:
         row, column = self.box.cursor_location
         start = column - len(self._word())
-        self.box.replace(f"@{path}", (row, start), (row, column))
+        self.box.replace(word, (row, start), (row, column))
 
     def _word(self) -> str:
         row, column = self.box.cursor_location
@@ -206,7 +206,7 @@ class Composer(Vertical):
         word = self._word()
         if len(word) > 1 and word.startswith("@"):
             found_paths = [path for path in attach.complete(word[1:]) if path != word[1:]]
-            return [(path, Content(safe_line(path))) for path in found_paths]
+            return [(f"@{path}", Content(safe_line(path))) for path in found_paths]
         return []
 
 
