@@ -116,7 +116,7 @@ def hostile_session() -> FakeSession:
     session.library.unusable = (FakeProblem(Path(f"{FILE}.gguf"), LINE),)
     session.ledger.entries += [FakeEntry(2, 1.0, LINE, -5, LINE, LINE)]
     session.vault = vault = FakeVault()
-    vault.notices = [f"{LINE} {LAST}"]
+    vault.notices = [f"{LAST} {LINE}"]
     store = session.store
     for chat_id in ("c1", "c2"):
         parent = store.add(chat_id, None, Message(Role.USER, ALL, (file_attachment(),)))

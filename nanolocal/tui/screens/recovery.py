@@ -90,7 +90,7 @@ class RecoveryScreen(Overlay[bool]):
         self._asked = sorted(random.sample(range(1, len(self._groups) + 1), 2))
         await self._show(
             Static(_WRITE, classes="panel-text quiet", markup=False),
-            Static(self._code(), id="code", classes="panel-text"),
+            Static(self._code(), id="code", classes="panel-text", markup=False),
             *(Input(placeholder=f"group {n} from your paper", id=f"group-{n}", compact=True) for n in self._asked),
         )
         self.query(Input).first().focus()

@@ -1,23 +1,29 @@
 """What the app has to tell until the user has seen it, between transcript and prompt."""
 
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 
-class Notice(Static):
-    """Nothing, or some sentences that stay until Esc or a click; as many lines as they need."""
+class Notice(VerticalScroll, can_focus=False):
+    """Nothing, or some sentences that stay until Esc or a click; they scroll where they are very long."""
 
     class Dismissed(Message):
         """The user has seen something important."""
 
     def __init__(self) -> None:
-        super().__init__("", id="notice", markup=False)
+        super().__init__(id="notice")
         self.display = False
+
+    def compose(self) -> ComposeResult:
+        """The sentences."""
+        yield Static(markup=False)
 
     def tell(self, text: str, important: bool = False) -> None:
         """Show ``text``, safe to draw, or with none nothing; ``important`` makes it stand out."""
-        self.update(Content.assemble(text, ("  Esc hides this", "$quiet")))
+        self.query_one(Static).update(Content.assemble(text, ("  Esc hides this", "$quiet")))
         self.set_class(important, "important")
         self.display = bool(text)
 
