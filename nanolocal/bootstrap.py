@@ -16,7 +16,7 @@ from nanolocal.paths import Paths, make_private, starter_models
 from nanolocal.routing.router import RuleRouter
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
-from nanolocal.vault import backup
+from nanolocal.vault import backup, repair
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.files import check_local
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
@@ -107,13 +107,13 @@ def open_vault(paths: Paths, passphrase: str | None) -> Vault:
         check_local(paths.vault)
         make_private(paths.data)
         return Vault.create(paths.vault, passphrase, _MIGRATIONS)
-    return Vault.open(paths.vault, passphrase, _MIGRATIONS, LedgerLosses())
+    return repair.open_vault(paths.vault, passphrase, _MIGRATIONS, LedgerLosses())
 
 
 def restore_vault(paths: Paths, passphrase: str | None, snapshot: Path | None) -> Vault:
-    """Repair a damaged vault from a snapshot, or go on without what is missing; see ``Vault.restore``."""
+    """Repair a damaged vault from a snapshot, or go on without what is missing; see ``repair.restore``."""
     harden_process()
-    return Vault.restore(paths.vault, passphrase, _MIGRATIONS, LedgerLosses(), snapshot)
+    return repair.restore(paths.vault, passphrase, _MIGRATIONS, LedgerLosses(), snapshot)
 
 
 def back_up_vault(vault: Vault, file: Path, told: backup.Told, *, overwrite: bool) -> Inventory:

@@ -68,7 +68,7 @@ def files(database: Database, blobs: Blobs, tell: Callable[[str], None]) -> Chec
     hint = "everything else is there; put the file back from a backup: nanolocal vault restore --help"
     if len(bad) == 1:
         return Check("files", State.WRONG, f"the attached file {bad[0]} is damaged or missing", hint)
-    named = ", ".join(bad[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
+    named = ", ".join(sorted(bad)[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
     return Check("files", State.WRONG, f"{len(bad)} attached files are damaged or missing: {named}", hint)
 
 

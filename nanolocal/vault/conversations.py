@@ -23,9 +23,7 @@ from nanolocal.vault.imported import ImportedChat, WholeChat
 from nanolocal.vault.keys import KEY_BYTES
 from nanolocal.vault.records import route_record
 from nanolocal.vault.search import Hit, SearchFilters, search, stored
-
-DELETED = "deleted"
-"""The setting that says that snapshots still hold a deleted conversation."""
+from nanolocal.vault.snapshots import DELETED
 
 _ATTACHED = "message_id IN (SELECT id FROM message WHERE chat_id = ?)"
 

@@ -4,15 +4,22 @@ A snapshot has the database's own key. Its name says when it was made and after 
 """
 
 import re
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
+from nanolocal.errors import NanolocalError
 from nanolocal.vault.database import Database
 from nanolocal.vault.files import make_private_directory, sync_directory
 
 DUE_AFTER_S = 20 * 3600
 _DAILY, _WEEKLY = 3, 3
+DELETED = "deleted"
+"""The setting that says that snapshots still hold a deleted conversation."""
+
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d+)\.db")
 _TIME = "%Y%m%dT%H%M%SZ"
 
@@ -29,6 +36,54 @@ class Snapshot:
     def when(self) -> str:
         """The local time, for people."""
         return datetime.fromtimestamp(self.made_at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+class Keeper:
+    """Makes the snapshots of an open database when they are due, beside the running program; one may fail."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self._directory = directory
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Make one beside the running program, if it is due."""
+        if self._is_due():
+            self._thread = Thread(target=self._make, name="snapshot", daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Until none is being made."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def finish(self) -> None:
+        """Make one now, if it is due; the database is about to be closed."""
+        self.wait()
+        with suppress(NanolocalError, OSError):
+            if self._is_due():
+                self._make()
+
+    def _is_due(self) -> bool:
+        if self._holds_deleted():
+            return True
+        newest = next(iter(listed(self._directory)), None)
+        if newest is None:
+            return bool(self._database.execute("SELECT 1 FROM chat LIMIT 1"))
+        changed = self._database.progress()[0] != newest.commits
+        return changed and not 0 <= time.time() - newest.made_at < DUE_AFTER_S
+
+    def _make(self) -> None:
+        with suppress(NanolocalError, OSError):
+            deleted = self._holds_deleted()
+            make(self._database, self._directory, time.time(), alone=deleted)
+            if deleted:
+                with self._database.transaction() as tx:
+                    tx.execute("DELETE FROM setting WHERE name = ?", (DELETED,))
+
+    def _holds_deleted(self) -> bool:
+        return bool(self._database.execute("SELECT 1 FROM setting WHERE name = ?", (DELETED,)))
 
 
 def listed(directory: Path) -> list[Snapshot]:

@@ -11,18 +11,16 @@ After every commit the header learns how far the database has come, so that comm
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from threading import Lock, Thread
 
 from nanolocal.checks import Check, State
 from nanolocal.errors import Damaged, NanolocalError, UsageError
 from nanolocal.vault import checks, contents, keychain, snapshots
 from nanolocal.vault.blobs import Blobs
-from nanolocal.vault.conversations import DELETED
 from nanolocal.vault.database import Database, Migrations, Unreadable
 from nanolocal.vault.files import (
     OpenMark,
@@ -34,7 +32,8 @@ from nanolocal.vault.files import (
     sync_directory,
     write_durably,
 )
-from nanolocal.vault.header import Anchor, Header, SlotKind, decode, encode, is_genuine
+from nanolocal.vault.header import Anchor, Header, SlotKind, encode
+from nanolocal.vault.keyholder import KeyHolder, check_new_passphrase
 from nanolocal.vault.keys import KEY_BYTES, DatabaseKey, Stretching, recovery_code
 from nanolocal.vault.layout import (
     BACKUP,
@@ -49,8 +48,8 @@ from nanolocal.vault.layout import (
     read_header,
     starts_with,
 )
-from nanolocal.vault.mending import NOTICE, Books, accepted, set_foreign_log_aside, swap_in_snapshot
-from nanolocal.vault.snapshots import Snapshot
+from nanolocal.vault.mending import NOTICE
+from nanolocal.vault.snapshots import Keeper, Snapshot
 from nanolocal.vault.unlock import (
     DataKeys,
     Door,
@@ -73,17 +72,13 @@ class VaultState(StrEnum):
     KEYRING = "keyring"
 
 
-class Vault:
+class Vault(KeyHolder):
     """An unlocked vault. ``database`` and ``blobs`` work until ``close``."""
 
     def __init__(self, directory: Path, master: bytearray, header: Header, migrations: Migrations) -> None:
-        self._directory = directory
-        self._master = master
-        self._master_in_use = Lock()
-        self._vault_id = header.vault_id
+        super().__init__(directory, master, header.vault_id)
         self.kept = header.anchor.commit
         self._opened = OpenMark(directory / "vault.open")
-        self._keeper: Thread | None = None
         with ExitStack() as undo:
             undo.callback(self._opened.close)
             keys = self._settle_keys(header)
@@ -96,6 +91,7 @@ class Vault:
             self._check_suspect()
             self.blobs = Blobs(directory / "blobs", keys.blob)
             undo.pop_all()
+        self._keeper = Keeper(self.database, directory / "snapshots")
 
     @staticmethod
     def state(directory: Path) -> VaultState:
@@ -113,7 +109,7 @@ class Vault:
         cls, directory: Path, passphrase: str | None, migrations: Migrations, stretching: Stretching | None = None
     ) -> "Vault":
         """Make a vault; ``None`` declines a passphrase, and a key file beside the data opens it from then on."""
-        _check_new_passphrase(passphrase)
+        check_new_passphrase(passphrase)
         make_private_directory(directory)
         with exclusive(directory / "vault.lock"):
             if cls.state(directory) is not VaultState.ABSENT:
@@ -128,59 +124,28 @@ class Vault:
             write_durably(directory / HEADER, raw)
             adopt_database(directory)
             write_durably(directory / BACKUP, raw)
-        vault = cls(directory, master, header, migrations)
-        vault._begin()
-        return vault
+        return cls.started(directory, master, header, migrations)
 
     @classmethod
-    def open(cls, directory: Path, secret: str | None, migrations: Migrations, books: Books | None = None) -> "Vault":
+    def open(cls, directory: Path, secret: str | None, migrations: Migrations) -> "Vault":
         """Unlock a vault with its passphrase or recovery code; ``None`` for a key file.
 
-        A database that cannot be read is restored from the newest good snapshot, and ``notices`` says what was lost.
-        Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
+        Raises ``VaultLocked``, ``Damaged`` (``Unreadable`` for a broken database) or ``UsageError``; then nothing was
+        changed. See ``repair.open_vault``.
         """
-        header, master = cls._unlocked(directory, secret)
-        try:
-            vault = cls(directory, master, header, migrations)
-        except Unreadable:
-            if not snapshots.listed(directory / "snapshots"):
-                raise
-            vault = cls._from_snapshot(directory, master, migrations, books, None)
+        header, master = cls.unlocked(directory, secret)
+        return cls.started(directory, master, header, migrations)
+
+    @classmethod
+    def started(cls, directory: Path, master: bytearray, header: Header, migrations: Migrations) -> "Vault":
+        """A vault whose header is unlocked, opened and ready to be used."""
+        vault = cls(directory, master, header, migrations)
         try:
             vault._renew_backup()
             vault._begin()
         except BaseException:
             vault.close()
             raise
-        return vault
-
-    @classmethod
-    def restore(
-        cls, directory: Path, secret: str | None, migrations: Migrations, books: Books, snapshot: Path | None = None
-    ) -> "Vault":
-        """Repair: go back to a snapshot (the newest good one if the database is broken), or go on without lost commits.
-
-        ``notices`` says what was lost; the broken database stays beside the new one. Raises ``UsageError`` when there
-        is nothing to repair.
-        """
-        header, master = cls._unlocked(directory, secret)
-        broken = snapshot is not None
-        if not broken:
-            try:
-                (directory / SUSPECT).touch(0o600)
-                vault = cls(directory, master, header, migrations)
-                books.check(vault.database, header.anchor)
-                vault.close()
-            except Unreadable:
-                broken = True
-            except Damaged as error:
-                broken = not _is_this_database(directory, unsealed_keys(header, master))
-                if not broken:
-                    return cls._go_on(directory, master, migrations, books, error.message)
-            else:
-                raise UsageError("the vault is whole: there is nothing to restore", "nanolocal vault verify")
-        vault = cls._from_snapshot(directory, master, migrations, books, snapshot)
-        vault._begin()
         return vault
 
     @staticmethod
@@ -199,16 +164,6 @@ class Vault:
                     sync_directory(directory)
             finally:
                 mark.close()
-
-    @property
-    def anchor(self) -> Anchor:
-        """How far the database had come, as the header on disk has it now."""
-        return read_header(self._directory).anchor
-
-    @property
-    def slots(self) -> tuple[SlotKind, ...]:
-        """What opens this vault."""
-        return tuple(slot.kind for slot in read_header(self._directory).slots)
 
     @property
     def notices(self) -> list[str]:
@@ -253,49 +208,13 @@ class Vault:
         with suppress(OSError):
             (self._directory / SUSPECT).touch(0o600)
 
-    def check_passphrase(self, passphrase: str | None) -> None:
-        """Raise ``VaultLocked`` unless ``passphrase`` is the present one; without one, nothing is asked for."""
-        header = self._genuine_header()
-        if (slot := header.slot(SlotKind.PASSPHRASE)) is not None:
-            unlock_by_passphrase(header, slot, passphrase)
-
-    def change_passphrase(self, new: str | None, stretching: Stretching | None = None) -> None:
-        """Let ``new`` open the vault from now on instead of the old one; ``None`` goes back to a key file."""
-        _check_new_passphrase(new)
-        self._change_door(Door(new, stretching))
-
-    def use_keyring(self) -> str:
-        """Let the system's keyring open the vault from now on; returns the keyring's name.
-
-        Raises ``UsageError`` without an allowed keyring, or without a recovery code for the day the keyring is gone.
-        """
-        name = keychain.backend_name()
-        if name is None:
-            raise UsageError(
-                "there is no keyring here that keeps its entries encrypted",
-                "pip install 'nanolocal[keyring]', and start GNOME Keyring or KWallet; or use a passphrase",
-            )
-        if SlotKind.RECOVERY not in self.slots:
-            raise UsageError("without a recovery code a lost keyring loses the vault", "nanolocal vault recovery")
-        self._change_door(Door(keyring=name))
-        return name
-
-    def make_recovery_code(self) -> str:
-        """A new recovery code, which opens the vault like the passphrase; an earlier one no longer does."""
-        with self._master_in_use, exclusive(self._directory / "vault.lock"):
-            header = self._genuine_header()
-            slot, secret = new_recovery(header.vault_id, self._master)
-            others = (slot for slot in header.slots if slot.kind is not SlotKind.RECOVERY)
-            self._write(replace(header, slots=(*others, slot), epoch=header.epoch + 1))
-        return recovery_code(secret)
-
     def rotate(self) -> None:
         """Give the database a new key and replace the snapshots, so that nothing deleted can be read from old blocks.
 
         Raises ``UsageError`` while another process has the vault open. A kill at any moment leaves a vault that opens.
         """
-        self._wait_for_keeper()
-        with self._opened.alone(), exclusive(self._directory / "vault.lock"):
+        self._keeper.wait()
+        with self._opened.alone(), self._alone():
             self._rotate(self._genuine_header())
 
     def rekey(self, passphrase: str | None, stretching: Stretching | None = None) -> str | None:
@@ -305,8 +224,8 @@ class Vault:
         present one, ``None`` with a key file. Raises ``VaultLocked`` when it is wrong, ``UsageError`` while another
         process has the vault open.
         """
-        self._wait_for_keeper()
-        with self._opened.alone(), exclusive(self._directory / "vault.lock"):
+        self._keeper.wait()
+        with self._opened.alone(), self._alone():
             header = self._genuine_header()
             if (slot := header.slot(SlotKind.PASSPHRASE)) is not None:
                 unlock_by_passphrase(header, slot, passphrase)
@@ -322,36 +241,6 @@ class Vault:
             self._write(renewed)
             self._rotate(renewed)
         return recovery_code(secret) if len(slots) > 1 else None
-
-    @property
-    def directory(self) -> Path:
-        """Where the vault lies."""
-        return self._directory
-
-    @property
-    def keys(self) -> DataKeys:
-        """What its data is encrypted with."""
-        return unsealed_keys(self._genuine_header(), self._master)
-
-    def portable_header(self, anchor: Anchor) -> bytes:
-        """The header for a backup that ends at ``anchor``: only what a person carries in the head or on paper opens it.
-
-        Raises ``UsageError`` when neither passphrase nor recovery code does.
-        """
-        header = self._genuine_header()
-        slots = tuple(slot for slot in header.slots if slot.kind in (SlotKind.PASSPHRASE, SlotKind.RECOVERY))
-        if not slots:
-            raise UsageError(
-                "nothing would open the backup elsewhere: the vault has neither passphrase nor recovery code",
-                "make a recovery code first: nanolocal vault recovery",
-            )
-        return encode(replace(header, slots=slots, anchor=anchor), mac_key(self._master))
-
-    def genuine(self, header: Header) -> Header:
-        """``header`` itself; raises ``Damaged`` unless it was written with this vault's master key."""
-        if header.vault_id != self._vault_id or not is_genuine(header, mac_key(self._master)):
-            raise Damaged("the vault's header was changed by something else", "put vault.hdr.bak in its place")
-        return header
 
     def verify(self) -> list[str]:
         """Read everything and say what is wrong; an empty list when all is whole."""
@@ -374,10 +263,7 @@ class Vault:
     def close(self) -> None:
         """Make a snapshot if one is due, close the database and forget the master key. Closing twice is no error."""
         try:
-            self._wait_for_keeper()
-            with suppress(NanolocalError, OSError):
-                if self._snapshot_is_due():
-                    self._snapshot()
+            self._keeper.finish()
         finally:
             try:
                 self.database.close()
@@ -388,7 +274,8 @@ class Vault:
                     self._master[:] = bytes(len(self._master))
 
     @classmethod
-    def _unlocked(cls, directory: Path, secret: str | None) -> tuple[Header, bytearray]:
+    def unlocked(cls, directory: Path, secret: str | None) -> tuple[Header, bytearray]:
+        """The header of a closed vault and its master key; raises ``VaultLocked``, ``Damaged`` or ``UsageError``."""
         check_local(directory)
         if directory.exists():
             check_usable_directory(directory)
@@ -401,42 +288,6 @@ class Vault:
                 adopt_database(directory)
         return header, master
 
-    @classmethod
-    def _from_snapshot(
-        cls, directory: Path, master: bytearray, migrations: Migrations, books: Books | None, path: Path | None
-    ) -> "Vault":
-        """Put the newest snapshot that can be read in the database's place; the old file stays under another name."""
-        opened = OpenMark(directory / "vault.open")
-        try:
-            with opened.alone(), exclusive(directory / "vault.lock"):
-                header = read_header(directory)
-                swap_in_snapshot(directory, header, master, migrations, books, path)
-        finally:
-            opened.close()
-        return cls(directory, master, read_header(directory), migrations)
-
-    @classmethod
-    def _go_on(cls, directory: Path, master: bytearray, migrations: Migrations, books: Books, lost: str) -> "Vault":
-        """Accept that commits are gone: write it into the ledger, and take the database as it is."""
-        opened = OpenMark(directory / "vault.open")
-        try:
-            with opened.alone(), exclusive(directory / "vault.lock"):
-                header = read_header(directory)
-                key = unsealed_keys(header, master).database
-                if has_log(directory / DATABASE):
-                    lost = set_foreign_log_aside(directory, key, header.anchor) or lost
-                database = Database.open(directory / DATABASE, key, migrations)
-                try:
-                    anchor = accepted(database, header.anchor, books, f"You went on although {lost}.")
-                finally:
-                    database.close()
-                write_durably(directory / HEADER, encode(replace(header, anchor=anchor), mac_key(master)))
-        finally:
-            opened.close()
-        vault = cls(directory, master, read_header(directory), migrations)
-        vault._begin()
-        return vault
-
     def _begin(self) -> None:
         """What follows once the vault is known to be whole."""
         if contents.recorded(self.database) is None:
@@ -445,41 +296,14 @@ class Vault:
         self._sweep()
         self.database.witness = self
         self.keep(*self.database.progress()[:2])
-        if self._snapshot_is_due():
-            self._keeper = Thread(target=self._snapshot_quietly, name="snapshot", daemon=True)
-            self._keeper.start()
-
-    def _snapshot_is_due(self) -> bool:
-        if self.database.execute("SELECT 1 FROM setting WHERE name = ?", (DELETED,)):
-            return True
-        newest = next(iter(self.snapshots()), None)
-        if newest is None:
-            return bool(self.database.execute("SELECT 1 FROM chat LIMIT 1"))
-        changed = self.database.progress()[0] != newest.commits
-        return changed and not 0 <= time.time() - newest.made_at < snapshots.DUE_AFTER_S
-
-    def _snapshot(self) -> None:
-        deleted = bool(self.database.execute("SELECT 1 FROM setting WHERE name = ?", (DELETED,)))
-        snapshots.make(self.database, self._directory / "snapshots", time.time(), alone=deleted)
-        if deleted:
-            with self.database.transaction() as tx:
-                tx.execute("DELETE FROM setting WHERE name = ?", (DELETED,))
-
-    def _snapshot_quietly(self) -> None:
-        with suppress(NanolocalError, OSError):
-            self._snapshot()
-
-    def _wait_for_keeper(self) -> None:
-        if self._keeper is not None:
-            self._keeper.join()
-            self._keeper = None
+        self._keeper.start()
 
     def _settle_keys(self, header: Header) -> DataKeys:
         """The data keys; ends a change of the database's key that a kill interrupted, one way or the other."""
         keys = unsealed_keys(header, self._master)
         if keys.database_next is None:
             return keys
-        with exclusive(self._directory / "vault.lock"):
+        with self._alone():
             header = self._genuine_header()
             keys = unsealed_keys(header, self._master)
             if keys.database_next is None:
@@ -554,46 +378,6 @@ class Vault:
                 for path in copies:
                     shutil.rmtree(path, ignore_errors=True)
 
-    def _renew_backup(self) -> None:
-        """Replace a backup that still holds earlier slots: an old passphrase must not open it."""
-        with exclusive(self._directory / "vault.lock"):
-            header = self._genuine_header()
-            backup = self._directory / BACKUP
-            try:
-                current = decode(backup.read_bytes()).epoch == header.epoch
-            except (OSError, NanolocalError):
-                current = False
-            if not current:
-                write_durably(backup, encode(header, mac_key(self._master)))
-
-    def _change_door(self, door: Door) -> None:
-        with self._master_in_use, exclusive(self._directory / "vault.lock"):
-            header = self._genuine_header()
-            new = door.slot(self._directory, header.vault_id, self._master)
-            others = (slot for slot in header.slots if slot.kind is SlotKind.RECOVERY)
-            self._write(replace(header, slots=(new, *others), epoch=header.epoch + 1))
-            if new.kind is not SlotKind.KEYFILE:
-                shred(self._directory / KEYFILE)
-            old = header.slot(SlotKind.KEYRING)
-            if old is not None and old.backend != new.backend:
-                keychain.forget(header.vault_id, old.backend)
-
-    def _change(self, change: Callable[[Header], Header]) -> None:
-        with exclusive(self._directory / "vault.lock"):
-            header = self._genuine_header()
-            changed = change(header)
-            if changed != header:
-                write_durably(self._directory / HEADER, encode(changed, mac_key(self._master)))
-
-    def _write(self, header: Header) -> None:
-        """Replace the header and its backup; ``vault.lock`` is held."""
-        raw = encode(header, mac_key(self._master))
-        write_durably(self._directory / HEADER, raw)
-        write_durably(self._directory / BACKUP, raw)
-
-    def _genuine_header(self) -> Header:
-        return self.genuine(read_header(self._directory))
-
 
 def _advanced(anchor: Anchor, number: int, mark: str) -> Anchor:
     return anchor if number <= anchor.commit else replace(anchor, commit=number, mark=mark)
@@ -607,11 +391,6 @@ def _forget_keyring(directory: Path) -> None:
             keychain.forget(header.vault_id, slot.backend)
 
 
-def _check_new_passphrase(passphrase: str | None) -> None:
-    if passphrase is not None and not passphrase.strip():
-        raise UsageError("an empty passphrase protects nothing", "choose one, or decline it to use a key file")
-
-
 def _make_database(directory: Path, vault_id: str, key: DatabaseKey, migrations: Migrations) -> None:
     """Make the database under a passing name; it takes its own once the header that opens it is on disk."""
     discard(directory / "vault.db.new")
@@ -621,8 +400,3 @@ def _make_database(directory: Path, vault_id: str, key: DatabaseKey, migrations:
             tx.execute("INSERT INTO meta (name, value) VALUES ('vault_id', ?)", (vault_id,))
     finally:
         database.close()
-
-
-def _is_this_database(directory: Path, keys: DataKeys) -> bool:
-    salts: Sequence[bytes] = [key.salt for key in (keys.database, keys.database_next) if key is not None]
-    return any(starts_with(directory / DATABASE, salt) for salt in salts)

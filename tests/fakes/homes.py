@@ -13,6 +13,7 @@ from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER
 from nanolocal.ledger.wallet import Wallet
+from nanolocal.vault import repair
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.keys import Stretching
 from nanolocal.vault.schema import MIGRATIONS as VAULT
@@ -71,7 +72,7 @@ def a_hold(number: int) -> Hold:
 
 def open_vault(directory: Path, passphrase: str | None = PASSPHRASE) -> Vault:
     if (directory / "vault.hdr").exists():
-        return Vault.open(directory, passphrase, MIGRATIONS, LedgerLosses())
+        return repair.open_vault(directory, passphrase, MIGRATIONS, LedgerLosses())
     return Vault.create(directory, passphrase, MIGRATIONS, CHEAP)
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 from nanolocal.chat.messages import Attachment, Role
 from nanolocal.errors import NanolocalError
 from nanolocal.ledger.losses import LedgerLosses
+from nanolocal.vault import repair
 from nanolocal.vault.backup import make, restore
 from nanolocal.vault.imported import ImportedChat, ImportedMessage
 from nanolocal.vault.unpacking import Inventory
@@ -44,7 +45,7 @@ def work(what: str, directory: Path) -> None:
         Vault.erase(directory)
         return
     if what == "restore":
-        Vault.restore(directory, None, MIGRATIONS, LedgerLosses()).close()
+        repair.restore(directory, None, MIGRATIONS, LedgerLosses()).close()
         return
     if what == "write":
         write_until_killed(directory, "beside", acknowledge, None)

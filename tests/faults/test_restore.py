@@ -8,7 +8,7 @@ import pytest
 
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger.losses import LedgerLosses
-from nanolocal.vault.vault import Vault
+from nanolocal.vault import repair
 from tests.fakes.homes import MIGRATIONS, Home, fork, home, open_vault, rooms
 
 FILES = ("vault.db", "vault.db-wal", "vault.hdr", "vault.hdr.bak")
@@ -39,7 +39,7 @@ def everything(here: Home) -> list[str]:
 
 
 def repaired(directory: Path) -> Home:
-    return rooms(Vault.restore(directory, None, MIGRATIONS, LedgerLosses()))
+    return rooms(repair.restore(directory, None, MIGRATIONS, LedgerLosses()))
 
 
 @pytest.fixture
