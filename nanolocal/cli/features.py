@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from nanolocal.chat.messages import Attachment, Message, Role
+from nanolocal.chat.messages import Attachment, Role
 from nanolocal.chat.routes import Kind
 from nanolocal.cli.canary import Feature, Trial
 from nanolocal.errors import EngineFailed
@@ -59,20 +59,18 @@ def keep(trial: Trial) -> None:
 def _store(session: "Session", trial: Trial) -> None:
     from nanolocal.vault.imported import ImportedChat, ImportedMessage
 
-    store = session.store
+    store, now = session.store, time.time()
     file = Attachment(f"{trial.word('file name')}.txt", "text/plain", trial.word("file").encode() * 500)
-    with store.transaction() as tx:
-        chat_id = store.start_chat(tx, trial.word("title"), trial.word("system prompt"))
-        message_id = store.add_prompt(tx, chat_id, None, Message(Role.USER, trial.word("prompt"), (file,)))
-    store.rename_chat(chat_id, trial.word("new title"))
-    store.rate(message_id, "good", trial.word("rating"))
+    prompt = ImportedMessage("1", None, Role.USER, trial.word("imported prompt"), now, None, (file,))
+    answer = ImportedMessage("2", "1", Role.ASSISTANT, trial.word("imported answer"), now, trial.word("model name"))
+    title, system = trial.word("imported title"), trial.word("imported instructions")
+    for source in ("to keep", "to delete"):
+        chat_id = store.import_chat(ImportedChat(source, title, now, now, system, (prompt, answer))) or ""
+        store.rename_chat(chat_id, trial.word("new title"))
+        store.rate(store.path(chat_id)[-1].id, "good", trial.word("rating"))
+    store.delete_chat(chat_id)
     store.keep_setting("instructions", trial.word("private setting"))
     store.search(trial.word("search"))
-    words = (trial.word("imported text"), trial.word("imported title"))
-    message = ImportedMessage("1", None, Role.USER, words[0], time.time())
-    imported = store.import_chat(ImportedChat("a file", words[1], time.time(), time.time(), None, (message,)))
-    if imported is not None:
-        store.delete_chat(imported)
 
 
 FEATURES: tuple[Feature, ...] = (
