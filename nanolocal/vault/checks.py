@@ -86,7 +86,8 @@ def search(database: Database) -> Check:
 
 def copies(found: Sequence[Snapshot], key: DatabaseKey) -> Check:
     """Every page of the snapshots."""
-    bad = [copy.when for copy in found if not Database.is_whole(copy.path, key)]
+    # A newer one may have taken its place meanwhile.
+    bad = [copy.when for copy in found if not Database.is_whole(copy.path, key) and copy.path.exists()]
     if bad:
         says = f"the snapshot of {', '.join(bad)} is damaged"
         return Check("snapshots", State.WRONG, says, "remove the damaged file: nanolocal vault status names it")
