@@ -39,6 +39,7 @@ class Progress:
     began: float = 0.0
     phase: str = "choosing who answers"
     stopping: bool = False
+    finished: bool = False
 
 
 class Presenter:
@@ -67,6 +68,7 @@ class Presenter:
                 async for event in events:
                     if isinstance(event, Finished):
                         answer = event.answer
+                        self.progress.finished = True
                     else:
                         await self._draw(event)
         finally:

@@ -69,6 +69,11 @@ class TurnRunner:
         """Whether a turn is running."""
         return self._stop is not None
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the answer is stored, and only its last lines are still being drawn."""
+        return self._presenter is not None and self._presenter.progress.finished
+
     def stop(self) -> None:
         """End the answer and keep what was written; asked a second time, end its engine."""
         if self._stop is None or self._presenter is None:

@@ -1,4 +1,5 @@
 import asyncio
+from threading import Event
 
 import pytest
 from textual.widgets import Markdown
@@ -6,6 +7,7 @@ from textual.widgets._markdown import MarkdownBlock
 
 from nanolocal.chat.events import ContextDropped, ImageStep, Loading, NotRead, Reading
 from nanolocal.chat.messages import Attachment, Message, Role
+from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import EngineFailed, OutOfCredit
 from nanolocal.tui.widgets.answer import AnswerView
 from nanolocal.tui.widgets.foot import Foot
@@ -24,6 +26,29 @@ def test_an_answer_is_streamed_and_gets_its_receipt() -> None:
         await stand.sees("oak:Q4_K_M · chat · 2 tokens · 18.4 tok/s · 0.00042 cr")
         await stand.sees("Oak 1B Q4_K_M > a short chat pro… | 18.4 tok/s | 122/4.1k ctx | bal 0.096")
         assert stand.chat.composer.box.text == ""
+
+    drive(body, session)
+
+
+def test_a_prompt_that_is_sent_while_the_last_lines_are_drawn_follows_them() -> None:
+    session = FakeSession()
+    session.chat.script = ["Hello."]
+    drawn, path = Event(), session.store.path
+
+    def slow_path(chat_id: str, tip_id: str | None = None) -> list[StoredMessage]:
+        assert drawn.wait(10)
+        return path(chat_id, tip_id)
+
+    session.store.path = slow_path  # type: ignore[method-assign]
+
+    async def body(stand: Stand) -> None:
+        await stand.type("first", "enter")
+        await stand.until(lambda: stand.chat.runner.is_ending)
+        await stand.type("second", "enter")
+        drawn.set()
+        await stand.until(lambda: len(session.chat.requests) == 2)
+        assert session.chat.requests[1].prompt == "second"
+        assert session.chat.requests[1].parent_id is not None
 
     drive(body, session)
 

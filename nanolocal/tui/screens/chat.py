@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -29,6 +30,8 @@ from nanolocal.tui.widgets.hint import HintLine
 from nanolocal.tui.widgets.notice import Notice
 from nanolocal.tui.widgets.status import StatusLine
 from nanolocal.tui.widgets.transcript import Transcript
+
+_SOON_S = 0.05
 
 
 def _command_bindings() -> list[BindingType]:
@@ -150,6 +153,8 @@ class ChatScreen(Screen[None]):
         if command is not None:
             self.composer.put("", self.composer.attachments)
             await self._try(self.actions.run(*command), event.text)
+        elif self.runner.is_ending:
+            self.set_timer(_SOON_S, partial(self.post_message, event))
         elif self.runner.busy:
             self.say("An answer is being written; Esc stops it and keeps the text.")
         else:
