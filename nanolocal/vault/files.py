@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from nanolocal.errors import UsageError, VaultLocked
 
@@ -81,10 +82,20 @@ def write_durably(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data``, mode 0600: after a crash the file holds either all old or all new bytes."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
+    with replacing(path, temporary) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
+    """A new file, mode 0600, that takes the place of ``path`` durably once the block ends well, and else is removed.
+
+    ``temporary`` is its name until then, in the same directory; it must not be taken.
+    """
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,18 +1,17 @@
 """Writes conversations out of the vault, unencrypted: as one JSON file or as Markdown files in a folder."""
 
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from nanolocal import __version__
 from nanolocal.errors import UsageError
 from nanolocal.paths import make_private
-from nanolocal.vault.files import sync_directory, write_durably
+from nanolocal.vault.files import replacing, write_durably
 from nanolocal.vault.imported import WholeChat
 from nanolocal.vault.transfer import markdown, own
 
@@ -52,7 +51,9 @@ def write_json(
     """
     told = Written([str(path)])
     head = {"format": own.FORMAT, "version": own.VERSION, "program": f"nanolocal {__version__}"}
-    with _replacing(path, force) as file:
+    _check_free(path, force)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with _blaming(path), replacing(path, temporary) as file:
         file.write(json.dumps(head).encode()[:-1] + b', "chats": [')
         for number, chat_id in enumerate(chat_ids):
             chat = source.whole(chat_id)
@@ -98,31 +99,8 @@ def write_markdown(
 
 def _write(path: Path, data: bytes, force: bool) -> None:
     _check_free(path, force)
-    try:
+    with _blaming(path):
         write_durably(path, data)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-@contextmanager
-def _replacing(path: Path, force: bool) -> Iterator[BinaryIO]:
-    """A private file that takes its name only when the block ends well."""
-    _check_free(path, force)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_directory(path.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
 
 
 def _check_free(path: Path, force: bool) -> None:
@@ -132,5 +110,10 @@ def _check_free(path: Path, force: bool) -> None:
         raise UsageError(f"{path} exists", "name another place, or add --force to overwrite")
 
 
-def _cannot_write(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write {path}: {error.strerror}", "choose another place with --out")
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Say which file the system would not write."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", "choose another place with --out") from error
