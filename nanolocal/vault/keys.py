@@ -42,7 +42,10 @@ class Stretching:
         """Raise ``Damaged`` outside sane bounds: a forged header must not make this process allocate or compute."""
         sane = 19 * 1024 <= self.memory_kib <= 1024 * 1024 and 1 <= self.iterations <= 16 and 1 <= self.lanes <= 16
         if not sane:
-            raise Damaged("the vault's header asks for key derivation settings that nanolocal never writes")
+            raise Damaged(
+                "the vault's header asks for key derivation settings that nanolocal never writes",
+                "put vault.hdr.bak in its place",
+            )
 
 
 @dataclass(frozen=True, slots=True)
