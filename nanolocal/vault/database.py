@@ -199,8 +199,7 @@ class Database:
         An ordinary connection folds the log into the file when it closes, also a log that does not belong there.
         """
         _check_file(path, key)
-        mode = "immutable=1" if without_log else "mode=ro"
-        with contextlib.closing(_keyed(f"{path.absolute().as_uri()}?{mode}", key)) as connection:
+        with contextlib.closing(_read_only(path, key, without_log=without_log)) as connection:
             if not _execute(connection, "SELECT 1 FROM sqlite_master WHERE name = 'progress'"):
                 return None
             number, mark, anchored = _execute(connection, "SELECT number, mark, anchored FROM progress")[0]
@@ -211,9 +210,9 @@ class Database:
         """Whether every page of a closed database that has no log can be read; the file is not changed."""
         try:
             _check_file(path, key)
-            with contextlib.closing(_keyed(f"{path.absolute().as_uri()}?immutable=1", key)) as connection:
+            with contextlib.closing(_read_only(path, key, without_log=True)) as connection:
                 return not _execute(connection, "PRAGMA cipher_integrity_check")
-        except Damaged:
+        except (Damaged, dbapi2.OperationalError):  # the latter when it goes away meanwhile
             return False
 
     def copy_to(self, path: Path, key: DatabaseKey | None = None) -> None:
@@ -299,6 +298,11 @@ class Database:
 
     def _version(self) -> int:
         return int(self.execute("PRAGMA user_version")[0][0])
+
+
+def _read_only(path: Path, key: DatabaseKey, *, without_log: bool) -> dbapi2.Connection:
+    """A connection that changes nothing on the disk, not even by making a file that is missing."""
+    return _keyed(f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if without_log else ''}", key)
 
 
 def _keyed(path: Path | str, key: DatabaseKey) -> dbapi2.Connection:

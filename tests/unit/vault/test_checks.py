@@ -3,8 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from nanolocal.chat.messages import Attachment
 from nanolocal.checks import Check, State
+from nanolocal.vault import checks, database
+from nanolocal.vault.database import Database
 from nanolocal.vault.header import decode, encode
 from tests.fakes.homes import Home, home
 
@@ -23,10 +27,10 @@ def test_a_whole_vault_passes_every_check_and_tells_how_far_it_is(tmp_path: Path
     told: list[str] = []
     with home(tmp_path / "vault") as here:
         here.turn("a prompt", "an answer", attachments=(Attachment("notes.txt", "text/plain", b"x"),))
-        checks = list(here.vault.checks(told.append))
+        found = list(here.vault.checks(told.append))
     ids = ["header", "database", "conversations", "files", "search", "anchor", "snapshots"]
-    assert [check.id for check in checks] == ids
-    assert {check.state for check in checks} == {State.OK}
+    assert [check.id for check in found] == ids
+    assert {check.state for check in found} == {State.OK}
     assert "reading file 1 of 1" in told
 
 
@@ -66,3 +70,17 @@ def test_a_damaged_snapshot_is_named_by_its_day(tmp_path: Path) -> None:
     flip(copy, copy.stat().st_size // 2)
     with home(tmp_path / "vault") as here:
         assert here.vault.snapshots()[0].when in wrong(here)["snapshots"].says
+
+
+def test_a_copy_that_a_newer_one_replaces_meanwhile_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with home(tmp_path / "vault") as here:
+        here.turn("a prompt", "an answer")
+    with home(tmp_path / "vault") as here:
+        (copy,) = here.vault.snapshots()
+        monkeypatch.setattr(database, "_check_file", lambda path, key: path.unlink())
+        assert not Database.is_whole(copy.path, here.vault.keys.database)
+        assert not copy.path.exists()
+        monkeypatch.undo()
+        assert checks.copies([copy], here.vault.keys.database).state is State.OK
