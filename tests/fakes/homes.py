@@ -77,8 +77,8 @@ def open_vault(directory: Path, passphrase: str | None = PASSPHRASE) -> Vault:
 
 
 def rooms(vault: Vault) -> Home:
-    store, anchor = Conversations(vault.database, vault.blobs), (vault.anchor.seq, vault.anchor.head)
-    return Home(vault, store, Wallet.open(vault.database, anchor, vault.keep_anchor, drafts=store))
+    store, anchor = Conversations(vault.database, vault.blobs), vault.anchor  # read once: others may move it
+    return Home(vault, store, Wallet.open(vault.database, (anchor.seq, anchor.head), vault.keep_anchor, drafts=store))
 
 
 @contextmanager
