@@ -167,21 +167,24 @@ class Database:
             finally:
                 connection.execute("ROLLBACK")
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file, unless another process is using it right now."""
+    def checkpoint(self, *, waits: bool = False) -> bool:
+        """Fold the write-ahead log into the file; ``False`` if somebody else is using it (``waits``: for long)."""
         with self._lock:
             connection = self._live()
-            connection.set_busy_timeout(0)
+            connection.set_busy_timeout(_BUSY_MS / 1000 if waits else 0)
             try:
-                _execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+                return bool(_execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)")[0][0] == 0)
             finally:
                 connection.set_busy_timeout(_BUSY_MS / 1000)
 
     def problems(self) -> tuple[str, ...]:
-        """Read every page and index: what is wrong with the file, nothing if it is whole."""
+        """Read every page and index: what is wrong with the file, nothing if it is whole.
+
+        The check of all pages looks at the file alone, which a log that is folded in only partly leaves with gaps.
+        """
         with self._lock:
-            self.checkpoint()
-            found = [str(row[0]) for row in self.execute("PRAGMA cipher_integrity_check")]
+            is_folded = self.checkpoint(waits=True)
+            found = [str(row[0]) for row in self.execute("PRAGMA cipher_integrity_check")] if is_folded else []
             if not found:
                 found = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
             return tuple(found)

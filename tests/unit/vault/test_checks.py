@@ -10,7 +10,7 @@ from nanolocal.checks import Check, State
 from nanolocal.vault import checks, database
 from nanolocal.vault.database import Database
 from nanolocal.vault.header import decode, encode
-from tests.fakes.homes import Home, home
+from tests.fakes.homes import MIGRATIONS, Home, home
 
 
 def wrong(here: Home) -> dict[str, Check]:
@@ -84,3 +84,18 @@ def test_a_copy_that_a_newer_one_replaces_meanwhile_is_not_damaged(
         assert not copy.path.exists()
         monkeypatch.undo()
         assert checks.copies([copy], here.vault.keys.database).state is State.OK
+
+
+def test_a_log_that_somebody_still_reads_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    with home(tmp_path / "vault") as here:
+        for number in range(20):
+            here.turn(f"prompt {number} " * 3000, "an answer")
+            reader = Database.open(tmp_path / "vault" / "vault.db", here.vault.keys.database, MIGRATIONS)
+            with reader.snapshot() as source:
+                source.execute("SELECT count(*) FROM message")
+                here.turn(f"later {number} " * 300, "an answer")
+                assert here.vault.database.problems() == ()
+                assert not here.vault.database.checkpoint()
+            reader.close()
+        assert here.vault.database.checkpoint(waits=True)
