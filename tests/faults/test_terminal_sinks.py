@@ -68,7 +68,7 @@ def begin(app: Terminal, key: str) -> None:
     """Have something answered; the line that says so may have gone by the time the screen is looked at."""
     before = len(app.raw)
     app.type(key)
-    app.wait_for(lambda _: b"Esc stops" in app.raw[before:])
+    app.wait_for(lambda _: b"writing" in app.raw[before:])
 
 
 def leave_page(app: Terminal, title: str) -> None:
@@ -101,12 +101,12 @@ def test_a_conversation_and_an_answer_one_character_at_a_time(open_app: Open, th
     app.type(paste(hostile.ALL))
     app.wait_for(hostile.MARK)
     begin(app, ENTER)
-    app.wait_for(lambda shown: "Esc stops" not in shown and EMPTY_BOX in shown)
+    app.wait_for(lambda shown: "writing" not in shown and EMPTY_BOX in shown)
     app.type("\x1b[5~" * 3)
     say(app, "/theme", EMPTY_BOX)
     begin(app, CTRL_R)
     app.type(ESC)
-    app.wait_for(lambda shown: "Esc stops" not in shown)
+    app.wait_for(lambda shown: "writing" not in shown)
     finish(app)
 
 
@@ -154,7 +154,7 @@ def test_every_page_list_and_line(open_app: Open, tmp_path: Path, columns: int, 
     app.wait_for("~/x]52;c;zqxa")
     begin(app, ENTER)
     app.type(ESC)
-    app.wait_for(lambda shown: "Esc stops" not in shown and EMPTY_BOX in shown)
+    app.wait_for(lambda shown: "writing" not in shown and EMPTY_BOX in shown)
     finish(app)
 
 
