@@ -74,18 +74,23 @@ def in_force(source: Source) -> list[Budget]:
 
 def check(tx: SqlTransaction, hold: Entry) -> None:
     """Raise ``OutOfCredit`` where a hold, with all that is posted and pending, would pass a budget."""
-    for budget in in_force(tx):
-        row = budget.scope.row(hold)
-        if row is None:
-            continue
-        room = max(0, budget.limit_micro - spent(tx, *row))
+    for budget, room in rooms(tx, hold):
         if hold.amount > room:
             raise OutOfCredit(
                 f"this answer can cost up to {format_credits(hold.amount)} credits; "
                 f"{budget.words()} has {format_credits(room)} left",
                 f"change it: nanolocal credits budget {budget.scope} CREDITS",
                 room,
+                budget=str(budget.scope),
             )
+
+
+def rooms(source: Source, hold: Entry) -> Iterator[tuple[Budget, int]]:
+    """Each budget that a hold counts under, with the micro-credits that are left of it."""
+    for budget in in_force(source):
+        row = budget.scope.row(hold)
+        if row is not None:
+            yield budget, max(0, budget.limit_micro - spent(source, *row))
 
 
 def spent_now(source: Source, scope: Scope, day: str) -> int | None:

@@ -21,7 +21,7 @@ from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold, Transaction
 from nanolocal.chat.routes import Build
 from nanolocal.errors import Damaged, NanolocalError, OutOfCredit, UsageError
-from nanolocal.ledger import acceptance, audit, book, budgets
+from nanolocal.ledger import acceptance, audit, book, budgets, receipt
 from nanolocal.ledger.audit import Checked
 from nanolocal.ledger.budgets import Budget, Scope
 from nanolocal.ledger.chain import ADJUST, WALLET, Entry, EntryKind, Term
@@ -162,8 +162,33 @@ class Wallet:
         with self._database.snapshot() as source:
             return [(budget, budgets.spent_now(source, budget.scope, today)) for budget in budgets.in_force(source)]
 
-    def set_budget(self, scope: Scope, limit_micro: int | None) -> None:
+    def spending(self) -> tuple[int, int]:
+        """Micro-credits spent and held today and in this month."""
+        today = _day(self.now())
+        with self._database.snapshot() as source:
+            day, month = (budgets.spent_now(source, Scope("all", None, period), today) for period in ("day", "month"))
+        return day or 0, month or 0
+
+    def room(self, build: Build, *, chat_id: str | None = None, key: str | None = None) -> int:
+        """Micro-credits that balance and budgets leave for an answer of ``build``."""
+        now = self.now()
+        asked = Entry(
+            "", EntryKind.HOLD, WALLET, ADJUST, 0, now, build_id=build.id, chat_id=chat_id, key=key, day=_day(now)
+        )
+        with self._database.snapshot() as source:
+            return min([book.available(source), *(left for _, left in budgets.rooms(source, asked))])
+
+    def receipt(self, name: str) -> list[tuple[str, str]]:
+        """The receipt of an entry, as names and values: ``name`` is its number, or the hold that it settled.
+
+        Raises ``UsageError`` where there is none.
+        """
+        with self._database.snapshot() as source:
+            return receipt.described(source, receipt.find(source, name))
+
+    def set_budget(self, scope: Scope | str, limit_micro: int | None) -> None:
         """Limit what may be spent in ``scope`` from now on; ``None`` lifts the limit."""
+        scope = Scope.parse(scope) if isinstance(scope, str) else scope
         if limit_micro is not None:
             whole(limit_micro, "the budget")
         with self.writing() as tx:
