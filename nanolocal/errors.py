@@ -58,9 +58,7 @@ class OutOfCredit(NanolocalError):
 
     exit_code = 5
 
-    def __init__(
-        self, message: str, hint: str = "", room_micro: int = 0, *, budget: str = "", tokens: int = 0
-    ) -> None:
+    def __init__(self, message: str, hint: str = "", room_micro: int = 0, *, budget: str = "", tokens: int = 0) -> None:
         super().__init__(message, hint)
         self.room_micro = room_micro
         self.budget = budget

@@ -1,4 +1,4 @@
-"""What one entry says and how its charge was reckoned, as names and values to show. No receipt holds a prompt's text."""
+"""What one entry says and how its charge was reckoned, as names and values to show. It holds no prompt's text."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -34,11 +34,16 @@ def described(source: Source, seq: int) -> list[tuple[str, str]]:
     named = (("model", entry.build_id), ("key", entry.key), ("note", entry.note))
     rows = [("entry", f"{entry.seq}, {entry.kind}"), ("when", when), *((name, text) for name, text in named if text)]
     if card is not None:
-        rows += [("price", card.source), ("", card.evidence), ("card", card.id[:16]), *_reckoned(card, entry.usage)]
+        rows += [("price", card.source), *(("", part) for part in card.evidence.split(", ")), ("card", card.id[:16])]
+        rows += _reckoned(card, entry.usage)
     if entry.held:
         rows.append(("held", f"{format_credits(entry.held)} credits"))
     rows.append((_AMOUNTS.get(entry.kind, "moved"), f"{format_credits(entry.amount)} credits"))
-    return [*rows, ("hash", link.hash), ("signed", "yes" if link.sig else "no, it is older than the key")]
+    return [
+        *rows,
+        ("hash", link.hash),
+        ("signed", "yes; nanolocal credits verify checks it" if link.sig else "no, it is older than the key"),
+    ]
 
 
 def _reckoned(card: PriceCard, usage: Usage | None) -> Iterator[tuple[str, str]]:
@@ -57,4 +62,4 @@ def _reckoned(card: PriceCard, usage: Usage | None) -> Iterator[tuple[str, str]]
             yield name, f"{quantity} x {price} a million = {whole}.{rest:06d} micro-credits"
     if usage.loads:
         yield "loads", f"{usage.loads} x {card.load} = {usage.loads * card.load} micro-credits"
-    yield "sum", f"{card.cost(usage)} micro-credits, rounded up"
+    yield "rounded", f"{format_credits(card.cost(usage))} credits"

@@ -276,8 +276,8 @@ class Wallet:
             return self._resolve_dead(tx)
 
     def history(self, limit: int, *, with_holds: bool = False) -> list[EntryRow]:
-        """The newest movements first; ``with_holds`` adds what moves nothing for good."""
-        kinds = "kind IN ('transfer', 'settle') OR (kind = 'restore' AND amount > 0)" if not with_holds else "1"
+        """The newest movements and acceptances first; ``with_holds`` adds what moves nothing for good."""
+        kinds = "kind IN ('transfer', 'settle', 'restore')" if not with_holds else "1"
         rows = self._database.execute(
             f"SELECT body FROM entry WHERE {kinds} ORDER BY seq DESC LIMIT ?",  # noqa: S608 - kinds is ours
             (max(0, limit),),

@@ -22,6 +22,7 @@ from nanolocal.tui.actions import Actions
 from nanolocal.tui.conversation import Conversation
 from nanolocal.tui.lines import Status, build_name, error_text
 from nanolocal.tui.ports import SessionPort
+from nanolocal.tui.quoting import Quoter
 from nanolocal.tui.runner import Asked, TurnRunner
 from nanolocal.tui.themes import other
 from nanolocal.tui.turns import beside
@@ -64,6 +65,7 @@ class ChatScreen(Screen[None]):
         self.conversation = Conversation()
         self.runner = TurnRunner(session, self, clock)
         self.actions = Actions(self)
+        self.quoter = Quoter(self)
         self.leave = leave
         self._names: dict[str, str] = {}
 
@@ -114,7 +116,20 @@ class ChatScreen(Screen[None]):
         conversation = self.conversation
         name = self._name_of(conversation.once or conversation.pinned) if conversation.chosen != "auto" else ""
         old = self.status_line.status
-        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=old.balance_micro)
+        balance, most = old.balance_micro, old.most_micro
+        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=balance, most_micro=most)
+        self.quote()
+
+    def show_balance(self, micro: int) -> None:
+        """Show what can be spent after it was changed, and quote anew."""
+        self.status_line.status = replace(self.status_line.status, balance_micro=micro)
+        self.quote()
+
+    def quote(self) -> None:
+        """Tell what the prompt in the box would cost, in a moment."""
+        # Not a coroutine: one that the next key cancels before it began would be reported as never awaited.
+        work = partial(self.quoter.quote, self.query_one(HintLine))
+        self.run_worker(work, group="quote", exclusive=True, exit_on_error=False)
 
     def switch_theme(self) -> None:
         """Dark to light, or back."""
@@ -145,7 +160,17 @@ class ChatScreen(Screen[None]):
 
     def start(self, asked: Asked) -> None:
         """Run a turn."""
-        self.run_worker(self.runner.run(asked, self.conversation), group="turn", exclusive=True)
+        self.composer.forget()
+        self.run_worker(self._take(asked), group="turn", exclusive=True)
+
+    async def _take(self, asked: Asked) -> None:
+        await self.runner.run(asked, self.conversation)
+        if self.is_attached:
+            self.quote()
+
+    def on_composer_edited(self) -> None:
+        """The prompt is another now."""
+        self.quote()
 
     async def on_composer_sent(self, event: Composer.Sent) -> None:
         """Run a command, or ask."""
@@ -153,6 +178,7 @@ class ChatScreen(Screen[None]):
         if command is not None:
             self.composer.put("", self.composer.attachments)
             await self._try(self.actions.run(*command), event.text)
+            self.composer.put_back()
         elif self.runner.is_ending:
             self.set_timer(_SOON_S, partial(self.post_message, event))
         elif self.runner.busy:
@@ -194,7 +220,7 @@ class ChatScreen(Screen[None]):
             self.conversation.editing = None
             self.composer.put("")
             self.composer.show_editing(False)
-        elif not self.query_one(Notice).dismiss():
+        elif not self.composer.put_back(over_command=True) and not self.query_one(Notice).dismiss():
             self.clear_selection()
             self.composer.box.focus()
 
