@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanolocal.chat.turn import Chat
-from nanolocal.device.machine import Machine, estimate_joules, inspect
+from nanolocal.device.machine import Machine, inspect
+from nanolocal.device.power import Meter
 from nanolocal.engines.pool import EnginePool
 from nanolocal.hardening import harden_process
 from nanolocal.ledger.losses import LedgerLosses
@@ -96,7 +97,7 @@ def open_session(paths: Paths, passphrase: str | None) -> Session:
     store = Conversations(vault.database, vault.blobs)
     ledger = open_wallet(vault)
     engines = EnginePool(machine.memory_budget(settings.memory_mb))
-    chat = Chat(router, store, ledger, engines, estimate_joules)
+    chat = Chat(router, store, ledger, engines, Meter.open())
     return Session(paths, settings, machine, vault, store, ledger, library, router, engines, chat)
 
 

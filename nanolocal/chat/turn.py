@@ -8,11 +8,11 @@ with the draft of the answer that is kept every few seconds.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
-from nanolocal.chat import jobs, remarks
+from nanolocal.chat import jobs, ports, remarks
 from nanolocal.chat.events import (
     ContextDropped,
     EngineDone,
@@ -38,8 +38,9 @@ _CUT_OFF = "nanolocal ended while it was answering"
 
 @dataclass(slots=True)
 class _Delivery:
-    """What the engine has delivered so far."""
+    """What the engine has delivered so far, and since when its energy is measured."""
 
+    energy: ports.Metering
     pieces: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
@@ -81,16 +82,14 @@ class _Plan:
 
 
 class Chat:
-    """Takes turns. ``joules`` estimates the energy of so many CPU seconds."""
+    """Takes turns. ``meter`` tells the energy that an answer took."""
 
-    def __init__(
-        self, router: Router, store: Store, ledger: Ledger, engines: Engines, joules: Callable[[float], float]
-    ) -> None:
+    def __init__(self, router: Router, store: Store, ledger: Ledger, engines: Engines, meter: ports.Meter) -> None:
         self._router = router
         self._store = store
         self._ledger = ledger
         self._engines = engines
-        self._joules = joules
+        self._meter = meter
 
     async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Answer one prompt as a stream of events that ends with ``Finished``.
@@ -103,7 +102,7 @@ class Chat:
         yield RouteChosen(route)
         # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
         plan = self._begin(request, path, prompt, route)
-        delivery = _Delivery(remarks=list(plan.not_read))
+        delivery = _Delivery(self._meter.start(), remarks=list(plan.not_read))
         answer: Answer | None = None
         try:
             yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
@@ -230,6 +229,7 @@ class Chat:
             return answer, self._store.add_answer(tx, plan.chat_id, plan.prompt_id, answer, plan.hold)
 
     def _answer(self, plan: _Plan, delivery: _Delivery, cost: int) -> Answer:
+        energy = delivery.energy.so_far(delivery.timing.cpu_s)
         return Answer(
             text="".join(delivery.pieces),
             picture=delivery.picture,
@@ -239,7 +239,8 @@ class Chat:
             stopped=delivery.stopped,
             cost_micro=cost,
             balance_micro=0,
-            energy_j=round(self._joules(delivery.timing.cpu_s), 3),
+            energy_j=round(energy.joules, 3),
+            energy_source=energy.source,
             chat_id=plan.chat_id,
             message_id=None,
             dropped_tokens=delivery.dropped_tokens,

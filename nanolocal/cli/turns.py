@@ -126,6 +126,7 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "cost_micro": answer.cost_micro,
         "balance_micro": answer.balance_micro,
         "energy_j": answer.energy_j,
+        "energy_source": answer.energy_source,
         "chat_id": answer.chat_id,
         "message_id": answer.message_id,
         "stopped": answer.stopped,

@@ -25,6 +25,7 @@ from nanolocal.chat.messages import Answer, Attachment, Role, Stopped, Timing, T
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
+from nanolocal.device.power import Meter
 from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths
@@ -36,6 +37,7 @@ from tests.fakes.homes import fork
 
 TEXT = Build("talker:Q8_0", "Talker", Kind.TEXT, Path("t"), "Q8_0", 5_000_000_000, "a" * 64, 5_000_000, 1024)
 IMAGE = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10**7, "b" * 64, 10**6, defaults={"width": 64})
+NO_METER = Meter.open(Path("/nowhere"))
 PICTURE = Attachment("picture.png", "image/png", b"\x89PNG not really")
 
 
@@ -48,7 +50,7 @@ class World:
     def chat(self, *scripts: Script) -> tuple[Chat, ScriptedEngines]:
         engines = ScriptedEngines(*scripts)
         router = RuleRouter(lambda: (TEXT, IMAGE), 2**34)
-        return Chat(router, self.store, self.ledger, engines, lambda seconds: seconds * 10), engines
+        return Chat(router, self.store, self.ledger, engines, NO_METER), engines
 
 
 @pytest.fixture
@@ -89,6 +91,7 @@ def test_a_turn_routes_holds_stores_streams_and_settles(world: World) -> None:
     answer = answer_of(events)
     assert (answer.text, answer.stopped, answer.usage) == ("Once upon a time.", Stopped.END, Usage(10, 0, 3))
     assert answer.cost_micro > 0
+    assert (answer.energy_j > 0, answer.energy_source) == (True, "estimated from processor time")
     assert world.ledger.balance() == before - answer.cost_micro == answer.balance_micro
     assert answer.chat_id is not None
     stored = world.store.path(answer.chat_id)
