@@ -14,6 +14,7 @@ PREFERENCES = ("quality", "balanced", "fast", "cheap")
 _MICRO, _PLACES = 1_000_000, 6
 _DEAREST_KWH = 100
 _MOST_WATTS = 5000
+_MOST_MINUTES = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _one_of(*words: str) -> Callable[[object], object]:
 
 
 def _minutes(value: object) -> float | None:
-    return float(value) if _is_number(value) and value >= 0 else None
+    return float(value) if _is_number(value) and 0 <= value <= _MOST_MINUTES else None
 
 
 def _tariff(value: object) -> int | None:

@@ -37,6 +37,7 @@ def test_a_tariff_is_exact(tmp_path: Path, written_as: str, micro: int) -> None:
         ("memory_mb = true\n", "memory_mb cannot be True"),
         ("memory_mb = 0.5\n", "memory_mb cannot be 0.5"),
         ("idle_minutes = nan\n", "idle_minutes cannot be nan"),
+        (f"idle_minutes = 1{'0' * 400}\n", "idle_minutes cannot be 1"),
         ("tariff = -0.1\n", "line 1: tariff cannot be -0.1"),
         ("tariff = nan\n", "tariff cannot be nan"),
         ("tariff = inf\n", "tariff cannot be inf"),
