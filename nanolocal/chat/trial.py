@@ -1,4 +1,4 @@
-"""A trial of one build: how fast it is here and what the machine draws meanwhile. Nothing is stored, nothing charged."""
+"""A trial of one build: how fast it is here, and what the machine draws meanwhile. Nothing is stored or charged."""
 
 import asyncio
 import time
@@ -16,14 +16,15 @@ _ANSWER_TOKENS = 100
 _MOST_SIDE, _MOST_STEPS = 256, 4
 _DRAWN = "a red circle on a white ground"
 _ASKED = (
-    "Every town has a place where people meet without an appointment. In some it is the market, where the same faces "
-    "stand behind the same tables each week and know who buys apples and who only looks. In others it is a bench by the "
-    "river, a library, or the one shop that is open on Sunday morning. Such places are seldom planned. They come about "
-    "because somebody sat down, somebody else asked a question, and both came back the next day. When they close, nobody "
-    "can say exactly what is missing, but conversations become shorter, and news travels more slowly than before. A "
-    "council that wants to keep them has to look closely, because what makes them work is rarely written down: shade in "
-    "summer, a roof in the rain, a reason to stay for ten minutes longer. Write a letter to such a council. Describe one "
-    "place of this kind, tell what happens there in the course of a day, and say what should be done to keep it."
+    "Every town has a place where people meet without an appointment. In some it is the market, where the same "
+    "faces stand behind the same tables each week and know who buys apples and who only looks. In others it is a "
+    "bench by the river, a library, or the one shop that is open on Sunday morning. Such places are seldom planned. "
+    "They come about because somebody sat down, somebody else asked a question, and both came back the next day. "
+    "When they close, nobody can say exactly what is missing, but conversations become shorter, and news travels "
+    "more slowly than before. A council that wants to keep them has to look closely, because what makes them work "
+    "is rarely written down: shade in summer, a roof in the rain, a reason to stay for ten minutes longer. Write a "
+    "letter to such a council. Describe one place of this kind, tell what happens there in the course of a day, and "
+    "say what should be done to keep it."
 )
 
 

@@ -1,4 +1,4 @@
-"""Price cards from a trial of the build on this machine: measured seconds, and measured power where there is a meter."""
+"""Price cards from a trial of a build: measured seconds, and measured power where this machine has a meter."""
 
 from datetime import date
 
