@@ -6,14 +6,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from nanolocal.chat import jobs
-from nanolocal.chat.events import EngineDone, Loading
+from nanolocal.chat.events import EngineDone, ImageStep
 from nanolocal.chat.messages import Message, Role, Wishes
 from nanolocal.chat.ports import Engines, ImageJob, Meter, Router, RouteRequest, TextJob
 from nanolocal.chat.routes import Build, Route
 from nanolocal.errors import EngineFailed
 
 _ANSWER_TOKENS = 100
-_MOST_SIDE, _MOST_STEPS = 256, 4
+_MOST_SIDE, _FEWEST_STEPS, _PIXEL_STEPS = 256, 4, 1_000_000
 _DRAWN = "a red circle on a white ground"
 _ASKED = (
     "Every town has a place where people meet without an appointment. In some it is the market, where the same "
@@ -53,14 +53,14 @@ async def run(router: Router, engines: Engines, meter: Meter, build: Build) -> T
     wishes = Wishes(model=build.id, picture=not jobs.is_text(build))
     route = router.pick(RouteRequest(_DRAWN, (), 0, wishes))
     job = _job(route)
-    began = loaded_at = time.monotonic()
+    began = warm_at = time.monotonic()
     reading = meter.start()
     done: EngineDone | None = None
     async with aclosing(engines.run(build, job, asyncio.Event())) as events:
         async for event in events:
             match event:
-                case Loading():
-                    loaded_at = time.monotonic()
+                case ImageStep(1):
+                    warm_at = time.monotonic()
                 case EngineDone():
                     done = event
     ended = time.monotonic()
@@ -68,7 +68,7 @@ async def run(router: Router, engines: Engines, meter: Meter, build: Build) -> T
         raise EngineFailed(f"{build.id} ended without an answer", "try again")
     energy = reading.so_far(done.timing.cpu_s)
     usage, timing = done.usage, done.timing
-    drawn_s = (ended - loaded_at) * 1e6 / usage.pixel_steps if usage.pixel_steps else 0.0
+    drawn_s = _seconds_per_million(job, ended - warm_at)
     if not drawn_s and not timing.decode_tok_s:
         raise EngineFailed(
             f"{build.id} said too little to be measured", "set its price yourself: credits prices --help"
@@ -90,14 +90,22 @@ def _job(route: Route) -> TextJob | ImageJob:
         return jobs.text_job(
             (Message(Role.USER, _fitting(route.n_ctx)),), route, Wishes(max_tokens=_ANSWER_TOKENS, seed=1)
         )
-    sides = {name: min(int(build.defaults.get(name, _MOST_SIDE)), _MOST_SIDE) for name in ("width", "height")}
-    steps = min(int(build.defaults.get("steps", _MOST_STEPS)), _MOST_STEPS)
-    return jobs.image_job(_DRAWN, build, Wishes(steps=steps, seed=1, **sides))
+    width, height = (min(int(build.defaults.get(name, _MOST_SIDE)), _MOST_SIDE) for name in ("width", "height"))
+    most = max(_FEWEST_STEPS, _PIXEL_STEPS // (width * height))
+    steps = max(2, min(int(build.defaults.get("steps", _FEWEST_STEPS)), most))
+    return jobs.image_job(_DRAWN, build, Wishes(width=width, height=height, steps=steps, seed=1))
 
 
 def _fitting(n_ctx: int) -> str:
     """The prompt, cut to what surely leaves room for the answer: a token is at least a byte."""
     return _ASKED[: max(40, n_ctx - _ANSWER_TOKENS - 32)]
+
+
+def _seconds_per_million(job: TextJob | ImageJob, seconds: float) -> float:
+    """Of pixel-steps, from the end of the first step on: that one also warms up what later pictures find warm."""
+    if not isinstance(job, ImageJob):
+        return 0.0
+    return seconds * 1e6 / (job.width * job.height * max(1, job.steps - 1))
 
 
 def _described(job: TextJob | ImageJob, prompt_tokens: int, completion_tokens: int) -> str:

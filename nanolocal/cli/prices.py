@@ -27,7 +27,7 @@ _AMOUNTS = {
 }
 """The owner's own prices: the option, the field of the card, and what it is for."""
 _HEADER = ("BUILD", "PROMPT", "CACHED", "ANSWER", "PICTURE", "LOAD", "SOURCE")
-_UNITS = "credits per million prompt, cached and answer tokens, per million pixel-steps, and per load"
+_UNITS = "In credits: a million prompt, cached and answer tokens, a million pixel-steps, and one load."
 _OWN = "owner"
 
 
@@ -73,7 +73,7 @@ def _list(args: argparse.Namespace, session: "Session") -> int:
         return 0
     output.table([_row(card) for card in cards], _HEADER)
     output.line()
-    output.line(f"In {_UNITS}; `credits prices BUILD` shows one in full.")
+    output.line(_UNITS)
     return 0
 
 
@@ -100,8 +100,8 @@ def _list_public(args: argparse.Namespace) -> int:
     plan = listed.subscription
     output.line()
     output.line("In US dollars per million tokens or pixel-steps, each as its provider stated it on that date.")
-    month = f"{plan.name} ({plan.provider}) is {format_credits(plan.month)} a month ({plan.date.isoformat()})"
-    output.line(f"A subscription: {month}: {plan.url}")
+    offer = f"{plan.name} ({plan.provider}) is {format_credits(plan.month)} a month ({plan.date.isoformat()})"
+    output.line(f"A subscription: {offer}: {plan.url}")
     return 0
 
 
