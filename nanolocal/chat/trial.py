@@ -78,7 +78,7 @@ async def run(router: Router, engines: Engines, meter: Meter, build: Build) -> T
         prompt_ns=_per_token(timing.prompt_tok_s),
         completion_ns=_per_token(timing.decode_tok_s),
         picture_ns=round(drawn_s * 1e9),
-        milliwatts=round(energy.joules / (ended - began) * 1000) if energy.is_measured else None,
+        milliwatts=round(energy.joules / (ended - began) * 1000) if energy.is_measured and energy.joules > 0 else None,
         power_source=energy.source,
         what=_described(job, usage.prompt_tokens, usage.completion_tokens),
     )

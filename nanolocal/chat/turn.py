@@ -22,6 +22,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    Loading,
     NotRead,
     Reading,
     RouteChosen,
@@ -69,17 +70,19 @@ class _Delivery:
 
     def take(self, event: EngineEvent) -> None:
         match event:
+            case Loading(_, fraction) if fraction >= 1.0:
+                self.usage = replace(self.usage, loads=1)
             case Reading(_, total, cached):
-                self.usage = Usage(prompt_tokens=total, cached_tokens=cached)
+                self.usage = replace(self.usage, prompt_tokens=total, cached_tokens=cached)
             case TextDelta(text, tokens):
                 self.pieces.append(text)
-                read = self.usage
-                self.usage = Usage(read.prompt_tokens, read.cached_tokens, read.completion_tokens + tokens)
+                self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + tokens)
             case ContextDropped(messages, tokens):
                 self.dropped_tokens = tokens
                 self.remarks.append(remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens))
             case EngineDone(usage, timing, stopped, picture):
-                self.usage, self.timing, self.stopped, self.picture = usage, timing, stopped, picture
+                self.usage = replace(usage, loads=self.usage.loads)
+                self.timing, self.stopped, self.picture = timing, stopped, picture
 
 
 @dataclass(frozen=True, slots=True)

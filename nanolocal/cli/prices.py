@@ -112,6 +112,8 @@ def _show(args: argparse.Namespace, session: "Session") -> int:
 
 def _change(args: argparse.Namespace, session: "Session") -> int:
     build = session.library.get(args.build)
+    if session.ledger.problem is not None:
+        raise session.ledger.problem
     card = _new_card(args, session, build)
     session.ledger.set_price(card)
     return _tell(args, session, build)
@@ -124,7 +126,7 @@ def _new_card(args: argparse.Namespace, session: "Session", build: "Build") -> "
 
         return listprices.like(build, listprices.load().get(args.like))
     if args.electricity:
-        return session.ledger.electricity(build)
+        return session.ledger.estimate(build)
     if args.measure:
         return _measured(args, session, build, today)
     card = session.ledger.shown_price(build)
@@ -155,7 +157,7 @@ async def _try(session: "Session", build: "Build") -> "Trial":
 def _tell(args: argparse.Namespace, session: "Session", build: "Build") -> int:
     """One build's card in full and the cards before it, the newest first."""
     card = session.ledger.shown_price(build)
-    history = session.ledger.price_history(build)
+    history = session.ledger.price_changes(build)
     if wants_json(args):
         changes = [{"seq": change.seq, "ts": change.ts, **_as_json(change.card)} for change in history]
         output.as_json(_as_json(card) | {"history": changes})

@@ -16,6 +16,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    Loading,
     NotRead,
     Reading,
     RouteChosen,
@@ -417,3 +418,37 @@ def test_a_draft_goes_with_its_conversation(world: World, tmp_path: Path, monkey
 
 def anchor_of(world: World) -> tuple[int, str]:
     return world.vault.anchor.seq, world.vault.anchor.head
+
+
+def with_load_price(world: World, load: int) -> None:
+    world.ledger.set_price(replace(world.ledger.estimate(TEXT), prompt=0, completion=10**6, load=load, source="owner"))
+
+
+def test_an_answer_pays_for_the_load_that_it_needed(world: World) -> None:
+    with_load_price(world, 500)
+    loading = [Loading(TEXT.id, 0.0), Loading(TEXT.id, 0.4), Loading(TEXT.id, 1.0)]
+    chat, _ = world.chat([*loading, *says("one ", "two")], says("three"))
+    answers = [answer_of(play(chat, TurnRequest(prompt, wishes=Wishes(max_tokens=10)))) for prompt in ("a", "b")]
+    assert [(answer.usage.loads, answer.cost_micro) for answer in answers] == [(1, 502), (0, 1)]
+
+
+def test_a_possible_load_is_in_the_hold(world: World) -> None:
+    with_load_price(world, 500)
+    chat, _ = world.chat(says("one"))
+    held = next(
+        event for event in play(chat, TurnRequest("a", wishes=Wishes(max_tokens=10))) if isinstance(event, Held)
+    )
+    assert held.max_cost_micro == 510
+
+
+def test_a_load_that_fails_or_brings_no_token_costs_nothing(world: World) -> None:
+    with_load_price(world, 500)
+    before = world.ledger.balance()
+    chat, _ = world.chat(
+        [Loading(TEXT.id, 0.5), EngineFailed("out of memory")],
+        [Loading(TEXT.id, 1.0), Reading(3, 3), EngineFailed("killed (SIGKILL)")],
+    )
+    for _ in range(2):
+        with pytest.raises(EngineFailed):
+            play(chat, TurnRequest("a", wishes=Wishes(max_tokens=10)))
+    assert world.ledger.balance() == before

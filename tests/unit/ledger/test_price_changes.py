@@ -37,7 +37,12 @@ def test_the_estimate_follows_watts_and_tariff_there_and_back(here: Home) -> Non
     assert with_power(here, 60).price(BUILD).completion == 200_000
     assert with_power(here, 60, 150_001).price(BUILD).completion == 100_001
     assert with_power(here, 30).price(BUILD).completion == 100_000
-    assert [change.card.completion for change in here.wallet.price_changes(BUILD)] == [100_000, 100_001, 200_000, 100_000]
+    assert [change.card.completion for change in here.wallet.price_changes(BUILD)] == [
+        100_000,
+        100_001,
+        200_000,
+        100_000,
+    ]
     assert here.wallet.verify().entries == entries(here)
 
 
