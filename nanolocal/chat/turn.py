@@ -130,9 +130,10 @@ class Chat:
         path, prompt = await asyncio.to_thread(self._read, request)
         route = await asyncio.to_thread(self._route, request, path, prompt)
         yield RouteChosen(route)
+        energy = await asyncio.to_thread(self._meter.start)
         # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
         plan = self._begin(request, path, prompt, route)
-        delivery = _Delivery(self._meter.start(), remarks=list(plan.not_read))
+        delivery = _Delivery(energy, remarks=list(plan.not_read))
         answer: Answer | None = None
         try:
             yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
