@@ -31,4 +31,4 @@ def svg(code: str) -> str:
     import segno
 
     square = segno.make_qr(code, mode="alphanumeric", error="M", boost_error=False)
-    return square.svg_inline(border=4, unit="mm", scale=1, dark="#000", light="#fff")
+    return square.svg_inline(border=4, omitsize=True, dark="#000", light="#fff")

@@ -7,6 +7,7 @@ import enum
 import hashlib
 import struct
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from nanolocal.errors import UsageError
 from nanolocal.ledger import base32
@@ -84,6 +85,11 @@ def parse(text: str) -> Voucher:
         raise UsageError("this voucher contradicts itself about the device that it is made for", _MISTYPED)
     signature = data[_PAYLOAD.size :]
     return Voucher(VoucherKind(kind), issuer, voucher_id, amount, serial, not_after, device, signature)
+
+
+def moment(seconds: float) -> str:
+    """A moment since 1970 in local time, to the minute."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def key_id(public_key: bytes) -> bytes:

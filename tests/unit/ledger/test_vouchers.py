@@ -7,14 +7,22 @@ from hypothesis import strategies as st
 from nanolocal.errors import UsageError
 from nanolocal.ledger import base32
 from nanolocal.ledger.money import LARGEST
-from nanolocal.ledger.vouchers import LETTERS, NO_DEVICE, Voucher, VoucherKind, check, key_id, parse, public_key_of, sign
+from nanolocal.ledger.vouchers import (
+    LETTERS,
+    NO_DEVICE,
+    Voucher,
+    VoucherKind,
+    check,
+    key_id,
+    parse,
+    public_key_of,
+    sign,
+)
 
 SEED = bytes(range(32))
 PUBLIC = public_key_of(SEED)
 DEVICE = bytes(range(100, 108))
-GIFT = sign(
-    Voucher(VoucherKind.DEVICE, key_id(PUBLIC), bytes(range(16)), 5_000_000, 7, 1_900_000_000, DEVICE), SEED
-)
+GIFT = sign(Voucher(VoucherKind.DEVICE, key_id(PUBLIC), bytes(range(16)), 5_000_000, 7, 1_900_000_000, DEVICE), SEED)
 CASH = sign(replace(GIFT, kind=VoucherKind.BEARER, device=NO_DEVICE), SEED)
 
 some_vouchers = st.builds(
