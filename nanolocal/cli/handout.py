@@ -51,13 +51,9 @@ def run_issue(args: argparse.Namespace) -> int:
         vouchers = issuing.issue(wallet, args.key_name, amount, args.days, devices, args.count)
         keys = {key.name: key for key in issuing.issuer_keys(vault.database)}
     key = ISSUER.write(keys[args.key_name.strip()].public_key)
+    if not is_quiet(args):
+        _remark(vouchers[0], key)
     _deliver(args, vouchers, {"issuer_key": key})
-    if is_quiet(args):
-        return 0
-    if vouchers[0].serial == 1:
-        output.note(f"these are the first of this issuer key; who takes them needs: credits voucher trust {key}")
-    if args.bearer:
-        output.note("whoever has a bearer voucher can redeem it, once on each device: no device knows of the others")
     return 0
 
 
@@ -110,6 +106,14 @@ def facts(voucher: Voucher) -> dict[str, object]:
         "not_after": voucher.not_after,
         "device": None if is_bearer else DEVICE.write(voucher.device),
     }
+
+
+def _remark(first: Voucher, key: str) -> None:
+    """Before the codes, so that a QR code stays on the screen."""
+    if first.serial == 1:
+        output.note(f"these are the first of this issuer key; who takes them needs: credits voucher trust {key}")
+    if first.kind is VoucherKind.BEARER:
+        output.note("whoever has a bearer voucher can redeem it, once on each device: no device knows of the others")
 
 
 def _add_ways(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nanolocal.cli import qr
 from nanolocal.ledger.base32 import DEVICE, ISSUER
-from nanolocal.ledger.vouchers import Voucher, VoucherKind, key_id, public_key_of, sign
+from nanolocal.ledger.vouchers import Voucher, VoucherKind, key_id, parse, public_key_of, sign
 from tests.e2e.conftest import Program
+from tests.e2e.terminal import Terminal
 from tests.e2e.test_commands import one_error
 
 SEED = bytes(range(32))
@@ -61,7 +63,9 @@ def test_a_voucher_that_is_not_good_is_refused_with_its_reason(program: Program)
     own = ("credits", "voucher")
     device = DEVICE.read(program(*own, "device").stdout)
     key = ISSUER.write(public_key_of(SEED))
-    assert program(*own, "trust", key).returncode == 0
+    trusted = program(*own, "trust", key, "--name", "\x1b]0;school\x07")
+    assert (trusted.returncode, trusted.stderr) == (0, "")
+    assert "\x1b" not in trusted.stdout
 
     def code(serial: int, not_after: int, device: bytes) -> str:
         issuer = key_id(public_key_of(SEED))
@@ -80,3 +84,18 @@ def test_a_voucher_that_is_not_good_is_refused_with_its_reason(program: Program)
         assert says in one_error(program(*own, "redeem", "--json", text=bad), 2)
     assert "not genuine" in one_error(program(*own, "inspect", flipped, "--issuer", key), 2)
     assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == 100_000
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_a_qr_code_fits_on_the_screen_below_its_letters(tmp_path: Path, env: dict[str, str]) -> None:
+    terminal = Terminal(tmp_path, "credits", "voucher", "issue", "1", "--bearer", "--qr", **env)
+    try:
+        assert terminal.wait_for_end() == 0
+        told = terminal.raw.decode().replace("\r", "")
+        code = parse(told[told.index("\nAEA") + 1 :].partition("\n\n")[0]).code()
+        blocks = qr.half_blocks(qr.modules(code))
+        assert terminal.text().split("\n") == [*blocks, ""]
+        assert told.count("\x1b[38;5;231;48;5;16m") == (0 if env else len(blocks))
+        assert ("\x1b" in told) == (not env)
+    finally:
+        terminal.close()

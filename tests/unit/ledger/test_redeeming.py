@@ -185,13 +185,18 @@ def test_a_key_that_only_has_the_number_of_a_known_issuer_is_not_trusted(holder:
     holder.refuses(lambda: redeeming.redeem(holder.wallet, a_voucher(holder.device)), "not genuine")
 
 
-@pytest.mark.parametrize("place", [10, 20, 24, 30, 40, 46, 109])
-def test_a_voucher_with_a_flipped_bit_is_refused(holder: Place, place: int) -> None:
+def test_no_flipped_bit_of_a_voucher_writes_anything(holder: Place) -> None:
     issuers.trust(holder.wallet, PUBLIC)
     voucher = parse(a_voucher(holder.device))
-    data = bytearray(voucher.payload() + voucher.signature)
-    data[place] ^= 1
-    holder.refuses(lambda: redeeming.redeem(holder.wallet, base32.encode(bytes(data))), "voucher")
+    data = voucher.payload() + voucher.signature
+    before = book.head(holder.database), holder.wallet.balance()
+    for bit in range(len(data) * 8):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(UsageError, match="voucher"):
+            redeeming.redeem(holder.wallet, base32.encode(bytes(flipped)))
+    assert (book.head(holder.database), holder.wallet.balance()) == before
+    assert redeeming.redeem(holder.wallet, voucher.code()).balance == before[1] + 5
 
 
 def test_a_voucher_of_another_device_is_refused(issuer: Place, holder: Place) -> None:
