@@ -1,6 +1,7 @@
 """``nanolocal credits voucher issue`` and ``list``: the issuer's side."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -154,7 +155,9 @@ def _deliver(args: argparse.Namespace, vouchers: Sequence[Voucher], more: dict[s
 
 def _write(out: Path, content: str) -> None:
     try:
-        out.write_text(content, encoding="utf-8")
-        out.chmod(0o600)
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            out.chmod(0o600)  # it may have been there, readable to others
+            file.write(content)
     except OSError as error:
         raise UsageError(f"the vouchers are issued, but {out} cannot be written: {error.strerror}", _AGAIN) from error

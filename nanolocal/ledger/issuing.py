@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nanolocal.errors import UsageError
+from nanolocal.ledger import book
 from nanolocal.ledger.chain import Entry, EntryKind, Term
 from nanolocal.ledger.issuers import LONGEST_NAME
 from nanolocal.ledger.money import whole
@@ -25,8 +26,8 @@ from nanolocal.ledger.vouchers import (
 )
 from nanolocal.ledger.wallet import Wallet
 
-DAY_S = 86_400
-MOST_AT_ONCE = 1000
+_DAY_S = 86_400
+_MOST_AT_ONCE = 1000
 _LONGEST_DAYS = 3650
 
 
@@ -65,28 +66,27 @@ def issue(
         raise UsageError("a voucher of 0 credits is no voucher", "nanolocal credits voucher issue 5 --for DEVICE")
     if not 1 <= days <= _LONGEST_DAYS:
         raise UsageError(f"a voucher is good for 1 to {_LONGEST_DAYS} days, not {days}", "--days 90")
-    targets = [device for device in devices or (NO_DEVICE,) for _ in range(count)]
-    if count < 1 or len(targets) > MOST_AT_ONCE:
-        raise UsageError(f"1 to {MOST_AT_ONCE} vouchers are issued at once, not {len(targets)}", "--count 30")
-    if not 1 <= len(key_name.strip()) <= LONGEST_NAME:
-        raise UsageError(f"the name of an issuer key has 1 to {LONGEST_NAME} characters", "--as NAME")
+    total = count * max(1, len(devices))
+    if not 1 <= total <= _MOST_AT_ONCE:
+        raise UsageError(f"1 to {_MOST_AT_ONCE} vouchers are issued at once, not {total}", "--count 30")
+    if not 1 <= len(key_name.strip()) <= LONGEST_NAME or not key_name.isprintable():
+        raise UsageError(f"the name of an issuer key has 1 to {LONGEST_NAME} printable characters", "--as NAME")
     now = wallet.now()
-    not_after = now // 1000 + days * DAY_S
+    not_after = now // 1000 + days * _DAY_S
     if not_after > LATEST:
         raise UsageError("a voucher cannot be good for so long after this device's date", "check the clock, or --days")
     with wallet.writing() as tx:
         key = _key(tx, key_name.strip(), now)
         serial = _last_serial(tx, key)
-        if serial + len(targets) > LAST_SERIAL:
+        if serial + total > LAST_SERIAL:
             raise UsageError("this issuer key has no serial numbers left", "use another key: --as NAME")
-        vouchers = []
-        for device in targets:
-            serial += 1
-            kind = VoucherKind.BEARER if device == NO_DEVICE else VoucherKind.DEVICE
-            voucher_id = secrets.token_bytes(16)
-            voucher = Voucher(kind, key_id(key.public_key), voucher_id, amount_micro, serial, not_after, device)
-            wallet.post_final(tx, _handed_out(voucher, now))
-            vouchers.append(sign(voucher, key.seed))
+        targets = [device for device in devices or (NO_DEVICE,) for _ in range(count)]
+        vouchers = [
+            _voucher_for(device, key, amount_micro, serial + n, not_after) for n, device in enumerate(targets, 1)
+        ]
+        for voucher in vouchers[:-1]:
+            book.post(tx, _handed_out(voucher, now), wallet.device)
+        wallet.post_final(tx, _handed_out(vouchers[-1], now))  # once: the anchor follows each of these
     return vouchers
 
 
@@ -97,6 +97,13 @@ def issued(source: Source) -> list[Issued]:
         for entry in _entries(source, key, "seq"):
             found.append(Issued(entry.ts / 1000, key.name, sign(_voucher(entry), key.seed)))
     return sorted(found, key=lambda one: one.ts)
+
+
+def _voucher_for(device: bytes, key: IssuerKey, amount_micro: int, serial: int, not_after: int) -> Voucher:
+    kind = VoucherKind.BEARER if device == NO_DEVICE else VoucherKind.DEVICE
+    voucher_id = secrets.token_bytes(16)
+    voucher = Voucher(kind, key_id(key.public_key), voucher_id, amount_micro, serial, not_after, device)
+    return sign(voucher, key.seed)
 
 
 def _key(tx: SqlTransaction, name: str, now: int) -> IssuerKey:

@@ -328,7 +328,9 @@ def test_nobody_trusts_a_key_because_it_is_its_own(issuer: Place) -> None:
         ({"days": 3651}, "1 to 3650 days, not 3651"),
         ({"count": 0}, "1 to 1000 vouchers"),
         ({"count": 1001}, "1 to 1000 vouchers"),
-        ({"key": " "}, "has 1 to 60 characters"),
+        ({"count": 10**12}, "not 1000000000000"),
+        ({"key": " "}, "has 1 to 60 printable characters"),
+        ({"key": "\udc80"}, "has 1 to 60 printable characters"),
     ],
 )
 def test_what_cannot_be_issued_is_refused(issuer: Place, wrong: dict[str, object], says: str) -> None:
