@@ -393,6 +393,9 @@ class Wallet:
         )
 
     def _note(self, found: Damaged, known: tuple[int, str]) -> None:
+        """Make the wallet read-only; raises ``found`` where it is a page that the vault cannot read, and must repair."""
+        if type(found) is not Damaged:
+            raise found
         with self._database.transaction() as tx:
             acceptance.note(tx, found.message, *known)
 
