@@ -393,7 +393,7 @@ class Wallet:
         )
 
     def _note(self, found: Damaged, known: tuple[int, str]) -> None:
-        """Make the wallet read-only; raises ``found`` where it is a page that the vault cannot read, and must repair."""
+        """Make the wallet read-only; a page that cannot be read is raised: that is for the vault to repair."""
         if type(found) is not Damaged:
             raise found
         with self._database.transaction() as tx:
