@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits, parse_credits
-from nanolocal.cli import output, prices, savings
+from nanolocal.cli import output, prices, savings, voucher
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.errors import UsageError
 
@@ -32,6 +32,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     verify.set_defaults(run=run_verify)
     prices.add(parts, common)
     savings.add(parts, common)
+    voucher.add(parts, common)
 
 
 def run_balance(args: argparse.Namespace) -> int:
