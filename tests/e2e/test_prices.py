@@ -91,5 +91,6 @@ def test_savings_compare_what_was_used(program: Program) -> None:
     assert saved["elsewhere"][0]["cost_micro"] == -(-exact // 10**6)
     assert (saved["subscription"]["months"], saved["subscription"]["cost_micro"]) == (1, 20_000_000)
     shown = program("credits", "savings").stdout
+    assert shown.startswith("1 answer was charged")
     assert "Quality is not compared" in shown
     assert told(program, "savings", "--since", "9999-01-01")["answers"] == 0
