@@ -52,9 +52,8 @@ def _show(used: "Used", compared: "list[Elsewhere]", month: int, listed: "ListPr
     if not used.answers:
         output.line("no answer was charged in this time")
         return
-    output.line(
-        f"{used.answers} answers from {used.first_day} to {used.last_day} were charged",
-    )
+    answers = "1 answer was" if used.answers == 1 else f"{used.answers} answers were"
+    output.line(f"{answers} charged, from {used.first_day} to {used.last_day}:")
     output.line(f"  {format_credits(used.charged_micro):>16}  credits here")
     output.line()
     output.line(
