@@ -4,7 +4,7 @@ import argparse
 from datetime import datetime
 
 from nanolocal.chat.amounts import format_credits, parse_credits
-from nanolocal.cli import budgets, output
+from nanolocal.cli import budgets, output, prices, savings, voucher
 from nanolocal.cli.common import Subparsers, open_wallet, wants_json
 from nanolocal.errors import UsageError
 
@@ -25,6 +25,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
     verify.set_defaults(run=run_verify)
     budgets.add(parts, common)
+    prices.add(parts, common)
+    savings.add(parts, common)
+    voucher.add(parts, common)
 
 
 def run_balance(args: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ def restore(
     if not broken:
         try:
             (directory / SUSPECT).touch(0o600)
-            with closing(Vault(directory, bytearray(master), header, migrations)) as vault:
+            with closing(Vault(directory, bytearray(master), header, migrations)) as vault:  # it wipes its key
                 books.check(vault.database, header.anchor)
         except Unreadable:
             broken = True

@@ -128,8 +128,10 @@ class ChatScreen(Screen[None]):
     def quote(self) -> None:
         """Tell what the prompt in the box would cost, in a moment."""
         # Not a coroutine: one that the next key cancels before it began would be reported as never awaited.
-        work = partial(self.quoter.quote, self.query_one(HintLine))
-        self.run_worker(work, group="quote", exclusive=True, exit_on_error=False)
+        self.run_worker(self._quote, group="quote", exclusive=True, exit_on_error=False)
+
+    async def _quote(self) -> None:
+        await self.quoter.quote(self.query_one(HintLine))
 
     def switch_theme(self) -> None:
         """Dark to light, or back."""
