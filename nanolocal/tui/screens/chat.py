@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -125,12 +126,9 @@ class ChatScreen(Screen[None]):
         self.status_line.status = replace(self.status_line.status, balance_micro=micro)
         self.quote()
 
-    def quote(self) -> None:
+    @work(group="quote", exclusive=True, exit_on_error=False)
+    async def quote(self) -> None:
         """Tell what the prompt in the box would cost, in a moment."""
-        # Not a coroutine: one that the next key cancels before it began would be reported as never awaited.
-        self.run_worker(self._quote, group="quote", exclusive=True, exit_on_error=False)
-
-    async def _quote(self) -> None:
         await self.quoter.quote(self.query_one(HintLine))
 
     def switch_theme(self) -> None:
