@@ -47,7 +47,7 @@ def described(source: Source, seq: int) -> list[tuple[str, str]]:
 
 
 def _reckoned(card: PriceCard, usage: Usage | None) -> Iterator[tuple[str, str]]:
-    """Each quantity times its price, in micro-credits."""
+    """Each quantity times its price; ``micro`` are micro-credits."""
     if usage is None:
         return
     computed = max(0, usage.prompt_tokens - usage.cached_tokens)
@@ -59,7 +59,7 @@ def _reckoned(card: PriceCard, usage: Usage | None) -> Iterator[tuple[str, str]]
     ):
         if quantity:
             whole, rest = divmod(quantity * price, MICRO)
-            yield name, f"{quantity} x {price} a million = {whole}.{rest:06d} micro-credits"
+            yield name, f"{quantity} x {price} a million = {whole}.{rest:06d} micro"
     if usage.loads:
-        yield "loads", f"{usage.loads} x {card.load} = {usage.loads * card.load} micro-credits"
+        yield "loads", f"{usage.loads} x {card.load} = {usage.loads * card.load} micro"
     yield "rounded", f"{format_credits(card.cost(usage))} credits"

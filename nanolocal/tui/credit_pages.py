@@ -48,7 +48,8 @@ def entry_line(entry: EntryRow) -> Content:
     """One line of the ledger: number, time, amount, what for."""
     usage = entry.usage
     spent = tokens(usage.completion_tokens) if usage and usage.completion_tokens else ""
-    what = " · ".join(part for part in (safe_line(entry.kind), safe_line(entry.build_id or ""), spent) if part)
+    parts = (entry.kind, entry.build_id or "", spent, entry.note or "")
+    what = " · ".join(safe_line(part) for part in parts if part)
     head = f"{entry.seq:>5}  {day(entry.ts)}  "
     return Content.assemble((head, "$quiet"), f"{short_credits(entry.amount_micro):>9}  ", what)
 

@@ -104,6 +104,11 @@ class EntryRow(Protocol):
         """What was paid for."""
         ...
 
+    @property
+    def note(self) -> str | None:
+        """What the owner or a repair said about it: not yet safe to draw."""
+        ...
+
 
 class ConversationsPort(Protocol):
     """Reads, rates and deletes conversations. Every call may block on the disk."""

@@ -10,6 +10,7 @@ from nanolocal.errors import NanolocalError
 from nanolocal.tui import attach
 from nanolocal.tui.conversation import Conversation
 from nanolocal.tui.ports import SessionPort
+from nanolocal.tui.runner import TurnRunner
 from nanolocal.tui.widgets.composer import Composer
 from nanolocal.tui.widgets.hint import HintLine
 
@@ -21,6 +22,7 @@ class QuoteStage(Protocol):
 
     session: SessionPort
     conversation: Conversation
+    runner: TurnRunner
 
     @property
     def composer(self) -> Composer:
@@ -35,12 +37,16 @@ class Quoter:
         self._stage = stage
 
     async def quote(self, hint: HintLine) -> None:
-        """Show on ``hint`` what the prompt would cost, or nothing where there is none or it cannot be told."""
+        """Show on ``hint`` what the prompt would cost, or nothing where there is none or it cannot be told.
+
+        Nothing either while an answer is written: what is reserved for that would be missing from the balance.
+        """
         composer = self._stage.composer
         text, files = composer.box.text, composer.attachments
         command = parse(text)
         wants_picture = command is not None and command[0] == "image" and bool(command[1])
-        if (command is not None and not wants_picture) or composer.menu.display or not (text.strip() or files):
+        is_prompt = bool(text.strip() or files) and (command is None or wants_picture)
+        if not is_prompt or composer.menu.display or self._stage.runner.busy:
             hint.quote = None
             return
         await asyncio.sleep(_PAUSE_S)

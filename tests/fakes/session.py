@@ -82,6 +82,7 @@ class FakeEntry:
     build_id: str | None = None
     chat_id: str | None = None
     usage: Usage | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

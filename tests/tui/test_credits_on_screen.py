@@ -59,17 +59,20 @@ def test_a_command_costs_nothing_and_a_picture_is_quoted_as_one() -> None:
     drive(body, session)
 
 
-def test_what_was_sent_is_not_quoted_any_more() -> None:
+def test_what_was_sent_is_not_quoted_any_more_and_what_is_typed_next_once_the_answer_is_paid() -> None:
     session = FakeSession()
     session.chat.script = ["word", asyncio.Event()]
 
     async def body(stand: Stand) -> None:
         await stand.type(QUESTION, "enter")
         await stand.sees("writing")
+        await stand.type("and on")
         await stand.pilot.pause(0.5)
         assert stand.chat.query_one(HintLine).quote is None
         assert session.chat.quotes == []
         await stand.pilot.press("escape")
+        await stand.sees("up to 0.0050 cr")
+        assert session.chat.quotes[-1].parent_id == session.store.messages["c1"][-1].id
 
     drive(body, session)
 
