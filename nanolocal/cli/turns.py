@@ -92,7 +92,8 @@ class _Show:
                 self._show(self._phase)
             case TextDelta(text, tokens):
                 self._tokens += tokens
-                self._show("" if self._is_in_the_way else f"writing: {self._tokens} tokens")
+                count = f"{self._tokens} token{'' if self._tokens == 1 else 's'}"
+                self._show("" if self._is_in_the_way else f"writing: {count}")
                 self._write(text)
             case Finished(answer):
                 self.answer = answer

@@ -161,8 +161,13 @@ def test_a_refused_picture_comes_back_as_the_command_that_draws_it() -> None:
         await stand.ask("/image a red barn")
         await stand.sees("! This costs too much · /topup AMOUNT adds credit")
         await stand.until(lambda: stand.chat.composer.box.text == "/image a red barn")
+        session.chat.script = ["Drawn."]
+        await stand.pilot.press("enter")
+        await stand.sees("Drawn.")
+        assert stand.chat.composer.box.text == ""
 
     drive(body, session)
+    assert [request.wishes.picture for request in session.chat.requests] == [True, True]
 
 
 def test_what_was_refused_outlives_the_topup_typed_in_its_place() -> None:
@@ -217,6 +222,9 @@ def test_a_command_from_the_palette_gives_the_text_back_that_it_took_the_place_o
         await stand.type("0.01", "enter")
         await stand.sees("Added 0.010000 credits.")
         await stand.until(lambda: box.text == QUESTION)
+        await stand.chat.action_command("image")
+        await stand.type("a red barn", "enter")
+        await stand.until(lambda: stand.session.chat.requests and box.text == QUESTION)
 
     drive(body)
 

@@ -160,7 +160,6 @@ class ChatScreen(Screen[None]):
 
     def start(self, asked: Asked) -> None:
         """Run a turn."""
-        self.composer.forget()
         self.run_worker(self._take(asked), group="turn", exclusive=True)
 
     async def _take(self, asked: Asked) -> None:
@@ -176,6 +175,7 @@ class ChatScreen(Screen[None]):
         """Run a command, or ask."""
         command = parse(event.text)
         if command is not None:
+            self.composer.forget(event.text)
             self.composer.put("", self.composer.attachments)
             await self._try(self.actions.run(*command), event.text)
             self.composer.put_back()
@@ -184,6 +184,7 @@ class ChatScreen(Screen[None]):
         elif self.runner.busy:
             self.say("An answer is being written; Esc stops it and keeps the text.")
         else:
+            self.composer.forget(event.text)
             await self._try(self.send(event.text), event.text)
 
     def on_prompt_box_scrolled(self, event: PromptBox.Scrolled) -> None:

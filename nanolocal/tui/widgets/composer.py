@@ -135,9 +135,10 @@ class Composer(Vertical):
         self._aside = ""
         return True
 
-    def forget(self) -> None:
-        """Nothing is set aside any more."""
-        self._aside = ""
+    def forget(self, sent: str) -> None:
+        """What is ``sent`` is not set aside any more; nor is what it was sent instead of, unless it is a command."""
+        if sent == self._aside or parse(sent) is None:
+            self._aside = ""
 
     def attach(self, *attachments: Attachment, keep: bool = True) -> None:
         """Add files to the next prompt, or replace them."""
