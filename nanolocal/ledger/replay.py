@@ -1,0 +1,80 @@
+"""A ledger from its entries alone, one after the other: what they add up to, and whether each may follow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from nanolocal.errors import Damaged
+from nanolocal.ledger.chain import GENESIS, WALLET, EntryKind, Link, changes
+from nanolocal.ledger.links import check_charge, check_link, device_of
+from nanolocal.ledger.money import LARGEST
+from nanolocal.ledger.prices import PriceCard
+
+_HINT = "ask for the file again; what it says is not what the ledger says"
+
+
+@dataclass(slots=True)
+class State:
+    """A ledger after its entry number ``seq``: the chain's head, the key in force, every sum and every open hold.
+
+    ``sums`` has for each account, in micro-credits, what is posted and then what is pending: debits, credits.
+    ``transfers`` are the keys of the transfers seen: each, a voucher too, counts once.
+    """
+
+    seq: int = 0
+    head: str = GENESIS
+    public: bytes | None = None
+    sums: dict[str, list[int]] = field(default_factory=dict)
+    holds: dict[str, int] = field(default_factory=dict)
+    transfers: set[str] = field(default_factory=set)
+
+    @property
+    def available(self) -> int:
+        """Micro-credits that can be spent: the wallet's posted credits less everything spent or held."""
+        debits, credits, held, _ = self.sums.get(WALLET, (0, 0, 0, 0))
+        return credits - debits - held
+
+    def copy(self) -> "State":
+        """The same, unmoved by what the original takes in later."""
+        sums = {account: list(parts) for account, parts in self.sums.items()}
+        return replace(self, sums=sums, holds=dict(self.holds), transfers=set(self.transfers))
+
+    def take(self, link: Link) -> None:
+        """Go on by one entry, unchecked."""
+        entry = link.entry
+        self.seq, self.head = entry.seq, link.hash
+        self.public = device_of(entry) or self.public
+        for account in (entry.debit, entry.credit):
+            self.sums.setdefault(account, [0, 0, 0, 0])
+        posted, pending = changes(entry)
+        for side, account in enumerate((entry.debit, entry.credit)):
+            self.sums[account][side] += posted
+            self.sums[account][2 + side] += pending
+        if entry.kind is EntryKind.HOLD:
+            self.holds[entry.idem] = entry.amount
+        elif entry.kind is EntryKind.TRANSFER:
+            self.transfers.add(entry.idem)
+        elif entry.kind in {EntryKind.SETTLE, EntryKind.VOID}:
+            self.holds.pop(entry.ref or "", None)
+
+
+def advance(state: State, link: Link, card: Callable[[str], PriceCard | None]) -> None:
+    """Check the next entry against ``state`` and take it in; raises ``Damaged`` with the entry's number.
+
+    ``card`` finds a price card by its id.
+    """
+    entry = link.entry
+    if entry.seq != state.seq + 1:
+        raise Damaged(f"entry {state.seq + 1} is missing: entry {entry.seq} comes next", _HINT)
+    if link.prev != state.head:
+        raise Damaged(f"entry {entry.seq} does not continue the entry before it", _HINT)
+    check_link(link, device_of(entry) or state.public)
+    if entry.idem in (state.holds if entry.kind is EntryKind.HOLD else state.transfers):
+        raise Damaged(f"entry {entry.seq} repeats an earlier one", _HINT)
+    if entry.kind in {EntryKind.SETTLE, EntryKind.VOID} and state.holds.get(entry.ref or "") != entry.held:
+        raise Damaged(f"entry {entry.seq} does not fit its hold", _HINT)
+    check_charge(entry, card(entry.price_id) if entry.price_id else None)
+    state.take(link)
+    if state.available < 0:
+        raise Damaged(f"entry {entry.seq} takes more than the wallet has", _HINT)
+    if any(not 0 <= each <= LARGEST for account in (entry.debit, entry.credit) for each in state.sums[account]):
+        raise Damaged(f"entry {entry.seq} leads to a sum that cannot be", _HINT)
