@@ -7,7 +7,7 @@ from nanolocal.ledger.chain import Link
 from nanolocal.ledger.exports.movements import CURRENCY, Movement, Remark, movements
 from nanolocal.ledger.exports.survey import Survey
 
-# In a comment "name:" begins a tag ("date:" would even be read), "," ends one and "[...]" is a date.
+# In a transaction's comment "name:" begins a tag ("date:" would even be read), "," ends one and "[...]" is a date.
 _COMMENT = str.maketrans({":": ".", ",": " ", ";": ".", "[": "(", "]": ")"})
 # In a description ";" begins a comment and "|" ends the payee.
 _DESCRIPTION = str.maketrans({";": ",", "|": "/"})
@@ -22,7 +22,7 @@ def write(links: Iterable[Link], survey: Survey) -> Iterator[str]:
     for movement in movements(links, survey):
         yield "\n"
         if isinstance(movement, Remark):
-            yield f"; {movement.text.translate(_COMMENT)}\n"
+            yield f"; {movement.text}\n"
         else:
             yield from _transaction(movement)
     yield f"\n{survey.last_day} * balances\n"

@@ -51,6 +51,8 @@ def check(lines: Iterable[bytes], pinned: bytes | None = None) -> Audited:
             raise Damaged(f"line {number} stands after the end", _HINT)
         if record.keys() == {"price"} and state.seq == opening:
             card = PriceCard.from_body(canonical(record["price"]))
+            if card.id in cards:
+                raise Damaged(f"line {number} repeats a price", _HINT)
             cards[card.id] = card
         elif record.keys() == LINK_FIELDS:
             signed += _entry(state, record, number, cards, used)

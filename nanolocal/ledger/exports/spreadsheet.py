@@ -1,6 +1,7 @@
 """The ledger as CSV (RFC 4180) for spreadsheets: one row an entry, amounts as they change the wallet."""
 
 import csv
+import datetime
 import io
 from collections.abc import Iterable, Iterator
 
@@ -11,12 +12,15 @@ from nanolocal.ledger.exports.names import one_line
 from nanolocal.ledger.exports.survey import Survey, day_of
 
 COLUMNS = (
-    "entry", "day", "time_ms", "kind", "from", "to", "credits", "micro_credits", "held_credits", "held_micro_credits",
+    "entry", "day", "time", "kind", "from", "to", "credits", "micro_credits", "held_credits", "held_micro_credits",
     "build", "prompt_tokens", "cached_tokens", "completion_tokens", "pixel_steps", "loads",
     "key", "chat", "card", "ref", "note", "hash",
 )  # fmt: skip
 # What makes a spreadsheet read a cell as a formula; the wide forms do in some Asian settings.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
+_LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 def write(links: Iterable[Link], survey: Survey) -> Iterator[str]:
@@ -50,7 +54,7 @@ def _cells(link: Link) -> tuple[str | int, ...]:
     return (
         entry.seq,
         day_of(entry),
-        entry.ts,
+        _time(entry.ts),
         entry.kind.value,
         _text(entry.debit),
         _text(entry.credit),
@@ -63,6 +67,12 @@ def _cells(link: Link) -> tuple[str | int, ...]:
         *(_text(text) for text in texts),
         link.hash,
     )
+
+
+def _time(ts: int) -> str:
+    """Milliseconds since 1970 as UTC."""
+    at = _EPOCH + datetime.timedelta(milliseconds=min(max(0, ts), _LATEST_MS))
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
 def _text(text: str | None) -> str:
