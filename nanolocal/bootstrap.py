@@ -10,6 +10,7 @@ from nanolocal.engines.pool import EnginePool
 from nanolocal.hardening import harden_process
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
+from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.paths import Paths, make_private, starter_models
@@ -113,7 +114,9 @@ def open_vault(paths: Paths, passphrase: str | None) -> Vault:
 def restore_vault(paths: Paths, passphrase: str | None, snapshot: Path | None) -> Vault:
     """Repair a damaged vault from a snapshot, or go on without what is missing; see ``repair.restore``."""
     harden_process()
-    return repair.restore(paths.vault, passphrase, _MIGRATIONS, LedgerLosses(), snapshot)
+    vault = repair.restore(paths.vault, passphrase, _MIGRATIONS, LedgerLosses(), snapshot)
+    open_wallet(vault)
+    return vault
 
 
 def back_up_vault(vault: Vault, file: Path, told: backup.Told, *, overwrite: bool) -> Inventory:
@@ -143,7 +146,8 @@ def erase_vault(paths: Paths) -> None:
 
 
 def open_wallet(vault: Vault) -> Wallet:
-    """The ledger in an open vault, checked against the vault's anchor; raises ``Damaged``."""
+    """The ledger in an open vault, checked against the vault's anchor; see its ``problem``."""
     anchor = vault.anchor
     drafts = Conversations(vault.database, vault.blobs)
-    return Wallet.open(vault.database, (anchor.seq, anchor.head), vault.keep_anchor, drafts=drafts)
+    device = DeviceKey(vault.keys.device)
+    return Wallet.open(vault.database, device, (anchor.seq, anchor.head), vault.keep_anchor, drafts=drafts)

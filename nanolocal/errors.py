@@ -7,7 +7,7 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
     ├── UsageError        2    the command, a setting or a file given by the user is wrong
     ├── VaultLocked       3    the passphrase is missing or wrong
     ├── NoBuildFits       4    no stored build can answer this prompt on this machine
-    ├── OutOfCredit       5    the balance does not cover the most the answer can cost
+    ├── OutOfCredit       5    balance or budgets do not cover the most it can cost
     └── Damaged           6    stored data was changed or broken outside nanolocal
 """
 
@@ -51,9 +51,13 @@ class NoBuildFits(NanolocalError):
 
 
 class OutOfCredit(NanolocalError):
-    """The available balance does not cover the hold."""
+    """Balance or budgets do not cover the most an answer can cost; ``room_micro`` is what they would cover."""
 
     exit_code = 5
+
+    def __init__(self, message: str, hint: str = "", room_micro: int = 0) -> None:
+        super().__init__(message, hint)
+        self.room_micro = room_micro
 
 
 class Damaged(NanolocalError):

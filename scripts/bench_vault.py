@@ -146,9 +146,9 @@ class InVault:
 
     def turn(self, prompt: str, answer: str) -> None:
         """See ``Side``."""
-        hold = self._wallet.hold(BUILD, HOLD_MICRO)
         with self._store.transaction() as tx:
             chat_id, parent_id = self._chat or (self._store.start_chat(tx, "turns", None), None)
+            hold = self._wallet.hold(tx, BUILD, HOLD_MICRO, chat_id=chat_id)
             prompt_id = self._store.add_prompt(tx, chat_id, parent_id, Message(Role.USER, prompt))
         with self._store.transaction() as tx:
             cost = self._wallet.settle(tx, hold, BUILD, USAGE, chat_id)

@@ -82,6 +82,13 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class CostSoFar:
+    """What the answer would be charged if it ended now, in micro-credits."""
+
+    cost_micro: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotRead:
     """Something that the user may count on does not reach the engine; ``what`` says so in a sentence."""
 
@@ -95,4 +102,4 @@ class Finished:
     answer: Answer
 
 
-Event = RouteChosen | Held | NotRead | Loading | Reading | TextDelta | ImageStep | ContextDropped | Finished
+Event = RouteChosen | Held | CostSoFar | NotRead | Loading | Reading | TextDelta | ImageStep | ContextDropped | Finished

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from nanolocal.chat import remarks
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
-from nanolocal.chat.ports import ImageJob, StoredMessage, TextJob
+from nanolocal.chat.ports import ImageJob, PriceCard, StoredMessage, TextJob
 from nanolocal.chat.routes import Build, Kind, Route
-from nanolocal.errors import UsageError
+from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
 
 _SAMPLING = {"max_tokens": 1024, "temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.0}
@@ -72,6 +72,28 @@ def most_it_can_use(job: TextJob | ImageJob) -> Usage:
         return Usage(pixel_steps=job.width * job.height * job.steps)
     prompt = sum(len(message.text.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in job.messages)
     return Usage(prompt_tokens=min(prompt, job.n_ctx), completion_tokens=job.max_tokens)
+
+
+def with_offer(refused: OutOfCredit, card: PriceCard, job: TextJob | ImageJob) -> OutOfCredit:
+    """The same refusal, which also says how long an answer the credit still buys."""
+    tokens = _affordable_tokens(card, job, refused.room_micro) if isinstance(job, TextJob) else 0
+    if not tokens:
+        return refused
+    offer = f"an answer of up to {tokens} tokens is still in it: --max-tokens {tokens}"
+    return OutOfCredit(refused.message, "; or ".join(filter(None, (offer, refused.hint))), refused.room_micro)
+
+
+def _affordable_tokens(card: PriceCard, job: TextJob, room_micro: int) -> int:
+    """The most answer tokens that ``room_micro`` covers beside the prompt."""
+    prompt = most_it_can_use(job)
+    low, high = 0, job.max_tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        if card.cost(replace(prompt, completion_tokens=middle)) <= room_micro:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def conversation(path: Sequence[StoredMessage], system: str | None, prompt: Message) -> tuple[Message, ...]:

@@ -45,13 +45,14 @@ class Message:
 class Usage:
     """What an answer consumed. ``cached_tokens`` is the part of ``prompt_tokens`` that was not computed again.
 
-    ``pixel_steps`` is width x height x denoising steps done.
+    ``pixel_steps`` is width x height x denoising steps done, ``loads`` how often the build was brought into memory.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     pixel_steps: int = 0
+    loads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user asked for beside the prompt; ``None`` leaves the choice to the build's defaults."""
+    """What the user asked for beside the prompt; ``None`` leaves the choice to the build's defaults.
+
+    ``key`` is the name of an API key or a person, under which the ledger counts what it costs.
+    """
 
     model: str | None = None
     prefer: str | None = None
@@ -104,6 +108,7 @@ class Wishes:
     width: int | None = None
     height: int | None = None
     steps: int | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

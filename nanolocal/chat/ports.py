@@ -169,8 +169,13 @@ class Ledger(Protocol):
         """The card in force for a build; made and recorded on first use."""
         ...
 
-    def hold(self, build: Build, amount_micro: int) -> Hold:
-        """Reserve an amount in a transaction of its own; raises ``OutOfCredit``."""
+    def hold(
+        self, tx: Transaction, build: Build, amount_micro: int, *, chat_id: str | None = None, key: str | None = None
+    ) -> Hold:
+        """Reserve an amount; raises ``OutOfCredit`` where balance or budgets do not allow it.
+
+        Budgets may limit the conversation, the build, and the name ``key`` that it is counted under.
+        """
         ...
 
     def settle(self, tx: Transaction, hold: Hold, build: Build, usage: Usage, chat_id: str | None) -> int:

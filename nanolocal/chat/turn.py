@@ -13,8 +13,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 from nanolocal.chat import jobs, remarks
+from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.events import (
     ContextDropped,
+    CostSoFar,
     EngineDone,
     EngineEvent,
     Event,
@@ -26,7 +28,18 @@ from nanolocal.chat.events import (
     TextDelta,
 )
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
-from nanolocal.chat.ports import Engines, Hold, ImageJob, Ledger, Router, RouteRequest, Store, StoredMessage, TextJob
+from nanolocal.chat.ports import (
+    Engines,
+    Hold,
+    ImageJob,
+    Ledger,
+    PriceCard,
+    Router,
+    RouteRequest,
+    Store,
+    StoredMessage,
+    TextJob,
+)
 from nanolocal.chat.routes import Route
 from nanolocal.errors import Damaged, EngineFailed, OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
@@ -74,10 +87,24 @@ class _Plan:
 
     route: Route
     job: TextJob | ImageJob
+    card: PriceCard
     hold: Hold
     chat_id: str | None
     prompt_id: str | None
     not_read: tuple[str, ...]
+
+    def cost_so_far(self, usage: Usage) -> int:
+        """What that usage is charged."""
+        return min(self.card.cost(usage), self.hold.amount_micro)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a prompt would cost at the most, in micro-credits, which build would answer it, and what can be spent."""
+
+    route: Route
+    most_micro: int
+    balance_micro: int
 
 
 class Chat:
@@ -118,6 +145,14 @@ class Chat:
                 self._finish(plan, delivery)
         yield Finished(answer)
 
+    def quote(self, request: TurnRequest) -> Quote:
+        """What a turn would reserve, without taking it. Raises ``UsageError`` or ``NoBuildFits``; may block."""
+        path, prompt = self._read(request)
+        route = self._route(request, path, prompt)
+        job, _ = self._job(request, path, prompt, route)
+        card = self._ledger.price(route.build)
+        return Quote(route, card.cost(jobs.most_it_can_use(job)), self._ledger.balance())
+
     def _read(self, request: TurnRequest) -> tuple[tuple[StoredMessage, ...], Message]:
         """The messages before the prompt, and the prompt; a regenerated prompt is the last message of its path."""
         if request.prompt is None:
@@ -147,46 +182,46 @@ class Chat:
             )
         )
 
-    def _begin(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route) -> _Plan:
-        """Reserve the most that the answer can cost, then put the prompt on disk."""
+    def _job(
+        self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route
+    ) -> tuple[TextJob | ImageJob, str | None]:
+        """What the engine is asked to do, and the system prompt."""
         system = request.wishes.system
         if system is None:
             system = self._store.system_prompt(request.chat_id)
-        job: TextJob | ImageJob
         if jobs.is_text(route.build):
-            job = jobs.text_job(jobs.conversation(path, system, prompt), route, request.wishes)
-        else:
-            job = jobs.image_job(prompt.text, route.build, request.wishes)
-        most = self._ledger.price(route.build).cost(jobs.most_it_can_use(job))
-        limit = request.wishes.max_credits_micro
-        if limit is not None and most > limit:
-            raise OutOfCredit(
-                f"the answer can cost up to {most} micro-credits and --max-credits allows {limit}",
-                "ask for fewer tokens with --max-tokens",
-            )
-        hold = self._ledger.hold(route.build, most)
-        try:
-            chat_id, prompt_id = self._store_prompt(request, path, prompt, system)
-        except BaseException:
-            self._ledger.void(hold)
-            raise
-        return _Plan(route, job, hold, chat_id, prompt_id, jobs.not_read(path, prompt, route.build))
+            return jobs.text_job(jobs.conversation(path, system, prompt), route, request.wishes), system
+        return jobs.image_job(prompt.text, route.build, request.wishes), system
 
-    def _store_prompt(
-        self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, system: str | None
-    ) -> tuple[str | None, str | None]:
-        if not request.wishes.store:
-            return None, None
-        if request.prompt is None:
-            return request.chat_id, request.parent_id
-        with self._store.transaction() as tx:
-            title = safe_line(prompt.text)[:_TITLE_LENGTH] or safe_line(prompt.attachments[0].name)[:_TITLE_LENGTH]
-            chat_id = request.chat_id or self._store.start_chat(tx, title, system)
-            return chat_id, self._store.add_prompt(tx, chat_id, path[-1].id if path else None, prompt)
+    def _begin(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route) -> _Plan:
+        """Reserve the most that the answer can cost and put the prompt on disk, in one transaction."""
+        job, system = self._job(request, path, prompt, route)
+        card, chat_id, prompt_id = self._ledger.price(route.build), request.chat_id, request.parent_id
+        most, limit = card.cost(jobs.most_it_can_use(job)), request.wishes.max_credits_micro
+        try:
+            if limit is not None and most > limit:
+                most_words, allowed = format_credits(most), format_credits(limit)
+                raise OutOfCredit(
+                    f"the answer can cost up to {most_words} credits and --max-credits allows {allowed}",
+                    "allow more with --max-credits",
+                    limit,
+                )
+            with self._store.transaction() as tx:
+                if not request.wishes.store:
+                    chat_id = prompt_id = None
+                elif chat_id is None:
+                    chat_id = self._store.start_chat(tx, _title(prompt), system)
+                hold = self._ledger.hold(tx, route.build, most, chat_id=chat_id, key=request.wishes.key)
+                if chat_id is not None and request.prompt is not None:
+                    prompt_id = self._store.add_prompt(tx, chat_id, path[-1].id if path else None, prompt)
+        except OutOfCredit as refused:
+            raise jobs.with_offer(refused, card, job) from refused
+        return _Plan(route, job, card, hold, chat_id, prompt_id, jobs.not_read(path, prompt, route.build))
 
     async def _run(self, plan: _Plan, delivery: _Delivery, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Stream the engine's events; an engine that dies after its first token ends the stream, not the turn."""
         began = drafted = time.monotonic()
+        cost = 0
         try:
             async with aclosing(self._engines.run(plan.route.build, plan.job, stop)) as events:
                 async for event in events:
@@ -194,6 +229,9 @@ class Chat:
                     if isinstance(event, EngineDone):
                         continue
                     yield event
+                    if isinstance(event, Reading | TextDelta) and (now := plan.cost_so_far(delivery.usage)) != cost:
+                        cost = now
+                        yield CostSoFar(cost)
                     if isinstance(event, TextDelta) and time.monotonic() - drafted >= _DRAFT_EVERY_S:
                         self._keep_draft(plan, delivery)
                         drafted = time.monotonic()
@@ -246,3 +284,8 @@ class Chat:
             problem=delivery.problem,
             remarks=tuple(delivery.remarks),
         )
+
+
+def _title(prompt: Message) -> str:
+    """How the conversation that begins with ``prompt`` is called."""
+    return safe_line(prompt.text)[:_TITLE_LENGTH] or safe_line(prompt.attachments[0].name)[:_TITLE_LENGTH]

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from nanolocal.chat.messages import Usage
-from nanolocal.errors import Damaged
+from nanolocal.errors import Damaged, UsageError
+from nanolocal.ledger.money import whole
 from nanolocal.ledger.owner import Owner
 
 WALLET = "wallet"
@@ -15,15 +17,21 @@ ADJUST = "adjust"
 GENESIS = "0" * 64
 _DOMAIN = b"nl-ledger-v1\0"
 
+Term: TypeAlias = str | int | bool | None
+
 
 class EntryKind(StrEnum):
-    """What an entry records."""
+    """What an entry records. The last four move nothing: they say what holds from here on."""
 
     TRANSFER = "transfer"
     HOLD = "hold"
     SETTLE = "settle"
     VOID = "void"
     RESTORE = "restore"
+    DEVICE = "device"
+    BUDGET = "budget"
+    ISSUER = "issuer"
+    PRICE = "price"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +39,10 @@ class Entry:
     """One line of the ledger: ``amount`` micro-credits from account ``debit`` to account ``credit``.
 
     ``idem`` makes a repeated request harmless. ``ref`` is the hold that a settle or void resolves, and ``held`` that
-    hold's amount. ``note`` is the owner's own remark. ``ts`` is in milliseconds since 1970, but the order is ``seq``,
-    which is 0 until the entry is posted.
+    hold's amount; for a budget it is the scope. ``day`` is the local calendar day (``2026-11-27``) under which budgets
+    and usage count it, ``key`` the name of who asked, where there is one. ``note`` is the owner's own remark, ``terms``
+    are facts of the kind: a public key, a limit, a voucher. ``ts`` is in milliseconds since 1970, but the order is
+    ``seq``, which is 0 until the entry is posted.
     """
 
     idem: str
@@ -50,15 +60,19 @@ class Entry:
     chat_id: str | None = None
     owner: Owner | None = None
     note: str | None = None
+    day: str | None = None
+    key: str | None = None
+    terms: Mapping[str, Term] | None = None
 
     def body(self) -> str:
         """The entry as canonical JSON: what is hashed, exported and signed."""
         record: dict[str, object] = {name: getattr(self, name) for name in _PLAIN}
         record["v"] = 1
         record["usage"] = _plain(self.usage, ("prompt_tokens", "cached_tokens", "completion_tokens", "pixel_steps"))
+        if self.usage is not None and self.usage.loads:
+            record["usage"] |= {"loads": self.usage.loads}  # type: ignore[operator]
         record["owner"] = _plain(self.owner, ("boot", "pid", "start"))
-        if self.note is not None:
-            record["note"] = self.note
+        record |= {name: value for name in _OPTIONAL if (value := getattr(self, name)) is not None}
         return json.dumps(record, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
@@ -67,24 +81,41 @@ class Entry:
         try:
             record = json.loads(body)
             usage, owner = record["usage"], record["owner"]
+            for name in ("seq", "amount", "ts", "held"):
+                whole(record[name], name)
             return Entry(
                 **{name: record[name] for name in _PLAIN if name != "kind"},
+                **{name: record[name] for name in _OPTIONAL if name in record},
                 kind=EntryKind(record["kind"]),
                 usage=None if usage is None else Usage(**usage),
                 owner=None if owner is None else Owner(**owner),
-                note=record.get("note"),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise Damaged("a ledger entry is damaged", "restore the vault from a backup") from error
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise Damaged("a ledger entry is damaged", "nanolocal vault restore") from error
 
 
 _PLAIN = (
     "seq", "idem", "kind", "debit", "credit", "amount", "ts", "ref", "held", "build_id", "price_id", "chat_id",
 )  # fmt: skip
+_OPTIONAL = ("note", "day", "key", "terms")
 
 
 def _plain(value: object, names: tuple[str, ...]) -> dict[str, object] | None:
     return None if value is None else {name: getattr(value, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as it is stored: its ``body``, the hash before it, its own, and the device's signature of that.
+
+    ``sig`` is ``None`` in entries older than the first ``device`` entry.
+    """
+
+    entry: Entry
+    body: str
+    prev: str
+    hash: str
+    sig: bytes | None
 
 
 def chain_hash(prev: str, body: str) -> str:
@@ -104,16 +135,21 @@ class Move:
 
 def moves(entry: Entry) -> Iterator[Move]:
     """What an entry does to its two accounts; debits and credits always change alike."""
-    match entry.kind:
-        case EntryKind.TRANSFER:
-            posted, pending = entry.amount, 0
-        case EntryKind.HOLD:
-            posted, pending = 0, entry.amount
-        case EntryKind.SETTLE:
-            posted, pending = entry.amount, -entry.held
-        case EntryKind.RESTORE:
-            posted, pending = 0, 0
-        case EntryKind.VOID:
-            posted, pending = 0, -entry.held
+    posted, pending = changes(entry)
     yield Move(entry.debit, "debits", posted, pending)
     yield Move(entry.credit, "credits", posted, pending)
+
+
+def changes(entry: Entry) -> tuple[int, int]:
+    """What an entry adds to what is posted and to what is pending."""
+    match entry.kind:
+        case EntryKind.TRANSFER | EntryKind.RESTORE:
+            return entry.amount, 0
+        case EntryKind.HOLD:
+            return 0, entry.amount
+        case EntryKind.SETTLE:
+            return entry.amount, -entry.held
+        case EntryKind.VOID:
+            return 0, -entry.held
+        case _:
+            return 0, 0

@@ -1,9 +1,8 @@
-"""What the vault asks of the ledger when commits are lost; satisfies ``vault.vault.Books``."""
+"""What the vault asks of the ledger when commits are lost; satisfies ``vault.mending.Books``."""
 
-import time
 from typing import Protocol
 
-from nanolocal.ledger import book
+from nanolocal.ledger import acceptance, audit, book
 from nanolocal.ledger.sql import Source, SqlTransaction
 
 
@@ -22,17 +21,23 @@ class AnchoredEntry(Protocol):
 
 
 class LedgerLosses:
-    """Checks the ledger against an anchor, and records that the owner went on without later entries."""
+    """Checks the ledger against an anchor, and notes that the owner went on without later entries."""
 
     def check(self, database: Source, anchor: AnchoredEntry) -> None:
-        """Raise ``Damaged`` unless the ledger contains the anchored entry."""
-        book.check_anchor(database, anchor.seq, anchor.head)
+        """Raise ``Damaged`` unless the ledger is whole and contains the anchored entry."""
+        acceptance.require_whole(database)
+        audit.check_anchor(database, anchor.seq, anchor.head)
+        audit.check_all(database)
 
     def read_all(self, database: Source) -> tuple[int, str]:
         """Check the whole ledger: number and hash of its newest entry. Raises ``Damaged``."""
-        checked = book.check_all(database)
+        checked = audit.check_all(database)
         return checked.entries, checked.head
 
     def record_loss(self, tx: SqlTransaction, lost: AnchoredEntry, why: str) -> tuple[int, str]:
-        """Append a ``restore`` entry that names the newest head known before, and why; returns the new head."""
-        return book.record_loss(tx, lost.seq, lost.head, int(time.time() * 1000), why)
+        """Note the newest head known before, and why it may be missing; returns the head that there is.
+
+        The wallet, which has the key to sign with, writes it into the chain when it is next opened.
+        """
+        acceptance.note(tx, why, lost.seq, lost.head, is_accepted=True)
+        return book.head(tx)

@@ -81,15 +81,15 @@ class PriceCard:
         except (TypeError, ValueError, UsageError) as error:
             raise Damaged("a stored price is damaged", "restore the vault from a backup") from error
 
-    def cost(self, usage: Usage, loads: int = 0) -> int:
+    def cost(self, usage: Usage) -> int:
         """Micro-credits for ``usage``, rounded up once; nothing costs nothing, anything else at least ``minimum``."""
         check_usage(usage)
         computed = max(0, usage.prompt_tokens - usage.cached_tokens)
         used = (computed, usage.cached_tokens, usage.completion_tokens, usage.pixel_steps)
         rates = (self.prompt, self.cached, self.completion, self.pixel_steps)
         exact = sum(quantity * rate for quantity, rate in zip(used, rates, strict=True))
-        total = -(-exact // MICRO) + whole(loads, "loads") * self.load
-        return max(total, self.minimum) if any(used) or loads else 0
+        total = -(-exact // MICRO) + usage.loads * self.load
+        return max(total, self.minimum) if any(used) or usage.loads else 0
 
 
 _PRICES = ("prompt", "cached", "completion", "pixel_steps", "load", "minimum")

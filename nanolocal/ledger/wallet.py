@@ -1,34 +1,42 @@
 """The wallet: implements ``chat.ports.Ledger``. Reserve the most an answer can cost, then charge what it did cost.
 
-Every public method leaves the entries, the accounts and the chain in step, or changes nothing. A repeated request
-(same idempotency key) changes nothing. An answer is never lost for its price: a settle charges at most its hold, and a
-hold that was released in the meantime charges nothing.
+Every public method leaves the entries, the sums and the chain in step, or changes nothing. A repeated request (same
+idempotency key) changes nothing. An answer is never lost for its price: a settle charges at most its hold, and a hold
+that was released in the meantime charges nothing. A ledger that was changed from outside can be read, and spends
+nothing until its owner accepts it.
 """
 
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
-from nanolocal.chat.amounts import MICRO, format_credits
+from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold, Transaction
 from nanolocal.chat.routes import Build
 from nanolocal.errors import Damaged, NanolocalError, OutOfCredit, UsageError
-from nanolocal.ledger import book
-from nanolocal.ledger.book import Checked
-from nanolocal.ledger.chain import WALLET, Entry, EntryKind
+from nanolocal.ledger import acceptance, audit, book, budgets
+from nanolocal.ledger.audit import Checked
+from nanolocal.ledger.budgets import Budget, Scope
+from nanolocal.ledger.chain import ADJUST, WALLET, Entry, EntryKind, Term
 from nanolocal.ledger.money import whole
 from nanolocal.ledger.owner import Owner
 from nanolocal.ledger.prices import Electricity, PriceCard, check_usage, electricity_card
-from nanolocal.ledger.sql import Source, SqlDatabase, SqlTransaction, writable
+from nanolocal.ledger.signing import DeviceKey
+from nanolocal.ledger.sql import SqlDatabase, SqlTransaction, writable
 
 ALLOWANCE_MICRO = 100_000
 _ALLOWANCE_KEY = "grant:first"
 _GRANT = "grant:self"
 _LONGEST_NOTE = 500
+_LONGEST_NAME = 100
+_EARLIEST_MS = 1_735_689_600_000  # 2025: whatever is before it is a clock that was never set
+_LATEST_MS = 253_402_300_800_000  # the year 10000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +74,25 @@ class Wallet:
     def __init__(
         self,
         database: SqlDatabase,
+        device: DeviceKey,
         keep_anchor: Callable[[int, str], None],
         power: Electricity | None = None,
         clock: Callable[[], float] = time.time,
+        drafts: Drafts | None = None,
     ) -> None:
+        self.device = device
         self._database = database
         self._keep_anchor = keep_anchor
         self._power = power or Electricity()
         self._clock = clock
+        self._drafts = drafts
         self._owner = Owner.current()
 
     @classmethod
     def open(
         cls,
         database: SqlDatabase,
+        device: DeviceKey,
         anchor: tuple[int, str],
         keep_anchor: Callable[[int, str], None],
         power: Electricity | None = None,
@@ -88,16 +101,23 @@ class Wallet:
     ) -> "Wallet":
         """Check the ledger against its ``anchor``, resolve dead processes' holds, grant a new wallet its allowance.
 
-        Raises ``Damaged`` when the ledger is behind the anchor or does not contain it.
+        A ledger that is behind the anchor, does not contain it or is not whole opens all the same, with a ``problem``.
         """
-        wallet = cls(database, keep_anchor, power, clock)
-        with database.snapshot() as source:
-            book.check_anchor(source, *anchor)
-            is_new = book.head(source)[0] == 0
-        if is_new:
-            wallet.top_up(ALLOWANCE_MICRO, _ALLOWANCE_KEY)
-        wallet.recover(drafts)
+        wallet = cls(database, device, keep_anchor, power, clock, drafts)
+        if not acceptance.is_accepted(database):
+            try:
+                with database.snapshot() as source:
+                    audit.check_anchor(source, *anchor)
+            except Damaged as error:
+                wallet._note(error, anchor)
+        if wallet.problem is None:
+            wallet._begin()
         return wallet
+
+    @property
+    def problem(self) -> Damaged | None:
+        """Why nothing can be spent: what a check found, until the owner accepts it."""
+        return acceptance.problem(self._database)
 
     def balance(self) -> int:
         """Micro-credits that can be spent now: posted minus everything held."""
@@ -105,11 +125,16 @@ class Wallet:
 
     def price(self, build: Build) -> PriceCard:
         """The card in force for a build; the default one is made and recorded on first use."""
-        card = _card_in_force(self._database, build)
+        card = book.price_in_force(self._database, build.id, build.sha256)
         if card is not None:
             return card
-        with self._database.transaction() as tx:
+        with self.writing() as tx:
             return self._price(tx, build)
+
+    def set_price(self, card: PriceCard) -> None:
+        """Put a card in force for its build from now on; holds that are open keep theirs."""
+        with self.writing() as tx:
+            self._put_in_force(tx, card)
 
     def top_up(self, amount_micro: int, idem: str | None = None, note: str | None = None) -> int:
         """Grant the wallet an amount (one's own allowance, no money moves); returns the new balance.
@@ -120,42 +145,74 @@ class Wallet:
         if note is not None and len(note) > _LONGEST_NOTE:
             raise UsageError(f"the note has {len(note)} characters", f"{_LONGEST_NOTE} are kept")
         key = idem or f"grant:{secrets.token_hex(16)}"
-        with self._database.transaction() as tx:
-            earlier = book.find(tx, key)
+        with self.writing() as tx:
+            earlier, now = book.find(tx, key), self.now()
             if earlier is None:
-                granted = Entry(key, EntryKind.TRANSFER, _GRANT, WALLET, amount_micro, self._now(), note=note)
-                self._post_final(tx, granted)
+                self.post_final(
+                    tx, Entry(key, EntryKind.TRANSFER, _GRANT, WALLET, amount_micro, now, note=note, day=_day(now))
+                )
             elif (earlier.kind, earlier.amount) != (EntryKind.TRANSFER, amount_micro):
                 raise _key_reused(key)
             return book.available(tx)
 
-    def hold(self, build: Build, amount_micro: int, idem: str | None = None) -> Hold:
-        """Reserve an amount in a transaction of its own; raises ``OutOfCredit``. A repeated ``idem`` holds once."""
+    def budgets(self) -> list[tuple[Budget, int | None]]:
+        """Every budget in force with what is spent and held under it now; ``None`` where each one has its own sum."""
+        today = _day(self.now())
+        with self._database.snapshot() as source:
+            return [(budget, budgets.spent_now(source, budget.scope, today)) for budget in budgets.in_force(source)]
+
+    def set_budget(self, scope: Scope, limit_micro: int | None) -> None:
+        """Limit what may be spent in ``scope`` from now on; ``None`` lifts the limit."""
+        if limit_micro is not None:
+            whole(limit_micro, "the budget")
+        with self.writing() as tx:
+            self.declare(tx, EntryKind.BUDGET, str(scope), {"limit": limit_micro})
+
+    def hold(
+        self,
+        tx: Transaction,
+        build: Build,
+        amount_micro: int,
+        *,
+        chat_id: str | None = None,
+        key: str | None = None,
+        idem: str | None = None,
+    ) -> Hold:
+        """Reserve an amount; raises ``OutOfCredit`` where balance or budgets do not allow it.
+
+        ``key`` is the name that it is counted under. A repeated ``idem`` holds once.
+        """
         whole(amount_micro, "the amount to hold")
-        key = idem or secrets.token_hex(16)
-        with self._database.transaction() as tx:
-            earlier = book.find(tx, key)
-            if earlier is not None:
-                if (earlier.kind, earlier.amount, earlier.build_id) != (EntryKind.HOLD, amount_micro, build.id):
-                    raise _key_reused(key)
-                return Hold(key, amount_micro)
-            card = self._price(tx, build)
-            balance = book.available(tx)
-            if amount_micro > balance:
-                raise _out_of_credit(build, card, balance, amount_micro)
-            reserved = Entry(
-                key,
-                EntryKind.HOLD,
-                debit=WALLET,
-                credit=f"usage:{build.sha256 or build.id}",
-                amount=amount_micro,
-                ts=self._now(),
-                build_id=build.id,
-                price_id=card.id,
-                owner=self._owner,
-            )
-            book.post(tx, reserved)
-        return Hold(key, amount_micro)
+        if key is not None and not 0 < len(key) <= _LONGEST_NAME:
+            raise UsageError(f"a name has 1 to {_LONGEST_NAME} characters, not {len(key)}", "choose a shorter one")
+        own = writable(tx)
+        acceptance.require_whole(own)
+        reserved = Entry(
+            idem or secrets.token_hex(16),
+            EntryKind.HOLD,
+            debit=WALLET,
+            credit=f"usage:{build.sha256 or build.id}",
+            amount=amount_micro,
+            ts=self.now(),
+            build_id=build.id,
+            chat_id=chat_id,
+            owner=self._owner,
+            key=key,
+        )
+        earlier = book.find(own, reserved.idem)
+        if earlier is not None:
+            if any(getattr(earlier, name) != getattr(reserved, name) for name in _SAME_REQUEST):
+                raise _key_reused(reserved.idem)
+            return Hold(earlier.idem, earlier.amount)
+        reserved = replace(reserved, day=_day(reserved.ts), price_id=self._price(own, build).id)
+        try:
+            self._check_room(own, reserved)
+        except OutOfCredit:
+            if not self._resolve_dead(own):
+                raise
+            self._check_room(own, reserved)
+        book.post(own, reserved, self.device)
+        return Hold(reserved.idem, amount_micro)
 
     def settle(self, tx: Transaction, hold: Hold, build: Build, usage: Usage, chat_id: str | None) -> int:
         """Charge what the usage costs (never more than the hold), release the rest, return the micro-credits charged.
@@ -168,118 +225,195 @@ class Wallet:
         reserved = book.find(own, hold.id)
         if reserved is None or reserved.kind is not EntryKind.HOLD or reserved.build_id != build.id:
             raise UsageError(f"there is no hold {hold.id} for {build.id}", "send the prompt again")
-        earlier = book.resolution(own, hold.id)
-        if earlier is not None:
-            return earlier.amount
-        return self._charge(own, reserved, usage, chat_id)
+        if reserved.chat_id != chat_id and reserved.day is not None:
+            raise UsageError(f"the hold {hold.id} is for another conversation", "send the prompt again")
+        if not book.is_open(own, hold.id):
+            earlier = book.resolution(own, hold.id)
+            return 0 if earlier is None else earlier.amount
+        return self._charge(own, replace(reserved, chat_id=chat_id), usage)
 
     def void(self, hold: Hold) -> None:
         """Release a hold in a transaction of its own; nothing is charged. A resolved hold stays as it is."""
         with self._database.transaction() as tx:
             reserved = book.find(tx, hold.id)
-            if reserved is not None and reserved.kind is EntryKind.HOLD and book.resolution(tx, hold.id) is None:
+            if reserved is not None and book.is_open(tx, hold.id):
                 self._release(tx, reserved)
 
-    def recover(self, drafts: Drafts | None = None) -> int:
+    def recover(self) -> int:
         """Resolve the holds of processes that no longer run; returns how many. Done at each ``open``.
 
         What such a process delivered is charged and kept, if there is a draft of it; else the hold is voided.
         """
         if not book.open_holds(self._database):
             return 0
-        with self._database.transaction() as tx:
-            dead = [held for held in book.open_holds(tx) if held.owner is None or not held.owner.is_alive()]
-            for held in dead:
-                left = drafts.delivered(tx, held.idem) if drafts is not None else None
-                if drafts is None or left is None:
-                    self._release(tx, held)
-                else:
-                    chat_id, usage = left
-                    drafts.finish_draft(tx, held.idem, self._charge(tx, held, usage, chat_id))
-        return len(dead)
+        with self.writing() as tx:
+            return self._resolve_dead(tx)
 
     def history(self, limit: int, *, with_holds: bool = False) -> list[EntryRow]:
-        """The newest movements first; ``with_holds`` adds holds and voids, which move nothing for good."""
-        kinds = "kind IN ('transfer', 'settle')" if not with_holds else "1"
+        """The newest movements first; ``with_holds`` adds what moves nothing for good."""
+        kinds = "kind IN ('transfer', 'settle') OR (kind = 'restore' AND amount > 0)" if not with_holds else "1"
         rows = self._database.execute(
             f"SELECT body FROM entry WHERE {kinds} ORDER BY seq DESC LIMIT ?",  # noqa: S608 - kinds is ours
             (max(0, limit),),
         )
         return [_row(Entry.from_body(row[0])) for row in rows]
 
-    def verify(self, anchor: tuple[int, str] | None = None) -> Checked:
-        """Walk the whole chain, recompute every account and charge, check the ``anchor``; raises ``Damaged``."""
-        with self._database.snapshot() as source:
-            if anchor is not None:
-                book.check_anchor(source, *anchor)
-            return book.check_all(source)
+    def verify(
+        self,
+        anchor: tuple[int, str] | None = None,
+        tell: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Checked:
+        """Walk the whole chain, check every signature, recompute every sum and charge, check the ``anchor``.
+
+        Raises ``Damaged``; from then on the wallet is read-only.
+        """
+        if self.problem is not None:
+            raise self.problem
+        try:
+            with self._database.snapshot() as source:
+                if anchor is not None:
+                    audit.check_anchor(source, *anchor)
+                return audit.check_all(source, self.device.public, tell)
+        except Damaged as error:
+            self._note(error, anchor or book.head(self._database))
+            raise
+
+    @contextmanager
+    def writing(self) -> Iterator[SqlTransaction]:
+        """A write transaction; raises ``Damaged`` while the wallet is read-only."""
+        with self._database.transaction() as tx:
+            acceptance.require_whole(tx)
+            yield tx
+
+    def declare(self, tx: SqlTransaction, kind: EntryKind, ref: str, terms: dict[str, Term]) -> None:
+        """Put on the record what holds from here on; saying the same again changes nothing."""
+        earlier = book.newest(tx, kind, ref)
+        if earlier is None or earlier.terms != terms:
+            idem = f"{kind}:{secrets.token_hex(16)}"
+            self.post_final(tx, Entry(idem, kind, ADJUST, ADJUST, 0, self.now(), ref=ref, terms=terms))
+
+    def post_final(self, tx: SqlTransaction, entry: Entry) -> None:
+        """Post what must not be taken back: once it is on disk, the anchor outside the database follows."""
+        seq, head = book.post(tx, entry, self.device)
+        tx.on_commit(lambda: self._anchor(seq, head))
+
+    def now(self) -> int:
+        """Milliseconds since 1970; raises ``UsageError`` where the machine's clock was never set."""
+        now = self._read_clock()
+        if not _EARLIEST_MS <= now < _LATEST_MS:
+            shown = datetime.fromtimestamp(now / 1000, UTC).date() if 0 <= now < _LATEST_MS else f"{now // 1000} s"
+            raise UsageError(f"this machine's clock says {shown}, so nothing can be put on the record", "set the clock")
+        return now
+
+    def _begin(self) -> None:
+        if acceptance.is_accepted(self._database):
+            with self._database.transaction() as tx:
+                self._sign_from_here(tx)
+                seq, head = acceptance.record(tx, self.device, self.now())
+                tx.on_commit(lambda: self._anchor(seq, head))
+        if book.signing_key(self._database) != self.device.public:
+            with self.writing() as tx:
+                self._sign_from_here(tx)
+        if not self._database.execute("SELECT 1 FROM entry WHERE kind IN ('transfer', 'restore') LIMIT 1"):
+            self.top_up(ALLOWANCE_MICRO, _ALLOWANCE_KEY)
+        self.recover()
+
+    def _sign_from_here(self, tx: SqlTransaction) -> None:
+        """A vault that was restored elsewhere has a new key: whoever copied the old device cannot sign as the new."""
+        if book.signing_key(tx) != self.device.public:
+            public = self.device.public.hex()
+            idem = f"device:{public}:{secrets.token_hex(4)}"
+            terms: dict[str, Term] = {"public_key": public}
+            self.post_final(tx, Entry(idem, EntryKind.DEVICE, ADJUST, ADJUST, 0, self.now(), ref=public, terms=terms))
+
+    def _check_room(self, tx: SqlTransaction, reserved: Entry) -> None:
+        balance = book.available(tx)
+        if reserved.amount > balance:
+            need = format_credits(reserved.amount)
+            raise OutOfCredit(
+                f"this answer can cost up to {need} credits; the balance is {format_credits(balance)}",
+                "top up: nanolocal credits topup",
+                balance,
+            )
+        budgets.check(tx, reserved)
+
+    def _resolve_dead(self, tx: SqlTransaction) -> int:
+        dead = [held for held in book.open_holds(tx) if held.owner is None or not held.owner.is_alive()]
+        for held in dead:
+            left = self._drafts.delivered(tx, held.idem) if self._drafts is not None else None
+            if self._drafts is None or left is None:
+                self._release(tx, held)
+            else:
+                chat_id, usage = left
+                self._drafts.finish_draft(tx, held.idem, self._charge(tx, replace(held, chat_id=chat_id), usage))
+        return len(dead)
 
     def _price(self, tx: SqlTransaction, build: Build) -> PriceCard:
-        card = _card_in_force(tx, build)
+        card = book.price_in_force(tx, build.id, build.sha256)
         if card is None:
-            card = electricity_card(build, self._power)
-            values = (card.id, card.body(), self._now())
-            tx.execute("INSERT INTO price (id, body, recorded_at) VALUES (?, ?, ?)", values)
+            card = self._put_in_force(tx, electricity_card(build, self._power))
         return card
 
-    def _charge(self, tx: SqlTransaction, reserved: Entry, usage: Usage, chat_id: str | None) -> int:
+    def _put_in_force(self, tx: SqlTransaction, card: PriceCard) -> PriceCard:
+        """Record a card and the word that it is in force; one whose record was changed is recorded anew."""
+        tx.execute(
+            "INSERT OR IGNORE INTO price (id, body, recorded_at) VALUES (?, ?, ?)", (card.id, card.body(), self.now())
+        )
+        if tx.execute("SELECT body FROM price WHERE id = ?", (card.id,)) != [(card.body(),)]:
+            return self._put_in_force(tx, replace(card, evidence=f"{card.evidence} (recorded anew)"))
+        idem = f"price:{secrets.token_hex(16)}"
+        entry = Entry(idem, EntryKind.PRICE, ADJUST, ADJUST, 0, self.now(), build_id=card.build_id, price_id=card.id)
+        self.post_final(tx, entry)
+        return card
+
+    def _charge(self, tx: SqlTransaction, reserved: Entry, usage: Usage) -> int:
         """Settle an open hold at the price that it was made for."""
         card = book.price_card(tx, reserved.price_id or "")
         if card is None:
-            raise Damaged(f"the price of the hold {reserved.idem} is missing", "nanolocal vault restore")
-        charged = min(card.cost(usage), reserved.amount)
-        settled = replace(
-            reserved,
-            idem=f"settle:{reserved.idem}",
-            kind=EntryKind.SETTLE,
-            amount=charged,
-            ts=self._now(),
-            ref=reserved.idem,
-            held=reserved.amount,
-            usage=usage,
-            chat_id=chat_id,
-            owner=None,
-        )
-        self._post_final(tx, settled)
-        return charged
+            raise Damaged(f"the price of the hold {reserved.idem} is missing", book.HINT)
+        settled = replace(self._resolved(reserved, EntryKind.SETTLE), usage=usage)
+        settled = replace(settled, amount=audit.charge(card, settled))
+        self.post_final(tx, settled)
+        return settled.amount
 
     def _release(self, tx: SqlTransaction, reserved: Entry) -> None:
-        void = replace(
+        book.post(tx, self._resolved(reserved, EntryKind.VOID), self.device)
+
+    def _resolved(self, reserved: Entry, kind: EntryKind) -> Entry:
+        return replace(
             reserved,
-            idem=f"void:{reserved.idem}",
-            kind=EntryKind.VOID,
+            idem=f"{kind}:{reserved.idem}",
+            kind=kind,
             amount=0,
-            ts=self._now(),
+            ts=max(reserved.ts, self._read_clock()),
             ref=reserved.idem,
             held=reserved.amount,
             owner=None,
         )
-        book.post(tx, void)
 
-    def _post_final(self, tx: SqlTransaction, entry: Entry) -> None:
-        """Post what must not be taken back: once it is on disk, the anchor outside the database follows."""
-        seq, head = book.post(tx, entry)
-        tx.on_commit(lambda: self._anchor(seq, head))
+    def _note(self, found: Damaged, known: tuple[int, str]) -> None:
+        with self._database.transaction() as tx:
+            acceptance.note(tx, found.message, *known)
 
     def _anchor(self, seq: int, head: str) -> None:
         """An anchor that cannot be written stays behind, which is allowed; the payment itself is safe."""
         with contextlib.suppress(OSError, NanolocalError):
             self._keep_anchor(seq, head)
 
-    def _now(self) -> int:
-        return max(0, int(self._clock() * 1000))
+    def _read_clock(self) -> int:
+        return int(self._clock() * 1000)
 
 
-def _card_in_force(source: Source, build: Build) -> PriceCard | None:
-    rows = source.execute(
-        "SELECT id FROM price WHERE build_id = ? AND build_sha256 = ? ORDER BY seq DESC LIMIT 1",
-        (build.id, build.sha256),
-    )
-    return book.price_card(source, rows[0][0]) if rows else None
+_SAME_REQUEST = ("kind", "amount", "build_id", "chat_id", "key")
+
+
+def _day(ts: int) -> str:
+    """The calendar day, where the user is."""
+    return datetime.fromtimestamp(ts / 1000).strftime("%Y-%m-%d")
 
 
 def _row(entry: Entry) -> EntryRow:
-    sign = {EntryKind.TRANSFER: 1, EntryKind.SETTLE: -1}.get(entry.kind, 0)
+    sign = {EntryKind.TRANSFER: 1, EntryKind.RESTORE: 1, EntryKind.SETTLE: -1}.get(entry.kind, 0)
     return EntryRow(
         seq=entry.seq,
         ts=entry.ts / 1000,
@@ -294,11 +428,3 @@ def _row(entry: Entry) -> EntryRow:
 
 def _key_reused(key: str) -> UsageError:
     return UsageError(f"the key {key} was already used for another request", "use a new one")
-
-
-def _out_of_credit(build: Build, card: PriceCard, balance: int, need: int) -> OutOfCredit:
-    message = f"this answer can cost up to {format_credits(need)} credits; the balance is {format_credits(balance)}"
-    hint = "top up: nanolocal credits topup"
-    if card.completion:
-        hint += f"; or ask for less: the balance buys {balance * MICRO // card.completion} answer tokens of {build.id}"
-    return OutOfCredit(message, hint)

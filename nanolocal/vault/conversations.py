@@ -97,7 +97,7 @@ class Conversations:
         with self._database.transaction() as tx:
             tx.execute(
                 "INSERT OR REPLACE INTO draft (hold_id, prompt_id, columns_json) VALUES (?, ?, ?)",
-                (hold.id, prompt_id, json.dumps(_columns(answer, hold))),
+                (hold.id, prompt_id, json.dumps(_columns(answer, hold) | asdict(answer.usage))),
             )
 
     def delivered(self, tx: ports.Transaction, hold_id: str) -> tuple[str, Usage] | None:
@@ -108,7 +108,7 @@ class Conversations:
         if not rows:
             return None
         columns = json.loads(rows[0][1])
-        return rows[0][0], Usage(*(columns[field.name] for field in fields(Usage)))
+        return rows[0][0], Usage(*(columns.get(field.name, 0) for field in fields(Usage)))
 
     def finish_draft(self, tx: ports.Transaction, hold_id: str, cost_micro: int) -> None:
         """Make the draft that a dead process left into its answer; the conversation ends with it."""
@@ -118,7 +118,9 @@ class Conversations:
             (hold_id,),
         )[0]
         own.execute("DELETE FROM draft WHERE hold_id = ?", (hold_id,))
-        self._add(own, chat_id, prompt_id, json.loads(kept) | {"cost_micro": cost_micro}, ())
+        columns = json.loads(kept) | {"cost_micro": cost_micro}
+        columns.pop("loads", None)
+        self._add(own, chat_id, prompt_id, columns, ())
 
     def path(self, chat_id: str, tip_id: str | None = None) -> Sequence[StoredMessage]:
         """The messages from the first to ``tip_id`` (newest leaf if ``None``), each with its attachments' bytes."""
@@ -364,6 +366,8 @@ class Conversations:
 
 
 def _columns(answer: Answer, hold: Hold) -> dict[str, Value]:
+    usage = asdict(answer.usage)
+    del usage["loads"]  # of interest to the ledger alone
     return {
         "role": Role.ASSISTANT.value,
         "text": stored(answer.text),
@@ -373,7 +377,7 @@ def _columns(answer: Answer, hold: Hold) -> dict[str, Value]:
         "problem": None if answer.problem is None else stored(answer.problem),
         "cost_micro": answer.cost_micro,
         "hold_id": hold.id,
-        **asdict(answer.usage),
+        **usage,
         "dropped_tokens": answer.dropped_tokens,
         **{name: _finite(seconds) for name, seconds in asdict(answer.timing).items()},
         "energy_j": _finite(answer.energy_j),

@@ -92,7 +92,9 @@ class KeyHolder:
                 "nothing would open the backup elsewhere: the vault has neither passphrase nor recovery code",
                 "make a recovery code first: nanolocal vault recovery",
             )
-        return encode(replace(header, slots=slots, anchor=anchor), mac_key(self._master))
+        # Not the device's key: a copy elsewhere is another device.
+        keys = {name: sealed for name, sealed in header.keys.items() if name != "device"}
+        return encode(replace(header, slots=slots, keys=keys, anchor=anchor), mac_key(self._master))
 
     def genuine(self, header: Header) -> Header:
         """``header`` itself; raises ``Damaged`` unless it was written with this vault's master key."""

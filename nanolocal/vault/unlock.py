@@ -32,16 +32,25 @@ _BACKUP_HINT = "put vault.hdr.bak in its place"
 
 @dataclass(frozen=True, slots=True)
 class DataKeys:
-    """What encrypts the data: the database's key, the one it is being changed to, and the one of the blobs."""
+    """What encrypts the data: the database's key, the one it is being changed to, and the one of the blobs.
+
+    ``device`` is what this device's signatures are made with (an Ed25519 seed); empty where there is none yet: in a
+    vault that is older than signatures, or comes from a backup.
+    """
 
     database: DatabaseKey
     blob: bytes = field(repr=False)
+    device: bytes = field(repr=False)
     database_next: DatabaseKey | None = None
 
     @staticmethod
     def new() -> "DataKeys":
         """Random ones."""
-        return DataKeys(new_database_key(), secrets.token_bytes(KEY_BYTES))
+        return DataKeys(new_database_key(), secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES))
+
+    def with_device(self) -> "DataKeys":
+        """The same with a key for signatures, a new one if there is none."""
+        return self if self.device else replace(self, device=secrets.token_bytes(KEY_BYTES))
 
 
 def new_database_key() -> DatabaseKey:
@@ -117,6 +126,8 @@ def new_recovery(vault_id: str, master: bytearray) -> tuple[Slot, bytes]:
 def sealed_keys(header: Header, master: bytearray, keys: DataKeys) -> Header:
     """``header`` with the data keys sealed under ``master``."""
     plain = {"db": keys.database.as_bytes(), "blob": keys.blob}
+    if keys.device:
+        plain["device"] = keys.device
     if keys.database_next is not None:
         plain["db_next"] = keys.database_next.as_bytes()
     wrapping = derive(master, "wrap")
@@ -131,11 +142,11 @@ def unsealed_keys(header: Header, master: bytearray) -> DataKeys:
         name: unseal(wrapping, sealed, header.key_bound_to(name)) for name, sealed in header.keys.items()
     }
     database, blob, following = plain.get("db"), plain.get("blob"), plain.get("db_next")
-    if database is None or blob is None:
+    device = plain.get("device", b"")
+    if database is None or blob is None or device is None:
         raise Damaged("a key in the vault's header is damaged", "put vault.hdr.bak in place of vault.hdr")
-    return DataKeys(
-        DatabaseKey.from_bytes(database), blob, None if following is None else DatabaseKey.from_bytes(following)
-    )
+    upcoming = None if following is None else DatabaseKey.from_bytes(following)
+    return DataKeys(DatabaseKey.from_bytes(database), blob, device, upcoming)
 
 
 def mac_key(master: bytearray) -> bytes:

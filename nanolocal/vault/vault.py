@@ -299,31 +299,35 @@ class Vault(KeyHolder):
         self._keeper.start()
 
     def _settle_keys(self, header: Header) -> DataKeys:
-        """The data keys; ends a change of the database's key that a kill interrupted, one way or the other."""
+        """The data keys, with a key for signatures.
+
+        Ends a change of the database's key that a kill interrupted, one way or the other.
+        """
         keys = unsealed_keys(header, self._master)
-        if keys.database_next is None:
+        if keys.database_next is None and keys.device:
             return keys
         with self._alone():
             header = self._genuine_header()
             keys = unsealed_keys(header, self._master)
-            if keys.database_next is None:
+            if keys.database_next is None and keys.device:
                 return keys
-            done = starts_with(self._directory / DATABASE, keys.database_next.salt)
-            settled = DataKeys(keys.database_next if done else keys.database, keys.blob)
-            if done:
-                snapshots.remove_all(self._directory / "snapshots")
-            discard(self._directory / "vault.db.next")
+            settled = replace(keys, database_next=None).with_device()
+            if keys.database_next is not None:
+                if starts_with(self._directory / DATABASE, keys.database_next.salt):
+                    settled = replace(settled, database=keys.database_next)
+                    snapshots.remove_all(self._directory / "snapshots")
+                discard(self._directory / "vault.db.next")
             self._write(sealed_keys(replace(header, epoch=header.epoch + 1), self._master, settled))
         return settled
 
     def _rotate(self, header: Header) -> None:
         keys = unsealed_keys(header, self._master)
-        changing = DataKeys(keys.database, keys.blob, new_database_key())
+        changing = replace(keys, database_next=new_database_key())
         self._write(sealed_keys(replace(header, epoch=header.epoch + 1), self._master, changing))
         assert changing.database_next is not None
         self.database.rekey(changing.database_next)
         snapshots.remove_all(self._directory / "snapshots")
-        settled = DataKeys(changing.database_next, keys.blob)
+        settled = replace(keys, database=changing.database_next)
         self._write(sealed_keys(replace(header, epoch=header.epoch + 2), self._master, settled))
         snapshots.make(self.database, self._directory / "snapshots", time.time(), alone=True)
 

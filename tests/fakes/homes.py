@@ -12,9 +12,11 @@ from nanolocal.chat.ports import Hold
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER
+from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.vault import repair
 from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.database import Database
 from nanolocal.vault.keys import Stretching
 from nanolocal.vault.schema import MIGRATIONS as VAULT
 from nanolocal.vault.vault import Vault
@@ -51,14 +53,32 @@ class Home:
             prompt_id = self.store.add_prompt(tx, chat_id, parent_id, Message(Role.USER, prompt, attachments))
         return chat_id, prompt_id, self.answer(chat_id, prompt_id, answer, picture)
 
+    def hold(self, amount: int, chat_id: str | None = None) -> Hold:
+        return reserve(self.vault.database, self.wallet, amount, chat_id=chat_id)
+
     def answer(self, chat_id: str, prompt_id: str, text: str, picture: Attachment | None = None) -> str:
-        hold = self.wallet.hold(BUILD, 50)
+        hold = self.hold(50, chat_id)
         with self.store.transaction() as tx:
             cost = self.wallet.settle(tx, hold, BUILD, USAGE, chat_id)
             return self.store.add_answer(tx, chat_id, prompt_id, an_answer(text, cost, picture), hold)
 
 
 USAGE = Usage(100, 20, 30, 0)
+DEVICE = DeviceKey(bytes(range(1, 33)))
+
+
+def reserve(
+    database: Database,
+    wallet: Wallet,
+    amount: int,
+    idem: str | None = None,
+    chat_id: str | None = None,
+    build: Build = BUILD,
+    key: str | None = None,
+) -> Hold:
+    """A hold in a transaction of its own."""
+    with database.transaction() as tx:
+        return wallet.hold(tx, build, amount, chat_id=chat_id, key=key, idem=idem)
 
 
 def an_answer(text: str, cost: int = 0, picture: Attachment | None = None, problem: str | None = None) -> Answer:
@@ -78,7 +98,9 @@ def open_vault(directory: Path, passphrase: str | None = PASSPHRASE) -> Vault:
 
 def rooms(vault: Vault) -> Home:
     store, anchor = Conversations(vault.database, vault.blobs), vault.anchor  # read once: others may move it
-    return Home(vault, store, Wallet.open(vault.database, (anchor.seq, anchor.head), vault.keep_anchor, drafts=store))
+    device = DeviceKey(vault.keys.device)
+    wallet = Wallet.open(vault.database, device, (anchor.seq, anchor.head), vault.keep_anchor, drafts=store)
+    return Home(vault, store, wallet)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def live(directory: Path, passphrase: str | None) -> None:
         here.turn(f"more {next(word)}", next(word), chat_id, parent_id=answer_id)
         here.store.rename_chat(chat_id, next(word))
         assert here.store.search(next(word), 5) == []
-        hold = here.wallet.hold(BUILD, 5)
+        hold = here.hold(5, chat_id)
         with here.store.transaction() as tx:
             here.wallet.settle(tx, hold, BUILD, an_answer("").usage, chat_id)
             here.store.add_answer(tx, chat_id, prompt_id, an_answer("x", problem=next(word)), hold)

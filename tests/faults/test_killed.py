@@ -56,7 +56,7 @@ def test_processes_together_never_spend_more_than_there_is(tmp_path: Path) -> No
         here = rooms(open_vault(directory))
         for _ in range(40):
             try:
-                hold = here.wallet.hold(BUILD, 3_000)
+                hold = here.hold(3_000)
             except OutOfCredit:
                 continue
             with here.store.transaction() as tx:

@@ -130,7 +130,7 @@ def store_all(place: Place) -> None:
             here.store.keep_setting("draft", word())
             here.store.search(place.words(2), 5)
             here.wallet.top_up(1, note=place.words(2))
-            hold = here.wallet.hold(BUILD, 5)
+            hold = here.hold(5, chat_id)
             with here.store.transaction() as tx:
                 here.wallet.settle(tx, hold, BUILD, an_answer("").usage, chat_id)
                 here.store.add_answer(tx, chat_id, prompt_id, an_answer("x", problem=word()), hold)

@@ -32,7 +32,7 @@ from nanolocal.routing.router import RuleRouter
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.vault import Vault
 from tests.fakes.engines import Script, ScriptedEngines, says
-from tests.fakes.homes import fork
+from tests.fakes.homes import fork, reserve
 
 TEXT = Build("talker:Q8_0", "Talker", Kind.TEXT, Path("t"), "Q8_0", 5_000_000_000, "a" * 64, 5_000_000, 1024)
 IMAGE = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10**7, "b" * 64, 10**6, defaults={"width": 64})
@@ -225,7 +225,7 @@ def test_nothing_is_stored_when_the_user_says_so_but_the_charge_is(world: World)
 
 def test_without_credit_nothing_runs_and_nothing_is_stored(world: World) -> None:
     chat, engines = world.chat()
-    world.ledger.hold(TEXT, world.ledger.balance())
+    reserve(world.vault.database, world.ledger, world.ledger.balance(), build=TEXT)
     with pytest.raises(OutOfCredit):
         play(chat, TurnRequest("hello"))
     assert (engines.jobs, world.store.chats(10)) == ([], [])

@@ -15,7 +15,7 @@ from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.vault.database import Database
 from nanolocal.vault.keys import DatabaseKey
-from tests.fakes.homes import BUILD, MIGRATIONS, fork
+from tests.fakes.homes import BUILD, DEVICE, MIGRATIONS, fork, reserve
 
 KEY = DatabaseKey(bytes(range(32)), bytes(range(16)))
 AMOUNTS = st.integers(0, 60_000)
@@ -29,7 +29,7 @@ class Opened:
 
     def __init__(self, path: Path, machine: "WalletMachine") -> None:
         self.database = Database.open(path, KEY, MIGRATIONS)
-        self.wallet = Wallet.open(self.database, machine.anchor, machine.keep)
+        self.wallet = Wallet.open(self.database, DEVICE, machine.anchor, machine.keep)
 
 
 class WalletMachine(RuleBasedStateMachine):
@@ -62,6 +62,9 @@ class WalletMachine(RuleBasedStateMachine):
     def free(self) -> int:
         return self.posted - sum(self.holds.values())
 
+    def reserve(self, which: int, amount: int, key: str | None) -> Hold:
+        return reserve(self.opened[which].database, self.opened[which].wallet, amount, key)
+
     @rule(which=WHICH, amount=AMOUNTS)
     def top_up(self, which: int, amount: int) -> None:
         key = self.name()
@@ -73,12 +76,12 @@ class WalletMachine(RuleBasedStateMachine):
     def hold(self, which: int, amount: int) -> None:
         key = self.name()
         try:
-            held = self.opened[which].wallet.hold(BUILD, amount, key)
+            held = self.reserve(which, amount, key)
         except OutOfCredit:
             assert amount > self.free
             return
         assert amount <= self.free
-        assert self.opened[1 - which].wallet.hold(BUILD, amount, key) == held
+        assert self.reserve(1 - which, amount, key) == held
         self.holds[key] = amount
 
     @precondition(lambda self: self.holds)
@@ -128,7 +131,7 @@ class WalletMachine(RuleBasedStateMachine):
 
         def die(report: Callable[[str], None]) -> None:
             each = Opened(self.path, self)
-            held = each.wallet.hold(BUILD, min(amount, each.wallet.balance()))
+            held = reserve(each.database, each.wallet, min(amount, each.wallet.balance()))
             if inside:
                 with each.database.transaction() as tx:
                     each.wallet.settle(tx, held, BUILD, Usage(5, 0, 5), None)
@@ -151,7 +154,7 @@ class WalletMachine(RuleBasedStateMachine):
 
     @rule(which=WHICH, wrong=st.sampled_from([True, 1.0, float("nan"), -1, 2**63]))
     def refuse(self, which: int, wrong: object) -> None:
-        for attempt in (self.opened[which].wallet.top_up, lambda amount: self.opened[which].wallet.hold(BUILD, amount)):
+        for attempt in (self.opened[which].wallet.top_up, lambda amount: self.reserve(which, amount, None)):
             try:
                 attempt(wrong)  # type: ignore[arg-type]
             except UsageError:

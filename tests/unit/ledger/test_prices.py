@@ -26,7 +26,7 @@ def test_the_cost_is_exact_and_rounded_up_once(prompt: int, cached: int, complet
 
 
 def test_loads_cost_extra_and_an_answer_never_costs_nothing() -> None:
-    assert CARD.cost(Usage(), loads=2) == 8
+    assert CARD.cost(Usage(loads=2)) == 8
     free = replace(CARD, prompt=0, cached=0, completion=0, pixel_steps=0)
     assert free.cost(Usage(5, 5, 0, 0)) == 1
     assert CARD.cost(Usage()) == 0

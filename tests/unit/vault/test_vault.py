@@ -260,7 +260,7 @@ def test_a_closed_vault_is_locked_and_the_log_is_folded_back(tmp_path: Path) -> 
     with pytest.raises(VaultLocked):
         here.store.chats(1)
     with pytest.raises(VaultLocked):
-        here.wallet.hold(here.store, 1)  # type: ignore[arg-type]
+        here.wallet.top_up(1)
     here.vault.close()
     assert not (tmp_path / "home" / "vault.db-wal").exists()
 
