@@ -78,6 +78,8 @@ def run_verify(args: argparse.Namespace) -> int:
     """Walk the chain, here or in an exported file; raises ``Damaged`` where it breaks."""
     if args.file is not None:
         return receipts.run_file(args)
+    if args.key is not None:
+        raise UsageError("--key pins the device of an exported ledger", "add --file FILE")
     with _wallet(args) as wallet:
         checked = wallet.verify()
     if wants_json(args):
