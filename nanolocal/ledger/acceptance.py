@@ -42,8 +42,8 @@ def record(tx: SqlTransaction, device: DeviceKey, ts: int) -> tuple[int, str]:
     """Write the acceptance into the chain; returns the chain's new head.
 
     Where the ledger is whole, and only later entries are gone, that is all. Where it is not, everything before is from
-    now on taken as it was found: what its readable entries post is what counts, nothing is held any more, and where
-    this would overdraw the wallet the entry's amount makes up for it.
+    now on taken as it was found: what its genuine entries post is what counts, nothing is held any more, and where this
+    would overdraw the wallet the entry's amount makes up for it.
     """
     what, known = tx.execute("SELECT what, known FROM finding")[0]
     accepted = Entry(f"restore:{known}:{ts}", EntryKind.RESTORE, ADJUST, ADJUST, 0, ts, ref=known, note=what)

@@ -109,16 +109,11 @@ class Tally:
         self._add(entry)
 
     def take_as_found(self, source: Source, before: int) -> None:
-        """Add what is posted by every entry before number ``before`` that can be read; nothing stays held."""
+        """Add what is posted by every entry before number ``before`` that is genuine; nothing stays held."""
         for (account,) in source.execute("SELECT debit FROM entry UNION SELECT credit FROM entry"):
             self.accounts.setdefault(account, [0, 0, 0, 0])
-        for (body,) in source.execute("SELECT body FROM entry WHERE seq < ? ORDER BY seq", (before,)):
-            try:
-                entry = Entry.from_body(body)
-                if type(entry.amount) is int and type(entry.held) is int:
-                    self._add(entry)
-            except (Damaged, TypeError):
-                continue
+        for entry in _genuine(source, before):
+            self._add(entry)
         for sums in self.accounts.values():
             sums[2:] = 0, 0
         for both in self.spent.values():
@@ -150,6 +145,29 @@ def _chain(source: Source, first: int) -> Iterator[Link]:
             raise Damaged(f"ledger entry {seq} was changed", HINT)
         prev, expected = link.hash, seq + 1
         yield link
+
+
+def _genuine(source: Source, before: int) -> Iterator[Entry]:
+    """The entries before number ``before`` that fit their own hash and are signed, wherever they stand.
+
+    Those older than the first ``device`` entry have no signature.
+    """
+    keys = list[bytes]()
+    query = "SELECT seq, body, prev, hash, sig FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT 1000"
+    first, signs = 0, False
+    while rows := source.execute(query, (first, before)):
+        for _, body, prev, stored_hash, sig in rows:
+            try:
+                entry = Entry.from_body(body)
+                is_chained = stored_hash == chain_hash(prev, body) and entry.body() == body
+                if entry.kind is EntryKind.DEVICE and entry.terms:
+                    signs = True
+                    keys.append(bytes.fromhex(str(entry.terms["public_key"])))
+            except (Damaged, ValueError, KeyError):
+                continue
+            if is_chained and (any(is_signed(key, stored_hash, sig) for key in keys) or (sig is None and not signs)):
+                yield entry
+        first = rows[-1][0] + 1
 
 
 def _check_signature(link: Link, key: bytes | None) -> None:

@@ -14,7 +14,7 @@ from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.ledger.chain import Entry, EntryKind, changes
 from nanolocal.ledger.sql import Source, SqlTransaction
 
-_SCOPE = re.compile(r"(?:(day|month)|(chat|model|key)(?::(.+?))?(?:/(day|month))?)", re.DOTALL)
+_SCOPE = re.compile(r"(?:(day|month)|(chat|model|key)(?::((?!/).+?))?(?:/(day|month))?)", re.DOTALL)
 _HINT = "write it as day, month, chat, chat:ID, model:BUILD or key:NAME; the last four also with /day or /month"
 _LONGEST = 300
 

@@ -7,6 +7,7 @@ nothing until its owner accepts it.
 """
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ ALLOWANCE_MICRO = 100_000
 _ALLOWANCE_KEY = "grant:first"
 _GRANT = "grant:self"
 _LONGEST_NOTE = 500
-_LONGEST_NAME = 100
+_NAME = re.compile(r"[\w.@+-]{1,100}")
 _EARLIEST_MS = 1_735_689_600_000  # 2025: whatever is before it is a clock that was never set
 _LATEST_MS = 253_402_300_800_000  # the year 10000
 
@@ -183,8 +184,8 @@ class Wallet:
         ``key`` is the name that it is counted under. A repeated ``idem`` holds once.
         """
         whole(amount_micro, "the amount to hold")
-        if key is not None and not 0 < len(key) <= _LONGEST_NAME:
-            raise UsageError(f"a name has 1 to {_LONGEST_NAME} characters, not {len(key)}", "choose a shorter one")
+        if key is not None and not _NAME.fullmatch(key):
+            raise UsageError(f"{key[:60]!r} is no name to count under", "up to 100 letters, digits and . _ @ + -")
         own = writable(tx)
         acceptance.require_whole(own)
         reserved = Entry(

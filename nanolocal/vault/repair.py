@@ -1,5 +1,6 @@
 """Opening a vault whatever became of its database: from a snapshot, or without the commits that are gone."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,9 +42,8 @@ def restore(
     if not broken:
         try:
             (directory / SUSPECT).touch(0o600)
-            vault = Vault(directory, master, header, migrations)
-            books.check(vault.database, header.anchor)
-            vault.close()
+            with closing(Vault(directory, bytearray(master), header, migrations)) as vault:  # it wipes its key
+                books.check(vault.database, header.anchor)
         except Unreadable:
             broken = True
         except Damaged as error:

@@ -82,8 +82,8 @@ def test_everything_comes_back_in_another_home_and_the_ledger_says_so(tmp_path: 
         here.vault.dismiss_notices()
         rows = here.vault.database.execute("SELECT seq, ref, body ->> '$.note' FROM entry WHERE kind = 'restore'")
         newest = here.vault.database.execute("SELECT hash FROM entry WHERE seq = ?", (entries,))[0][0]
-        assert rows == [(entries + 1, f"{entries}:{newest}", notice)]
-        assert here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head)).entries == entries + 1
+        assert rows == [(entries + 2, f"{entries}:{newest}", notice)]  # after the key of the new device
+        assert here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head)).entries == entries + 2
         assert len(here.store.search("prompt")) == 2
         here.turn("life goes on", "there")
         if passphrase is None:

@@ -12,6 +12,7 @@ from nanolocal import bootstrap
 from nanolocal.chat import turn
 from nanolocal.chat.events import (
     ContextDropped,
+    CostSoFar,
     EngineDone,
     Event,
     Finished,
@@ -26,6 +27,7 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
 from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
+from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths
 from nanolocal.routing.router import RuleRouter
@@ -236,6 +238,60 @@ def test_a_price_limit_refuses_before_anything_runs(world: World) -> None:
     with pytest.raises(OutOfCredit, match="--max-credits"):
         play(chat, TurnRequest("hello", wishes=Wishes(max_credits_micro=0)))
     assert engines.jobs == []
+
+
+def test_when_credit_is_short_the_refusal_offers_the_tokens_it_still_buys(world: World) -> None:
+    chat, _ = world.chat(says("yes"))
+    world.ledger.set_budget(Scope.parse("day"), 300)
+    request = TurnRequest("hello", wishes=Wishes(max_tokens=1000))
+    with pytest.raises(OutOfCredit) as refused:
+        play(chat, request)
+    offered = int(refused.value.hint.partition("--max-tokens ")[2].partition(";")[0])
+    assert 0 < offered < 1000
+    for tokens, fits in ((offered + 1, False), (offered, True)):
+        quote = chat.quote(replace(request, wishes=Wishes(max_tokens=tokens)))
+        assert (quote.most_micro <= 300) is fits
+    assert answer_of(play(chat, replace(request, wishes=Wishes(max_tokens=offered)))).text == "yes"
+
+
+def test_a_quote_is_what_the_turn_then_holds_and_changes_nothing(world: World) -> None:
+    chat, engines = world.chat(says("yes"))
+    request = TurnRequest("hello", wishes=Wishes(max_tokens=50))
+    quote, before = chat.quote(request), world.ledger.verify()
+    assert chat.quote(request) == quote
+    assert (world.ledger.verify(), engines.jobs, world.store.chats(10)) == (before, [], [])
+    held = next(event for event in play(chat, request) if isinstance(event, Held))
+    assert (held.max_cost_micro, quote.route.build) == (quote.most_micro, TEXT)
+
+
+def test_the_cost_rises_while_the_answer_streams_and_ends_at_the_charge(world: World) -> None:
+    chat, _ = world.chat(says(*["word "] * 40))
+    events = play(chat, TurnRequest("hello"))
+    told = [event.cost_micro for event in events if isinstance(event, CostSoFar)]
+    assert told == sorted(set(told))
+    assert told[-1] == answer_of(events).cost_micro
+    assert len(told) > 2
+
+
+def test_a_budget_for_each_conversation_counts_the_first_answer_too(world: World) -> None:
+    chat, _ = world.chat(says("yes"), says("again"))
+    asked = TurnRequest("hello", wishes=Wishes(max_tokens=10))
+    world.ledger.set_budget(Scope.parse("chat"), chat.quote(asked).most_micro)
+    first = answer_of(play(chat, asked))
+    with pytest.raises(OutOfCredit, match="each chat"):
+        play(chat, replace(asked, chat_id=first.chat_id))
+    assert answer_of(play(chat, asked)).text == "again"
+
+
+def test_a_ledger_that_was_changed_refuses_prompts_and_stores_nothing(world: World) -> None:
+    with world.vault.database.transaction() as tx:
+        tx.execute("UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 'wallet'")
+    with pytest.raises(Damaged, match="balance of wallet"):
+        world.ledger.verify()
+    chat, engines = world.chat(says("no"))
+    with pytest.raises(Damaged, match="balance of wallet"):
+        play(chat, TurnRequest("hello"))
+    assert (engines.jobs, world.store.chats(10)) == ([], [])
 
 
 def test_a_prompt_that_the_engine_finds_too_long_costs_nothing(world: World) -> None:

@@ -343,6 +343,21 @@ def test_tampering_is_reported_and_accepted_only_on_the_record(
     assert_acceptance_heals(database, anchors, found.value.message)
 
 
+def test_what_was_changed_does_not_count_once_it_is_accepted(
+    database: Database, wallet: Wallet, anchors: Anchors
+) -> None:
+    settle(database, wallet, reserve(database, wallet, 50))
+    wallet.top_up(7)
+    reserve(database, wallet, 1000)
+    attack(database, ATTACKS["amount raised"][0])
+    with pytest.raises(Damaged):
+        wallet.verify()
+    with database.transaction() as tx:
+        anchors.kept = LedgerLosses().record_loss(tx, Anchor(*anchors.kept), "I saw it")
+    again = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
+    assert again.balance() == 7 - 5, "the gift and the answer count; the raised allowance and the hold do not"
+
+
 def test_a_guard_that_was_removed_is_reported_and_put_back(
     database: Database, wallet: Wallet, anchors: Anchors
 ) -> None:
