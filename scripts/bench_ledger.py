@@ -113,7 +113,9 @@ def measure_usage(directory: Path, entries: int, repeat: int) -> list[Row]:
         if total(usage(database, groups), groups).cost_micro != expected:
             raise SystemExit(f"usage by {','.join(groups)} does not add up")
     database.close()
-    beside_plain = [row(f"{case}, beside in clear", samples[case, "ours"], samples[case, "plain"]) for case in statements]
+    beside_plain = [
+        row(f"{case}, beside in clear", samples[case, "ours"], samples[case, "plain"]) for case in statements
+    ]
     counted = samples["count(*)", "ours"]
     return beside_plain + [
         row(f"{case}, beside count(*)", samples[case, "ours"], counted) for case in statements if case != "count(*)"
@@ -156,8 +158,9 @@ def rows_of(entries: int) -> Iterator[tuple[str, tuple[str | int | bytes, ...]]]
             seq, body, prev, hashed, device.sign(hashed),
         )  # fmt: skip
         prev = hashed
+    assignments = ", ".join(f"{name} = ?" for name in SUMS)
     for account, sums in tally.accounts.items():
-        yield f"UPDATE account SET {', '.join(f'{name} = ?' for name in SUMS)} WHERE id = ?", (*sums, account)
+        yield f"UPDATE account SET {assignments} WHERE id = ?", (*sums, account)  # noqa: S608 - own names
     for (subject, period), both in tally.spent.items():
         yield "INSERT INTO spent VALUES (?, ?, ?, ?)", (subject, period, *both)
     for hold in tally.holds:
@@ -167,7 +170,9 @@ def rows_of(entries: int) -> Iterator[tuple[str, tuple[str | int | bytes, ...]]]
 def builds() -> list[Build]:
     """The builds that answered."""
     return [
-        Build(f"bench-{n}:Q4_K_M", f"Bench {n}", Kind.TEXT, Path(f"{n}.gguf"), "Q4_K_M", 10**9 * (n + 1), f"{n:02x}" * 32)
+        Build(
+            f"bench-{n}:Q4_K_M", f"Bench {n}", Kind.TEXT, Path(f"{n}.gguf"), "Q4_K_M", 10**9 * (n + 1), f"{n:02x}" * 32
+        )
         for n in range(BUILDS)
     ]
 
@@ -240,7 +245,10 @@ class Turns:
 
 def measure_turns(directory: Path, turns: int) -> list[Row]:
     """Pairs of turns with and without the ledger, and what it adds within a pair."""
-    sides = {"with": Turns(directory / "with", has_ledger=True), "without": Turns(directory / "without", has_ledger=False)}
+    sides = {
+        "with": Turns(directory / "with", has_ledger=True),
+        "without": Turns(directory / "without", has_ledger=False),
+    }
     clocks = {"time": time.perf_counter, "processor": time.process_time}
     samples: dict[tuple[str, str], list[float]] = {(name, clock): [] for name in sides for clock in clocks}
     for number in range(turns + WARM_UP):
@@ -263,7 +271,9 @@ def measure_turns(directory: Path, turns: int) -> list[Row]:
 def row(case: str, ours: Sequence[float], beside: Sequence[float]) -> Row:
     """What was measured of one case."""
     mine, other = statistics.median(ours), statistics.median(beside)
-    return Row(case, round(mine, 3), round(p95(ours), 3), round(other, 3), round(p95(beside), 3), round(mine / other, 2))
+    return Row(
+        case, round(mine, 3), round(p95(ours), 3), round(other, 3), round(p95(beside), 3), round(mine / other, 2)
+    )
 
 
 def p95(values: Sequence[float]) -> float:
@@ -275,7 +285,8 @@ def table(rows: Sequence[Row]) -> str:
     """The figures as lines."""
     head = f"{'case (ms)':44} {'ours':>9} {'p95':>9} {'beside':>9} {'p95':>9} {'ratio':>7}"
     lines = [
-        f"{each.case:44} {each.ours:9.2f} {each.ours_p95:9.2f} {each.beside:9.2f} {each.beside_p95:9.2f} {each.ratio:7.2f}"
+        f"{each.case:44} {each.ours:9.2f} {each.ours_p95:9.2f} {each.beside:9.2f} {each.beside_p95:9.2f} "
+        f"{each.ratio:7.2f}"
         for each in rows
     ]
     return "\n".join([head, *lines])

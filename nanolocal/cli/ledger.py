@@ -32,7 +32,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     usage.add(parts, common)
     exports.add(parts, common)
     verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
-    verify.add_argument("--file", metavar="FILE", help="check what `credits export --format jsonl` wrote; needs no vault")
+    verify.add_argument(
+        "--file", metavar="FILE", help="check what `credits export --format jsonl` wrote; needs no vault"
+    )
     receipts.add_key(verify)
     verify.set_defaults(run=run_verify)
 

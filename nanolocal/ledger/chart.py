@@ -1,7 +1,7 @@
 """A bar chart of what was spent, for a terminal and as SVG, from one shape of data. Pure."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -26,13 +26,14 @@ class Chart:
     @property
     def title(self) -> str:
         """What the chart shows, from when to when."""
-        return f"Credits spent by {self.unit}, {self.bars[0][0]} to {self.bars[-1][0]}"
+        first, last = self.bars[0][0], self.bars[-1][0]
+        return f"Credits spent by {self.unit}, {first}" + (f" to {last}" if last != first else "")
 
     @property
     def top(self) -> int:
         """Where the scale ends: a round amount that no bar passes."""
         most = max(1, *(amount for _, amount in self.bars))
-        unit = 10 ** (len(str(most)) - 1)
+        unit = int("1".ljust(len(str(most)), "0"))
         return next(step * unit for step in (1, 2, 4, 6, 8, 10) if step * unit >= most)
 
     @property
@@ -41,21 +42,29 @@ class Chart:
         return tuple(self.top * n // 4 for n in range(5)) if self.top % 4 == 0 else (0, self.top)
 
 
+_UNITS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("day", lambda day: day),
+    ("week", week_of),
+    ("month", lambda day: day[:7]),
+)
+
+
 def chart(costs: Mapping[str, int], since: str | None, until: str | None) -> Chart | None:
     """The chart of costs by day, ``None`` where there is none; what is too long for days is shown by week or month."""
     days = sorted(day for day in costs if _is_day(day))
     if not days:
         return None
     first, last = (datetime.date.fromisoformat(day) for day in (since or days[0], until or days[-1]))
-    bars: dict[str, int] = {}
-    for unit, shown in (("day", str), ("week", week_of), ("month", lambda day: day[:7])):
-        bars = dict.fromkeys(shown((first + datetime.timedelta(n)).isoformat()) for n in range((last - first).days + 1))
-        bars = dict.fromkeys(bars, 0)
+    every_day = [(first + datetime.timedelta(n)).isoformat() for n in range((last - first).days + 1)]
+    drawn = Chart("", ())
+    for unit, shown in _UNITS:
+        bars = dict.fromkeys(map(shown, every_day), 0)
         for day in days:
-            bars[shown(day)] = bars.get(shown(day), 0) + costs[day]
+            bars[shown(day)] += costs[day]
+        drawn = Chart(unit, tuple(sorted(bars.items())[-_MOST_BARS:]))
         if len(bars) <= _MOST_BARS:
             break
-    return Chart(unit, tuple(sorted(bars.items())[-_MOST_BARS:]))
+    return drawn
 
 
 def _is_day(text: str) -> bool:
@@ -114,5 +123,3 @@ def svg(drawn: Chart) -> str:
 
 def _words(x: float, y: float, text: str, anchor: str, size: int = 12, more: str = "") -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size}"{more}>{escape(text)}</text>'
-
-

@@ -15,9 +15,7 @@ def parse(data: bytes, limit: int) -> dict[str, object]:
     if len(data) > limit:
         raise ValueError(f"it has more than {limit} bytes")
     try:
-        value = json.loads(
-            data.decode(), object_pairs_hook=_unique, parse_float=_no_number, parse_constant=_no_number
-        )
+        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_float=_no_number, parse_constant=_no_number)
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8") from error
     except json.JSONDecodeError as error:

@@ -25,7 +25,7 @@ HOSTILE = (
     "date:2020-99-99, [2020/99/99] ; x:y",
     "\u202eright\u200b to left \x1b[31m \udcff \x00 \u2028 \r\n +1",
     "@SUM(1)\t-1",
-    "｛中文｝名前：値段　　ё | *! ( = ) ~",
+    "\uff5b中文\uff5d名前\uff1a値段\u3000\u3000 | *! ( = ) ~",
     "-" * 90,
 )
 
@@ -57,7 +57,13 @@ class Ledger:
     def receive(self, amount: int, name: str, note: str | None = None) -> None:
         """Credit from elsewhere, as a voucher gives it."""
         moved = Entry(
-            f"voucher:{name}", EntryKind.TRANSFER, f"issuer:{name}", WALLET, amount, int(self.clock[0] * 1000), note=note
+            f"voucher:{name}",
+            EntryKind.TRANSFER,
+            f"issuer:{name}",
+            WALLET,
+            amount,
+            int(self.clock[0] * 1000),
+            note=note,
         )
         with self.database.transaction() as tx:
             self.wallet.post_final(tx, moved)
@@ -65,7 +71,7 @@ class Ledger:
     def tamper(self) -> None:
         """Somebody with the key to the database changes an entry."""
         self.database.execute("DROP TRIGGER entry_is_final")
-        self.database.execute("UPDATE entry SET prev = hash WHERE seq = 2")
+        self.database.execute("UPDATE entry SET prev = hash WHERE kind = 'price'")
 
     def lose(self, why: str) -> None:
         """The owner goes on without what may have come later."""
@@ -94,10 +100,10 @@ def fill(ledger: Ledger) -> None:
         build = replace(BUILD, id=text, sha256=f"{place:02x}" * 32)
         ledger.wallet.top_up(1000 + place, note=note)
         ledger.receive(77 + place, text, note=note)
-        ledger.ask(Usage(100 + place, 20, 30, 0, 1), build, 50_000, chat_id=f"chat {place % 2}", key=text)
-        ledger.wallet.void(ledger.hold(300, build, key=text))
+        ledger.ask(Usage(100 + place, 20, 30, 0, 1), build, 50_000, chat_id=f"chat {place % 2}", key=f"@{place}")
+        ledger.wallet.void(ledger.hold(300, build, key=f"-{place}"))
     ledger.clock[0] += DAY
-    ledger.lose("the disk; it \"failed\"\nbadly")
+    ledger.lose('the disk; it "failed"\nbadly')
     ledger.ask(Usage(1_000_000, 0, 1_000_000), amount=10, chat_id="chat 1")
     ledger.hold(400, replace(BUILD, id=HOSTILE[1], sha256="01" * 32), key="anna")
     ledger.clock[0] += DAY

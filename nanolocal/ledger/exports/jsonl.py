@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nanolocal.errors import UsageError
-from nanolocal.ledger.replay import State
 from nanolocal.ledger.chain import Link
 from nanolocal.ledger.exports.survey import Period, day_of
 from nanolocal.ledger.links import device_of, record_of
 from nanolocal.ledger.prices import PriceCard
+from nanolocal.ledger.replay import State
 from nanolocal.ledger.strictjson import canonical
 
 FORMAT = "nanolocal-ledger"
@@ -33,10 +33,10 @@ class Extent:
 
 def bounds(links: Iterable[Link], period: Period) -> tuple[int, int]:
     """The numbers of the first and the last entry of the period; raises ``UsageError`` when there is none."""
-    inside = (link.entry.seq for link in links if day_of(link.entry) in period)
-    first = last = next(inside, 0)
-    for last in inside:
-        pass
+    first = last = 0
+    for link in links:
+        if day_of(link.entry) in period:
+            first, last = first or link.entry.seq, link.entry.seq
     if not first:
         raise UsageError("the ledger has no entry in this period", "leave out --since and --until")
     return first, last

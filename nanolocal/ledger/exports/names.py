@@ -33,9 +33,7 @@ class Names:
         plain = "Equity:Nanolocal:Adjust" if account == ADJUST else f"{root}:{_part(label or rest or kind)}"
         digest = hashlib.sha256(account.encode("utf-8", "surrogatepass")).hexdigest()
         name = next(
-            name
-            for name in (plain, f"{plain}-{digest[:8]}", f"{plain}-{digest}")
-            if name.casefold() not in self._taken
+            name for name in (plain, f"{plain}-{digest[:8]}", f"{plain}-{digest}") if name.casefold() not in self._taken
         )
         self._taken.add(name.casefold())
         self._given[account] = name

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nanolocal.errors import Damaged, UsageError
-from nanolocal.ledger.replay import State, advance
 from nanolocal.ledger.exports.jsonl import FORMAT, VERSION, sums_of
 from nanolocal.ledger.links import LINK_FIELDS, link_of
 from nanolocal.ledger.money import whole
 from nanolocal.ledger.prices import PriceCard
+from nanolocal.ledger.replay import State, advance
 from nanolocal.ledger.strictjson import bytes_of, canonical, object_of, parse, text_of
 
 LONGEST_LINE = 1 << 20
@@ -125,9 +125,7 @@ def _opening(value: object) -> State:
     )
 
 
-def _entry(
-    state: State, record: dict[str, object], number: int, cards: dict[str, PriceCard], used: set[str]
-) -> bool:
+def _entry(state: State, record: dict[str, object], number: int, cards: dict[str, PriceCard], used: set[str]) -> bool:
     """Check one entry and take it into ``state``; whether it is signed."""
     try:
         link = link_of(record)

@@ -19,7 +19,7 @@ COLUMNS = (
 # What makes a spreadsheet read a cell as a formula; the wide forms do in some Asian settings.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
-_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
+_EPOCH = datetime.datetime(1970, 1, 1)
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 
 

@@ -20,6 +20,7 @@ from tests.fakes.homes import DEVICE
 from tests.fakes.ledgers import DAY, Ledger, a_ledger, fill
 
 OTHER = DeviceKey(bytes(32))
+ALWAYS = Period()
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield made
 
 
-def exported(ledger: Ledger, period: Period = Period()) -> bytes:
+def exported(ledger: Ledger, period: Period = ALWAYS) -> bytes:
     return "".join(lines(ledger.database, "jsonl", period)).encode()
 
 
@@ -101,7 +102,7 @@ def test_lines_left_out_repeated_or_swapped_are_refused(small: Ledger) -> None:
             check(whole[:place] + whole[place : place + 1] + whole[place:])
         if place + 1 < len(whole):
             with pytest.raises(NanolocalError):
-                check(whole[:place] + [whole[place + 1], whole[place]] + whole[place + 2 :])
+                check([*whole[:place], whole[place + 1], whole[place], *whole[place + 2 :]])
 
 
 def forged(small: Ledger, change: Callable[[Entry], Entry]) -> bytes:
@@ -152,7 +153,8 @@ def test_a_voucher_counts_once(tmp_path: Path) -> None:
         ledger.receive(10, "one")
         ledger.receive(10, "two")
         twice = forged(
-            ledger, lambda entry: replace(entry, idem="voucher:one") if entry.credit == WALLET and entry.seq > 2 else entry
+            ledger,
+            lambda entry: replace(entry, idem="voucher:one") if entry.credit == WALLET and entry.seq > 2 else entry,
         )
         with pytest.raises(Damaged, match="repeats an earlier one"):
             checked(twice)

@@ -25,7 +25,9 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 
 
 def numbers(ledger: Ledger, kind: EntryKind) -> list[int]:
-    return [row[0] for row in ledger.database.execute("SELECT seq FROM entry WHERE kind = ? ORDER BY seq", (kind.value,))]
+    return [
+        row[0] for row in ledger.database.execute("SELECT seq FROM entry WHERE kind = ? ORDER BY seq", (kind.value,))
+    ]
 
 
 def of(ledger: Ledger, seq: int) -> Receipt:
@@ -48,7 +50,9 @@ def test_every_entry_has_a_receipt_that_can_be_read_and_checked(ledger: Ledger) 
 def test_a_charge_is_found_by_its_number_and_by_its_hold(ledger: Ledger) -> None:
     seq = numbers(ledger, EntryKind.SETTLE)[-1]
     ref = of(ledger, seq).link.entry.ref or ""
-    assert find(ledger.database, str(seq)) == find(ledger.database, ref) == find(ledger.database, f"settle:{ref}") == seq
+    assert (
+        find(ledger.database, str(seq)) == find(ledger.database, ref) == find(ledger.database, f"settle:{ref}") == seq
+    )
     for unknown in ("", "0", "999999", "9" * 30, "nothing", "\u0663", "'; --"):
         with pytest.raises(UsageError, match="no entry for"):
             find(ledger.database, unknown)
