@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,12 +13,14 @@ from nanolocal.chat.amounts import MICRO, format_credits
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.errors import UsageError
+from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
-    from nanolocal.ledger.chain import Entry
     from nanolocal.ledger.receipts import Receipt
 
-_LABEL = 13
+_LABEL, _COLUMNS = 13, 80
+_LATEST_MS = 253_402_200_000_000  # 9999-12-30: a later day has no name in every time zone
+_AMOUNT_NAMES = {"settle": "charged", "void": "charged", "hold": "held", "transfer": "moved"}
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -74,7 +77,8 @@ def run_receipt(args: argparse.Namespace) -> int:
         facts = {"entry": entry.seq, "kind": entry.kind.value, "amount_micro": entry.amount, "public_key": key}
         output.as_json({"verified": True, **facts, "proved": shown, "not_proved": open_points})
         return 0
-    for line in (*described(receipt), "", "Proved:", *shown, "", "Not proved:", *open_points):
+    listed = ("", "Proved:", *map(_point, shown), "", "Not proved:", *map(_point, open_points))
+    for line in (*described(receipt), *listed):
         output.line(line)
     return 0
 
@@ -135,7 +139,7 @@ def _opened(name: str) -> "Iterator[BinaryIO]":
 def described(receipt: "Receipt") -> Iterable[str]:
     """A receipt in lines of a name and a value."""
     entry = receipt.link.entry
-    when = datetime.fromtimestamp(min(entry.ts, 253_402_300_000_000) // 1000).astimezone()
+    when = datetime.fromtimestamp(min(entry.ts, _LATEST_MS) // 1000).astimezone()
     yield _line("entry", f"{entry.seq}, {entry.kind.value}")
     yield _line("when", when.strftime("%Y-%m-%d %H:%M:%S %z"))
     names = (("model", entry.build_id), ("chat", entry.chat_id), ("key", entry.key), ("note", entry.note))
@@ -146,13 +150,13 @@ def described(receipt: "Receipt") -> Iterable[str]:
     yield from _reckoned(receipt)
     if entry.held:
         yield _line("held", f"{format_credits(entry.held)} credits")
-    yield _line(_amount_name(entry), f"{format_credits(entry.amount)} credits")
+    if entry.kind.value in _AMOUNT_NAMES or entry.amount:
+        yield _line(_AMOUNT_NAMES.get(entry.kind.value, "moved"), f"{format_credits(entry.amount)} credits")
+    if entry.kind.value == "transfer":
+        yield _line("", f"from {entry.debit} to {entry.credit}")
+    yield from (_line(name, str(value)) for name, value in (entry.terms or {}).items())
     yield _line("hash", receipt.link.hash)
     yield _line("signed by", receipt.public_key.hex() if receipt.public_key else "nobody: older than the device's key")
-
-
-def _amount_name(entry: "Entry") -> str:
-    return {"settle": "charged", "void": "charged", "hold": "held"}.get(entry.kind.value, "moved")
 
 
 def _reckoned(receipt: "Receipt") -> Iterator[str]:
@@ -166,13 +170,21 @@ def _reckoned(receipt: "Receipt") -> Iterator[str]:
     for item in items:
         per = " a million" if item.per == MICRO else ""
         product = f"{item.quantity} x {item.price}{per}"
-        yield _line(item.what, f"{product:<26} = {_micro(item.millionths):>16} micro-credits")
+        yield _sum(item.what, product, f"{_micro(item.millionths)} micro-credits")
     exact, cost = sum(item.millionths for item in items), card.cost(usage)
-    yield _line("sum", f"{'':<26} = {_micro(exact):>16} micro-credits")
+    yield _sum("sum", "", f"{_micro(exact)} micro-credits")
     rounded = -(-exact // MICRO)
-    yield _line("rounded up", f"{'':<26} = {rounded:>9}")
+    yield _sum("rounded up", "", f"{rounded}")
     if cost > rounded:
-        yield _line("at least", f"{'':<26} = {cost:>9}")
+        yield _sum("at least", "", f"{cost}")
+    if cost > receipt.link.entry.amount:
+        yield _sum("at most held", "", f"{receipt.link.entry.amount}")
+
+
+def _sum(name: str, product: str, value: str) -> str:
+    """One line of the reckoning; the points of all values stand below each other."""
+    whole = value.partition(".")[0]
+    return f"{name:<{_LABEL}}  {product:<26} = {' ' * (10 - len(whole))}{value}"
 
 
 def _micro(millionths: int) -> str:
@@ -180,5 +192,11 @@ def _micro(millionths: int) -> str:
     return f"{whole}.{rest:06d}"
 
 
+def _point(sentence: str) -> str:
+    return textwrap.fill(sentence, _COLUMNS, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
+
+
 def _line(name: str, value: str) -> str:
-    return f"{name:<{_LABEL}}  {value}".rstrip()
+    """A name and its value in 80 columns, on as many lines as it takes."""
+    start = f"{name[:_LABEL]:<{_LABEL}}  "
+    return textwrap.fill(safe_line(value), _COLUMNS, initial_indent=start, subsequent_indent=" " * len(start))

@@ -35,6 +35,17 @@ def link_of(record: Mapping[str, object]) -> Link:
     return Link(entry, body, bytes_of(fields["prev"], 32).hex(), bytes_of(fields["hash"], 32).hex(), sig)
 
 
+def card_of(value: object) -> PriceCard:
+    """Read a price card; raises ``ValueError``."""
+    try:
+        card = PriceCard.from_body(canonical(value))
+    except Damaged as error:
+        raise ValueError("its price is no price card") from error
+    for text in (card.build_id, card.build_sha256, card.source, card.evidence):
+        text_of(text)
+    return card
+
+
 def _check_types(entry: Entry) -> None:
     for name in ("seq", "amount", "held", "ts"):
         whole(getattr(entry, name), name)

@@ -8,7 +8,7 @@ from nanolocal.chat.messages import Usage
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger import book
 from nanolocal.ledger.chain import Entry, EntryKind, Link
-from nanolocal.ledger.links import LINK_FIELDS, check_charge, check_link, device_of, link_of, record_of
+from nanolocal.ledger.links import LINK_FIELDS, card_of, check_charge, check_link, device_of, link_of, record_of
 from nanolocal.ledger.prices import PriceCard
 from nanolocal.ledger.sql import Source
 from nanolocal.ledger.strictjson import bytes_of, canonical, object_of, parse
@@ -49,10 +49,10 @@ def read(data: bytes) -> Receipt:
         card, key = record["price"], record["public_key"]
         return Receipt(
             link_of({name: record[name] for name in LINK_FIELDS}),
-            None if card is None else PriceCard.from_body(canonical(card)),
+            None if card is None else card_of(card),
             None if key is None else bytes_of(key, 32),
         )
-    except (ValueError, Damaged) as error:
+    except ValueError as error:
         raise UsageError(f"this is no receipt: {error}", "nanolocal credits show ID --json > receipt.json") from error
 
 
@@ -77,7 +77,7 @@ def find(source: Source, name: str) -> int:
 
     Raises ``UsageError``.
     """
-    rows = []
+    name, rows = name.encode("utf-8", "replace").decode(), []
     if name.isascii() and name.isdecimal() and len(name) < 16:
         rows = source.execute("SELECT seq FROM entry WHERE seq = ?", (int(name),))
     rows = rows or source.execute("SELECT seq FROM entry WHERE ref = ? AND kind IN ('settle', 'void')", (name,))
@@ -139,7 +139,10 @@ def proved(receipt: Receipt, pinned: bytes | None) -> tuple[list[str], list[str]
         shown.append("It was signed by the owner of the key inside the receipt.")
         open_points.append("Whose key that is: get the device's key from its owner and add --key PUBLICKEY.")
     if entry.kind is EntryKind.SETTLE:
-        shown += ["The price card is the one that the entry names.", "The amount is what this usage costs at it."]
+        shown += [
+            "The price card is the one that the entry names.",
+            "The amount is what this usage costs at it, and no more than was held.",
+        ]
         open_points.append("That the counts of tokens and pixel-steps are true: the device counted them itself.")
     open_points.append("That the entry still stands in the ledger: nanolocal credits verify checks all of them.")
     return shown, open_points

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger.exports.jsonl import FORMAT, VERSION, sums_of
-from nanolocal.ledger.links import LINK_FIELDS, link_of
+from nanolocal.ledger.links import LINK_FIELDS, card_of, link_of
 from nanolocal.ledger.money import whole
 from nanolocal.ledger.prices import PriceCard
 from nanolocal.ledger.replay import State, advance
@@ -50,7 +50,7 @@ def check(lines: Iterable[bytes], pinned: bytes | None = None) -> Audited:
         if is_closed:
             raise Damaged(f"line {number} stands after the end", _HINT)
         if record.keys() == {"price"} and state.seq == opening:
-            card = PriceCard.from_body(canonical(record["price"]))
+            card = _card(record, number)
             if card.id in cards:
                 raise Damaged(f"line {number} repeats a price", _HINT)
             cards[card.id] = card
@@ -123,6 +123,13 @@ def _opening(value: object) -> State:
         sums=sums,
         holds={name: whole(each, name) for name, each in holds.items()},
     )
+
+
+def _card(record: dict[str, object], number: int) -> PriceCard:
+    try:
+        return card_of(record["price"])
+    except ValueError as error:
+        raise Damaged(f"line {number} cannot be read: {error}", _HINT) from error
 
 
 def _entry(state: State, record: dict[str, object], number: int, cards: dict[str, PriceCard], used: set[str]) -> bool:

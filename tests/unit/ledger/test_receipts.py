@@ -53,7 +53,7 @@ def test_a_charge_is_found_by_its_number_and_by_its_hold(ledger: Ledger) -> None
     assert (
         find(ledger.database, str(seq)) == find(ledger.database, ref) == find(ledger.database, f"settle:{ref}") == seq
     )
-    for unknown in ("", "0", "999999", "9" * 30, "nothing", "\u0663", "'; --"):
+    for unknown in ("", "0", "999999", "9" * 30, "nothing", "\u0663", "'; --", "\udcff"):
         with pytest.raises(UsageError, match="no entry for"):
             find(ledger.database, unknown)
 
@@ -157,6 +157,15 @@ def test_an_entry_of_another_shape_is_none(ledger: Ledger, name: str, value: obj
     assert isinstance(body, dict)
     with pytest.raises(UsageError, match="this is no receipt"):
         read(json.dumps(record | {"body": body | {name: value}}).encode())
+
+
+@pytest.mark.parametrize(("name", "value"), [("evidence", 5), ("source", None), ("completion", -1), ("load", 0.5)])
+def test_a_price_card_of_another_shape_is_none(ledger: Ledger, name: str, value: object) -> None:
+    record = of(ledger, numbers(ledger, EntryKind.SETTLE)[0]).record()
+    price = record["price"]
+    assert isinstance(price, dict)
+    with pytest.raises(UsageError, match="this is no receipt"):
+        read(json.dumps(record | {"price": price | {name: value}}).encode())
 
 
 def test_an_empty_answer_costs_nothing(ledger: Ledger) -> None:
