@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from nanolocal.chat.amounts import short_credits
+from nanolocal.chat.amounts import format_credits
 from nanolocal.ledger.usage import week_of
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -79,7 +79,7 @@ def terminal(drawn: Chart) -> list[str]:
     wide = max(1, min(7, _MOST_BARS // len(drawn.bars)))
     gap = " " if wide > 1 else ""
     heights = [-(-amount * _ROWS * 8 // drawn.top) for _, amount in drawn.bars]
-    marks = {-(-mark * _ROWS // drawn.top) - 1: short_credits(mark) for mark in drawn.marks}
+    marks = {-(-mark * _ROWS // drawn.top) - 1: _exact(mark) for mark in drawn.marks}
     lines = [drawn.title, ""]
     for row in reversed(range(_ROWS)):
         cells = (_EIGHTHS[max(0, min(8, height - row * 8))] * (wide - len(gap)) + gap for height in heights)
@@ -107,19 +107,25 @@ def svg(drawn: Chart) -> str:
     for mark in drawn.marks:
         y = floor - high * mark / drawn.top
         parts.append(f'<path d="M{_LEFT} {y:g}h{wide}" stroke="{_TEXT}" stroke-opacity="0.3"/>')
-        parts.append(_words(_LEFT - 8, y + 4, short_credits(mark), "end"))
+        parts.append(_words(_LEFT - 8, y + 4, _exact(mark), "end"))
     every = -(-len(drawn.bars) // 8)
     for place, (label, amount) in enumerate(drawn.bars):
         x, tall = _LEFT + step * place, high * amount / drawn.top
-        told = f"<title>{escape(label)}: {short_credits(amount)}</title>"
+        told = f"<title>{escape(label)}: {_exact(amount)}</title>"
         shape = f'x="{x + step * 0.1:.2f}" y="{floor - tall:.2f}" width="{step * 0.8:.2f}" height="{tall:.2f}"'
         parts.append(f'<rect {shape} fill="{_BAR}">{told}</rect>')
         if place % every == 0:
             parts.append(_words(x + step / 2, floor + 18, label, "middle"))
         if amount and len(drawn.bars) <= 8:
-            parts.append(_words(x + step / 2, floor - tall - 5, short_credits(amount), "middle"))
+            parts.append(_words(x + step / 2, floor - tall - 5, _exact(amount), "middle"))
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _words(x: float, y: float, text: str, anchor: str, size: int = 12, more: str = "") -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size}"{more}>{escape(text)}</text>'
+
+
+def _exact(amount: int) -> str:
+    """Credits with at least two places and no more than they need: ``0.10``, ``0.001234``."""
+    digits = format_credits(amount).rstrip("0")
+    return digits.ljust(digits.index(".") + 3, "0") if amount else "0"

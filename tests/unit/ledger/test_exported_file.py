@@ -10,14 +10,17 @@ import pytest
 
 from nanolocal.chat.messages import Usage
 from nanolocal.errors import Damaged, NanolocalError, UsageError
-from nanolocal.ledger import links
+from nanolocal.ledger import links, receipts
 from nanolocal.ledger.chain import WALLET, Entry, EntryKind, chain_hash
 from nanolocal.ledger.exports.reading import Audited, check
 from nanolocal.ledger.exports.survey import Period
 from nanolocal.ledger.exports.writing import lines
+from nanolocal.ledger.receipts import receipt
 from nanolocal.ledger.signing import DeviceKey, is_signed
-from tests.fakes.homes import DEVICE
+from nanolocal.ledger.usage import total, usage
+from tests.fakes.homes import DEVICE, home
 from tests.fakes.ledgers import DAY, Ledger, a_ledger, fill
+from tests.unit.vault.test_golden import copied
 
 OTHER = DeviceKey(bytes(32))
 ALWAYS = Period()
@@ -193,3 +196,29 @@ def test_an_accepted_ledger_is_followed_from_its_acceptance(tmp_path: Path) -> N
         found = checked(exported(ledger), DEVICE.public)
         assert found.opening > 0
         assert found.available == ledger.wallet.balance()
+
+
+@pytest.mark.parametrize("name", ["v1-keyfile", "v3-keyfile"])
+def test_a_ledger_from_before_there_was_a_device_key_is_right_too(name: str, tmp_path: Path) -> None:
+    with home(copied(name, tmp_path / "vault"), None) as old:
+        old.wallet.top_up(5)
+        with old.vault.database.snapshot() as source:
+            found = check([line.encode() for line in lines(source, "jsonl", ALWAYS)], old.wallet.device.public)
+            spent = source.execute("SELECT debits_posted FROM account WHERE id = 'wallet'")[0][0]
+            assert total(usage(source), ("day",)).cost_micro == spent > 0
+            assert all(row.group[0].startswith("2026-") for row in usage(source))
+            first = receipt(source, 1)
+        assert 0 < found.signed < found.last
+        assert found.available == old.wallet.balance()
+        assert first.public_key is None
+        receipts.check(first)
+        with pytest.raises(Damaged):
+            receipts.check(first, old.wallet.device.public)
+
+
+def test_what_was_tampered_with_is_exported_as_it_is_and_does_not_pass(tmp_path: Path) -> None:
+    with a_ledger(tmp_path) as ledger:
+        ledger.ask(Usage(30, 10, 5))
+        ledger.tamper()
+        with pytest.raises(Damaged, match="does not continue the entry before it"):
+            checked(exported(ledger))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,19 @@ from pathlib import Path
 import pytest
 from beancount import loader
 from beancount.core import data
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nanolocal.chat.amounts import parse_credits
 from nanolocal.errors import UsageError
 from nanolocal.ledger import book
-from nanolocal.ledger.chain import WALLET, Entry, changes
+from nanolocal.ledger.chain import WALLET, Entry, EntryKind, Link, changes
+from nanolocal.ledger.exports import beancount, hledger, spreadsheet
 from nanolocal.ledger.exports.names import HELD_NAME, WALLET_NAME
 from nanolocal.ledger.exports.survey import Period, survey
 from nanolocal.ledger.exports.writing import FORMATS, beginning, lines
-from tests.fakes.ledgers import Ledger, a_ledger, fill
+from nanolocal.ledger.replay import State
+from tests.fakes.ledgers import DAY, HOSTILE, Ledger, a_ledger, fill
 
 SECOND = "2026-11-28"
 ALWAYS = Period()
@@ -65,21 +70,12 @@ def test_the_closing_balances_are_those_of_the_wallet(ledger: Ledger) -> None:
 
 @pytest.mark.skipif(shutil.which("hledger") is None, reason="hledger is not installed")
 @pytest.mark.parametrize("period", PERIODS, ids=str)
-def test_hledger_accepts_the_journal_and_adds_it_up_alike(ledger: Ledger, tmp_path: Path, period: Period) -> None:
-    journal = tmp_path / "x.journal"
-    journal.write_text(text(ledger, "hledger", period), encoding="utf-8")
-
-    def run(*arguments: str) -> str:
-        command = ["hledger", "-f", str(journal), *arguments]
-        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("check", "-s")
-    rows = list(csv.reader(io.StringIO(run("bal", "--flat", "-O", "csv", "-N"))))[1:]
+def test_hledger_accepts_the_journal_and_adds_it_up_alike(ledger: Ledger, period: Period) -> None:
+    journal = text(ledger, "hledger", period)
+    hledger_says(journal, "check", "-s")
+    rows = list(csv.reader(io.StringIO(hledger_says(journal, "bal", "--flat", "-O", "csv", "-N"))))[1:]
     assert {row[0]: micro(row[1].removesuffix(" CREDIT")) for row in rows} == balances(ledger, period)
-    assert len(run("print", "--pending").split("; hash:")) == 1 + (2 if period.until is None else 1)
+    assert len(hledger_says(journal, "print", "--pending").split("; hash:")) == 1 + (2 if period.until is None else 1)
 
 
 @pytest.mark.parametrize("period", PERIODS, ids=str)
@@ -141,6 +137,46 @@ def test_an_export_is_plain_text_without_anything_a_terminal_acts_on(ledger: Led
     assert not [each for each in written if ord(each) < 0x20 and each not in "\r\n"]
     assert not set("\x7f\u202e\u2028\u200b\ufeff") & set(written)
     assert written.encode() == written.encode("utf-8", "strict")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.text(max_size=30) | st.sampled_from(HOSTILE), min_size=1, max_size=25))
+def test_any_text_is_only_text(texts: list[str]) -> None:
+    entries = [
+        Entry(
+            f"x{n}",
+            EntryKind.TRANSFER,
+            f"issuer:{text}",
+            WALLET,
+            10 + n,
+            n * DAY * 1000,
+            n + 1,
+            note=text,
+            build_id=text,
+        )
+        for n, text in enumerate(texts)
+    ]
+    links = [Link(entry, entry.body(), "0" * 64, "f" * 64, None) for entry in entries]
+    seen = survey(links, ALWAYS, State())
+    assert len(seen.names) == len(set(texts)) + 1 == len(set(seen.names.values()))
+    parsed, errors, _ = loader.load_string("".join(beancount.write(links, seen)))
+    assert errors == []
+    assert sum(isinstance(entry, data.Transaction) for entry in parsed) == len(texts)
+    rows = list(csv.reader(io.StringIO("".join(spreadsheet.write(links, seen)), newline=""), strict=True))
+    assert {len(row) for row in rows} == {len(spreadsheet.COLUMNS)}
+    if shutil.which("hledger") is not None:
+        journal = "".join(hledger.write(links, seen))
+        printed = hledger_says(journal, "print")
+        assert hledger_says(journal, "check", "-s") == ""
+        assert len(re.findall(r"^\d{4}-\d\d-\d\d \*", printed, re.MULTILINE)) == len(texts) + 1
+
+
+def hledger_says(journal: str, *arguments: str) -> str:
+    command = ["hledger", "-f-", *arguments]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, input=journal, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_accounts_that_look_alike_keep_names_of_their_own(tmp_path: Path) -> None:
