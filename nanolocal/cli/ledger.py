@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits, parse_credits
-from nanolocal.cli import exports, output, receipts, usage
+from nanolocal.cli import exports, output, prices, receipts, savings, usage, voucher
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.errors import UsageError
 
@@ -37,6 +37,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     receipts.add_key(verify)
     verify.set_defaults(run=run_verify)
+    prices.add(parts, common)
+    savings.add(parts, common)
+    voucher.add(parts, common)
 
 
 def run_balance(args: argparse.Namespace) -> int:
