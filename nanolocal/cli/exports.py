@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, is_quiet, open_vault, wants_json
@@ -15,7 +15,10 @@ from nanolocal.errors import UsageError
 if TYPE_CHECKING:
     from nanolocal.ledger.exports.survey import Period
 
-_FORMATS = ("hledger", "beancount", "csv", "jsonl")
+T = TypeVar("T")
+
+_SHOW_EVERY = 5000
+FORMATS = ("hledger", "beancount", "csv", "jsonl")
 
 
 def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -23,7 +26,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     export = parts.add_parser(
         "export", parents=[common], help="the ledger for hledger, beancount, spreadsheets, or to check; unencrypted"
     )
-    export.add_argument("--format", choices=_FORMATS, required=True, help="jsonl can be checked with credits verify")
+    export.add_argument("--format", choices=FORMATS, required=True, help="jsonl can be checked with credits verify")
     export.add_argument("--out", type=Path, metavar="FILE", help="a new file; without it: stdout")
     export.add_argument("--since", metavar="DATE", help="from this day on, after an opening balance")
     export.add_argument("--until", metavar="DATE", help="up to and with this day")
@@ -44,7 +47,7 @@ def run_export(args: argparse.Namespace) -> int:
     with open_vault(args) as vault:
         problem = bootstrap.open_wallet(vault).problem
         with vault.database.snapshot() as source:
-            written = lines(source, args.format, period)
+            written = counted(lines(source, args.format, period), args)
             if args.out is None:
                 output.exact(written)
             else:
@@ -57,6 +60,18 @@ def run_export(args: argparse.Namespace) -> int:
     if wants_json(args):
         output.as_json({"format": args.format, "path": str(args.out)})
     return 0
+
+
+def counted(lines: Iterable[T], args: argparse.Namespace) -> Iterator[T]:
+    """The lines, with their number shown while they go by."""
+    progress = output.Progress(is_quiet(args))
+    try:
+        for number, line in enumerate(lines, 1):
+            yield line
+            if number % _SHOW_EVERY == 0:
+                progress.show(f"{number:,} lines")
+    finally:
+        progress.clear()
 
 
 def period_of(args: argparse.Namespace) -> "Period":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from nanolocal.chat.amounts import MICRO, format_credits
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
+from nanolocal.cli.exports import counted
 from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 
@@ -89,7 +90,7 @@ def run_file(args: argparse.Namespace) -> int:
 
     pinned = key_of(args)
     with _opened(args.file) as file:
-        found = check(iter(lambda: file.readline(LONGEST_LINE + 1), b""), pinned)
+        found = check(counted(iter(lambda: file.readline(LONGEST_LINE + 1), b""), args), pinned)
     count = found.last - found.opening
     key = found.public and found.public.hex()
     if wants_json(args):

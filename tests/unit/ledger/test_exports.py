@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanolocal.chat.amounts import parse_credits
+from nanolocal.cli import exports
 from nanolocal.errors import UsageError
 from nanolocal.ledger import book
 from nanolocal.ledger.chain import WALLET, Entry, EntryKind, Link, changes
@@ -177,6 +178,10 @@ def hledger_says(journal: str, *arguments: str) -> str:
     done = subprocess.run(command, input=journal, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_command_offers_every_format() -> None:
+    assert exports.FORMATS == FORMATS
 
 
 def test_accounts_that_look_alike_keep_names_of_their_own(tmp_path: Path) -> None:
