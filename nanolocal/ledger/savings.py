@@ -8,7 +8,7 @@ from nanolocal.chat.routes import Kind
 from nanolocal.ledger.listprices import ListPrice, ListPrices
 from nanolocal.ledger.sql import Source
 
-COMPARED = ("gpt-6-luna", "gpt-4o-mini", "claude-sonnet-5.5", "flux.1-schnell", "flux.1-dev")
+COMPARED = ("gpt-4o-mini", "gpt-5-mini", "claude-sonnet-4", "flux.1-schnell", "flux.1-dev")
 """Which list prices are shown unless the user names others: text from cheap to dear, then pictures."""
 
 _DAY = "coalesce(day, date(ts / 1000, 'unixepoch', 'localtime'))"
