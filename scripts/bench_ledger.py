@@ -115,6 +115,7 @@ def measure_usage(directory: Path, entries: int, repeat: int) -> list[Row]:
         if total(usage(database, groups), groups).cost_micro != expected:
             raise SystemExit(f"usage by {','.join(groups)} does not add up")
     database.close()
+    plain.close()
     beside_plain = [
         row(f"{case}, beside in clear", samples[case, "ours"], samples[case, "plain"]) for case in statements
     ]
