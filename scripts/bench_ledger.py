@@ -31,9 +31,10 @@ from nanolocal.bootstrap import open_vault, open_wallet
 from nanolocal.chat.messages import Answer, Message, Role, Stopped, Timing, Usage
 from nanolocal.chat.ports import Hold
 from nanolocal.chat.routes import Build, Kind, Route
-from nanolocal.ledger.audit import SUMS, Tally
-from nanolocal.ledger.chain import ADJUST, GENESIS, WALLET, Entry, EntryKind, chain_hash
+from nanolocal.ledger.audit import SUMS
+from nanolocal.ledger.chain import ADJUST, GENESIS, WALLET, Entry, EntryKind, Link, chain_hash
 from nanolocal.ledger.prices import Electricity, PriceCard, electricity_card
+from nanolocal.ledger.replay import State
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
 from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.usage import statement, total, usage
@@ -149,7 +150,7 @@ def built(directory: Path, entries: int) -> tuple[Database, dbapi2.Connection]:
 
 def rows_of(entries: int) -> Iterator[tuple[str, tuple[str | int | bytes, ...]]]:
     """Everything that is stored for so many entries: prices, entries, and the sums that follow from them."""
-    device, tally, prev = DeviceKey(bytes(32)), Tally(), GENESIS
+    device, state, prev = DeviceKey(bytes(32)), State(), GENESIS
     cards = [electricity_card(build, Electricity()) for build in builds()]
     for card in cards:
         yield "INSERT INTO price (id, body, recorded_at) VALUES (?, ?, ?)", (card.id, card.body(), 0)
@@ -159,17 +160,16 @@ def rows_of(entries: int) -> Iterator[tuple[str, tuple[str | int | bytes, ...]]]
     for seq, entry in enumerate(entries_of(entries, device, cards), 1):
         body = replace(entry, seq=seq).body()
         hashed = chain_hash(prev, body)
-        tally.take(entry)
-        yield "INSERT INTO entry (seq, body, prev, hash, sig) VALUES (?, ?, ?, ?, ?)", (
-            seq, body, prev, hashed, device.sign(hashed),
-        )  # fmt: skip
+        sig = device.sign(hashed)
+        state.take(Link(replace(entry, seq=seq), body, prev, hashed, sig))
+        yield "INSERT INTO entry (seq, body, prev, hash, sig) VALUES (?, ?, ?, ?, ?)", (seq, body, prev, hashed, sig)
         prev = hashed
     assignments = ", ".join(f"{name} = ?" for name in SUMS)
-    for account, sums in tally.accounts.items():
+    for account, sums in state.sums.items():
         yield f"UPDATE account SET {assignments} WHERE id = ?", (*sums, account)  # noqa: S608 - own names
-    for (subject, period), both in tally.spent.items():
+    for (subject, period), both in state.spent.items():
         yield "INSERT INTO spent VALUES (?, ?, ?, ?)", (subject, period, *both)
-    for hold in tally.holds:
+    for hold in state.holds:
         yield "INSERT INTO held (idem) VALUES (?)", (hold,)
 
 

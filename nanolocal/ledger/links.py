@@ -9,7 +9,7 @@ from nanolocal.ledger.prices import PriceCard, check_usage
 from nanolocal.ledger.signing import is_signed
 from nanolocal.ledger.strictjson import bytes_of, canonical, object_of, text_of
 
-_HINT = "ask for the file again; what it says is not what the ledger says"
+HINT = "ask for the file again; what it says is not what the ledger says"
 _TEXTS = ("idem", "debit", "credit")
 _OPTIONAL_TEXTS = ("ref", "build_id", "price_id", "chat_id", "note", "day", "key")
 LINK_FIELDS = frozenset({"body", "prev", "hash", "sig"})
@@ -66,29 +66,29 @@ def check_link(link: Link, public: bytes | None) -> None:
     """
     number = link.entry.seq
     if link.entry.body() != link.body:
-        raise Damaged(f"entry {number} is not written as a ledger writes it", _HINT)
+        raise Damaged(f"ledger entry {number} is not written as a ledger writes it", HINT)
     if chain_hash(link.prev, link.body) != link.hash:
-        raise Damaged(f"entry {number} was changed: its hash is another", _HINT)
+        raise Damaged(f"ledger entry {number} was changed: its hash is another", HINT)
     if public is None and link.sig is not None:
-        raise Damaged(f"entry {number} is signed, but there is no key for it", _HINT)
+        raise Damaged(f"ledger entry {number} is signed, but there is no key for it", HINT)
     if public is not None and not is_signed(public, link.hash, link.sig or b""):
-        raise Damaged(f"entry {number} is not signed by this device key", _HINT)
+        raise Damaged(f"ledger entry {number} is not signed by this device key", HINT)
 
 
 def check_charge(entry: Entry, card: PriceCard | None) -> None:
     """Raise ``Damaged`` unless the amount is what usage and price card give, and no more than was held."""
     if entry.kind is EntryKind.VOID and entry.amount:
-        raise Damaged(f"entry {entry.seq} releases a hold and charges for it", _HINT)
+        raise Damaged(f"ledger entry {entry.seq} releases a hold and charges for it", HINT)
     if entry.kind is not EntryKind.SETTLE:
         return
     if entry.usage is None or card is None:
-        raise Damaged(f"entry {entry.seq} charges without a usage and a price", _HINT)
+        raise Damaged(f"ledger entry {entry.seq} charges without a usage and a price", HINT)
     try:
         cost = card.cost(entry.usage)
     except UsageError as error:
-        raise Damaged(f"entry {entry.seq} has a usage that cannot be", _HINT) from error
+        raise Damaged(f"ledger entry {entry.seq} has a usage that cannot be", HINT) from error
     if min(cost, entry.held) != entry.amount:
-        raise Damaged(f"entry {entry.seq} charges {entry.amount} micro-credits; its usage costs {cost}", _HINT)
+        raise Damaged(f"ledger entry {entry.seq} charges {entry.amount} micro-credits; its usage costs {cost}", HINT)
 
 
 def device_of(entry: Entry) -> bytes | None:
@@ -98,4 +98,4 @@ def device_of(entry: Entry) -> bytes | None:
     try:
         return bytes_of((entry.terms or {}).get("public_key"), 32)
     except ValueError as error:
-        raise Damaged(f"entry {entry.seq} names no device key", _HINT) from error
+        raise Damaged(f"ledger entry {entry.seq} names no device key", HINT) from error

@@ -40,12 +40,7 @@ def lines(source: Source, kind: str, period: Period) -> Iterator[str]:
 def beginning(source: Source) -> State:
     """Where the ledger can be followed from: its beginning, or the entry by which its owner accepted a changed one."""
     accepted = book.accepted_at(source)
-    if not accepted:
-        return State()
-    found = audit.Tally()
-    found.take_as_found(source, accepted)
-    first = next(book.links(source, accepted))
-    return State(accepted - 1, first.prev, book.signing_key(source, accepted), found.accounts)
+    return audit.as_found(source, accepted) if accepted else State()
 
 
 def _card(source: Source, price_id: str) -> PriceCard:
