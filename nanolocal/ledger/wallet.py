@@ -21,7 +21,7 @@ from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold, Transaction
 from nanolocal.chat.routes import Build
 from nanolocal.errors import Damaged, NanolocalError, OutOfCredit, UsageError
-from nanolocal.ledger import acceptance, audit, book, budgets, receipt
+from nanolocal.ledger import acceptance, audit, book, budgets, receipts
 from nanolocal.ledger.audit import Checked
 from nanolocal.ledger.book import PriceChange
 from nanolocal.ledger.budgets import Budget, Scope
@@ -197,7 +197,7 @@ class Wallet:
         Raises ``UsageError`` where there is none.
         """
         with self._database.snapshot() as source:
-            return receipt.described(source, receipt.find(source, name))
+            return receipts.described(receipts.receipt(source, receipts.find(source, name)))
 
     def set_budget(self, scope: Scope | str, limit_micro: int | None) -> None:
         """Limit what may be spent in ``scope`` from now on; ``None`` lifts the limit."""
@@ -412,10 +412,9 @@ class Wallet:
         card = book.price_card(tx, reserved.price_id or "")
         if card is None:
             raise Damaged(f"the price of the hold {reserved.idem} is missing", book.HINT)
-        settled = replace(self._resolved(reserved, EntryKind.SETTLE), usage=usage)
-        settled = replace(settled, amount=audit.charge(card, settled))
-        self.post_final(tx, settled)
-        return settled.amount
+        charged = min(card.cost(usage), reserved.amount)
+        self.post_final(tx, replace(self._resolved(reserved, EntryKind.SETTLE), amount=charged, usage=usage))
+        return charged
 
     def _release(self, tx: SqlTransaction, reserved: Entry) -> None:
         book.post(tx, self._resolved(reserved, EntryKind.VOID), self.device)
@@ -462,7 +461,7 @@ def _row(entry: Entry) -> EntryRow:
         sign = 0
     return EntryRow(
         seq=entry.seq,
-        ts=entry.ts / 1000,
+        ts=entry.seconds,
         kind=entry.kind.value,
         amount_micro=sign * entry.amount,
         build_id=entry.build_id,

@@ -57,5 +57,5 @@ def entry_line(entry: EntryRow) -> Content:
 def receipt_page(rows: Sequence[tuple[str, str]]) -> Content:
     """Names and values, one below the other."""
     return Content("\n").join(
-        Content.assemble((f"{safe_line(name):<8} ", "$quiet"), safe_line(value)) for name, value in rows
+        Content.assemble((f"{safe_line(name):<13} ", "$quiet"), safe_line(value)) for name, value in rows
     )

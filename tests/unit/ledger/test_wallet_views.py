@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,23 @@ def test_a_receipt_reckons_the_charge_and_names_what_it_rests_on(real: Home) -> 
     card = real.wallet.shown_price(BUILD)
     assert named["entry"] == f"{charged.seq}, settle"
     assert (named["model"], named["price"], named["card"]) == (BUILD.id, card.source, card.id[:16])
-    assert named["answer"].startswith(f"30 x {card.completion} a million = ")
-    assert named["prompt"].startswith(f"80 x {card.prompt} a million = ")
-    assert named["charged"] == named["rounded"] == f"0.{-charged.amount_micro:06d} credits"
+    assert named["answer tokens"].startswith(f"30 x {card.completion} a million = ")
+    assert named["prompt tokens"].startswith(f"80 x {card.prompt} a million = ")
+    assert named["charged"] == named["rounded up"] == f"0.{-charged.amount_micro:06d} credits"
     assert named["held"] == "0.000050 credits"
     assert len(named["hash"]) == 64 and named["signed"].startswith("yes")
     assert "secret" not in str(receipt)
     assert real.wallet.receipt(str(charged.seq)) == receipt
+
+
+def test_an_entry_whose_time_was_changed_beyond_every_calendar_can_still_be_read(real: Home) -> None:
+    real.turn("hello", "an answer")
+    with real.vault.database.transaction() as tx:
+        tx.execute("DROP TRIGGER entry_is_final")
+        tx.execute("UPDATE entry SET body = replace(body, '\"ts\":', '\"ts\":999') WHERE kind = 'settle'")
+    row = real.wallet.history(1)[0]
+    assert datetime.fromtimestamp(row.ts).year == 9999
+    assert dict(real.wallet.receipt(str(row.seq)))["when"].startswith("9999-12-")
 
 
 def test_a_voided_hold_charged_nothing(real: Home) -> None:
