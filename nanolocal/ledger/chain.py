@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """When it was made, in seconds since 1970, as a calendar can show it: a changed entry may lie beyond them all."""
+        """``ts`` in seconds, within what a calendar can show: an entry that was changed may lie beyond."""
         return min(self.ts, _LATEST_SHOWN_MS) / 1000
 
     def body(self) -> str:
