@@ -146,7 +146,8 @@ def described(receipt: Receipt) -> list[tuple[str, str]]:
         rows.append(("held", f"{format_credits(entry.held)} credits"))
     rows.append((_AMOUNTS.get(entry.kind, "moved"), f"{format_credits(entry.amount)} credits"))
     signed = "no: it is older than the key" if receipt.public_key is None else "yes: nanolocal credits verify checks it"
-    return [*rows, ("hash", receipt.link.hash), ("signed", signed)]
+    halves = (receipt.link.hash[:32], receipt.link.hash[32:])
+    return [*rows, ("hash", halves[0]), ("", halves[1]), ("signed", signed)]
 
 
 def proved(receipt: Receipt, pinned: bytes | None) -> tuple[list[str], list[str]]:

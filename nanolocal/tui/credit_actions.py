@@ -42,10 +42,8 @@ class CreditActions:
         self._stage.app.push_screen(Page("Receipt", receipt_page(rows)))
 
     async def _last_hold(self) -> str:
-        last = self._stage.conversation.last
-        hold = None
-        if last is not None and last.answer is not None:
-            hold = await asyncio.to_thread(self._stage.session.store.hold_of, last.answer.id)
+        answers = [turn.answer.id for turn in self._stage.conversation.turns if turn.answer is not None]
+        hold = await asyncio.to_thread(self._stage.session.store.hold_of, answers[-1]) if answers else None
         if hold is None:
             raise UsageError("there is no answer here that was charged", "/credits lists every charge.")
         return hold
