@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Tries to make the ledger count wrong: any order of events, killed processes, tampering, the engine's tokens.
+
+    scripts/stress_ledger.py machine --sequences 10000
+    scripts/stress_ledger.py processes --processes 8 --operations 5000
+    scripts/stress_ledger.py tampering
+    scripts/stress_ledger.py tokens --answers 10000
+
+Each prints its seed and what it found, and ends with 1 when anything was wrong. The tests do a small part of the same.
+"""
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+WORKERS = os.cpu_count() or 1
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory: the machine's sequences are short-lived
+BATCH = 50
+
+
+def main() -> int:
+    """Run one of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=20)
+    parts = parser.add_subparsers(required=True)
+    machine = parts.add_parser("machine", help="sequences of events, with every invariant after each of them")
+    machine.add_argument("--sequences", type=int, default=10_000)
+    machine.add_argument("--steps", type=int, default=20)
+    machine.add_argument("--workers", type=int, default=WORKERS, help="processes that work at the same time")
+    machine.set_defaults(run=run_machine)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="stress-", dir=MEMORY if MEMORY.is_dir() else None) as room:
+        return int(args.run(args, Path(room)))
+
+
+def run_machine(args: argparse.Namespace, room: Path) -> int:
+    """Sequences in batches, each with a seed of its own, shared among processes."""
+    from tests.fakes.homes import fork
+
+    batches = -(-args.sequences // BATCH)
+    sizes = [min(BATCH, args.sequences - number * BATCH) for number in range(batches)]
+    print(f"{args.sequences} sequences of up to {args.steps} steps, seeds {args.seed}000 to {args.seed}000 + {batches - 1}")
+
+    def share(number: int, report: Callable[[str], None]) -> None:
+        signal.alarm(0)
+        from hypothesis import HealthCheck, Phase, seed, settings
+        from hypothesis.stateful import run_state_machine_as_test
+
+        from tests.unit.ledger.crasher import crasher
+        from tests.unit.ledger.machine import LedgerMachine, Template
+
+        own = room / str(number)
+        own.mkdir(mode=0o700)
+        with crasher() as ours:
+            LedgerMachine.template, LedgerMachine.crasher = Template(own), ours
+            for batch in range(number, batches, args.workers):
+                LedgerMachine.hits.clear()
+                how = settings(
+                    max_examples=sizes[batch],
+                    stateful_step_count=args.steps,
+                    deadline=None,
+                    database=None,
+                    phases=(Phase.generate, Phase.shrink),
+                    suppress_health_check=list(HealthCheck),
+                )
+                machine = type(LedgerMachine)(f"Batch{batch}", (LedgerMachine,), {})
+                try:
+                    run_state_machine_as_test(seed(args.seed * 1000 + batch)(machine), settings=how)
+                except BaseException:
+                    import traceback
+
+                    report(json.dumps({"wrong": f"batch {batch}: {traceback.format_exc()}"}))
+                report(json.dumps({"sequences": sizes[batch], "hits": LedgerMachine.hits}))
+
+    begun = time.monotonic()
+    children = [fork(partial(share, number)) for number in range(args.workers)]
+    hits: Counter[str] = Counter()
+    done, wrong = 0, list[str]()
+    for line in _lines_of([child.lines for child in children]):
+        found = json.loads(line)
+        if "wrong" in found:
+            wrong.append(found["wrong"])
+            print(found["wrong"], flush=True)
+            continue
+        done += found["sequences"]
+        hits.update(found["hits"])
+        seconds = time.monotonic() - begun
+        print(f"{done} of {args.sequences} sequences, {done / seconds:.2f} a second, {seconds / 60:.1f} min", flush=True)
+    for child in children:
+        child.finish()
+    for what, times in sorted(hits.items()):
+        print(f"{what:40} {times:9}")
+    print(f"seed {args.seed}: {done} sequences, {hits.total()} events, {len(wrong)} batches with something wrong")
+    return int(bool(wrong) or done < args.sequences)
+
+
+def _lines_of(sources: list[Iterator[str]]) -> Iterator[str]:
+    """The lines of several processes, as they come."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read(source: Iterator[str]) -> None:
+        for line in source:
+            lines.put(line)
+        lines.put(None)
+
+    for source in sources:
+        threading.Thread(target=read, args=(source,), daemon=True).start()
+    ended = 0
+    while ended < len(sources):
+        line = lines.get()
+        if line is None:
+            ended += 1
+        else:
+            yield line
+
+
+if __name__ == "__main__":
+    sys.exit(main())
