@@ -30,10 +30,17 @@ def line(text: str = "") -> None:
 def marked(mark: str, colour: int, text: str) -> None:
     """A line below a mark such as ``ok``; ``colour`` is an ANSI number, used on a terminal that wants colour."""
     word = f"{safe_line(mark):5}"
-    if _is_terminal(sys.stdout.fileno()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+    if _wants_colour():
         word = f"\x1b[{colour}m{word}\x1b[0m"
     lines = textwrap.wrap(safe_line(text), _COLUMNS - _INDENT, break_on_hyphens=False, break_long_words=False) or [""]
     sys.stdout.write(f"  {word}  {lines[0]}\n" + "".join(f"{'':{_INDENT}}{more}\n" for more in lines[1:]))
+
+
+def blocks(lines: Iterable[str]) -> None:
+    """Half blocks of light modules; black on white for certain where the terminal wants colour."""
+    before, after = ("\x1b[38;5;231;48;5;16m", "\x1b[0m") if _wants_colour() else ("", "")
+    for one in lines:
+        sys.stdout.write(f"{before}{safe(one)}{after}\n")
 
 
 def piece(text: str) -> None:
@@ -98,6 +105,11 @@ class Progress:
 def _tell_fault(fault: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
     if fault.exc_value is not None:
         note(f"a fault in the background ({place_of(fault.exc_value)})")
+
+
+def _wants_colour() -> bool:
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return _is_terminal(sys.stdout.fileno()) and not is_plain
 
 
 def _is_terminal(descriptor: int) -> bool:

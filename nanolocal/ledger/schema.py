@@ -127,4 +127,19 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             ) STRICT""",
         ),
     ),
+    (
+        6,
+        (
+            # An issuer's own keys. What they sign is in the chain.
+            """CREATE TABLE issuer_key (
+                kid TEXT PRIMARY KEY CHECK (length(kid) = 8),
+                name TEXT NOT NULL UNIQUE,
+                seed BLOB NOT NULL CHECK (length(seed) = 32),
+                made_at INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            """CREATE UNIQUE INDEX voucher_serial_once ON entry
+                (debit, body ->> '$.terms.serial', body ->> '$.terms.kind')
+                WHERE kind = 'transfer' AND debit GLOB 'issuer:*'""",
+        ),
+    ),
 )

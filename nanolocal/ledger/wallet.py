@@ -252,10 +252,10 @@ class Wallet:
 
     def history(self, limit: int, *, with_holds: bool = False) -> list[EntryRow]:
         """The newest movements first; ``with_holds`` adds what moves nothing for good."""
-        kinds = "kind IN ('transfer', 'settle') OR (kind = 'restore' AND amount > 0)" if not with_holds else "1"
         rows = self._database.execute(
-            f"SELECT body FROM entry WHERE {kinds} ORDER BY seq DESC LIMIT ?",  # noqa: S608 - kinds is ours
-            (max(0, limit),),
+            """SELECT body FROM entry WHERE ? OR (? IN (debit, credit) AND
+               (kind IN ('transfer', 'settle') OR (kind = 'restore' AND amount > 0))) ORDER BY seq DESC LIMIT ?""",
+            (int(with_holds), WALLET, max(0, limit)),
         )
         return [_row(Entry.from_body(row[0])) for row in rows]
 
@@ -393,6 +393,9 @@ class Wallet:
         )
 
     def _note(self, found: Damaged, known: tuple[int, str]) -> None:
+        """Make the wallet read-only; a page that cannot be read is raised: that is for the vault to repair."""
+        if type(found) is not Damaged:
+            raise found
         with self._database.transaction() as tx:
             acceptance.note(tx, found.message, *known)
 
@@ -415,6 +418,8 @@ def _day(ts: int) -> str:
 
 def _row(entry: Entry) -> EntryRow:
     sign = {EntryKind.TRANSFER: 1, EntryKind.RESTORE: 1, EntryKind.SETTLE: -1}.get(entry.kind, 0)
+    if WALLET not in (entry.debit, entry.credit):
+        sign = 0
     return EntryRow(
         seq=entry.seq,
         ts=entry.ts / 1000,

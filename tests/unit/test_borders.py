@@ -53,10 +53,11 @@ HOMES = {
     "httpx": ("library/pull.py", "engines/remote.py"),
     "cryptography": ("vault/", "ledger/"),
     "sqlcipher3": ("vault/",),
+    "segno": ("cli/qr.py",),
 }
 """The only places, below nanolocal/, that may import a heavy package."""
 
-INSIDE_FUNCTIONS = {"torch", "diffusers", "transformers", "llama_cpp", "httpx"}
+INSIDE_FUNCTIONS = {"torch", "diffusers", "transformers", "llama_cpp", "httpx", "segno"}
 ENGINE_PACKAGES = {"torch", "diffusers", "transformers", "llama_cpp"}
 HEAVY = set(HOMES)
 
