@@ -51,7 +51,8 @@ def run_machine(args: argparse.Namespace, room: Path) -> int:
 
     batches = -(-args.sequences // BATCH)
     sizes = [min(BATCH, args.sequences - number * BATCH) for number in range(batches)]
-    print(f"{args.sequences} sequences of up to {args.steps} steps, seeds {args.seed}000 to {args.seed}000 + {batches - 1}")
+    first = args.seed * 1000
+    print(f"{args.sequences} sequences of up to {args.steps} steps, seeds {first} to {first + batches - 1}")
 
     def share(number: int, report: Callable[[str], None]) -> None:
         signal.alarm(0)
@@ -59,7 +60,8 @@ def run_machine(args: argparse.Namespace, room: Path) -> int:
         from hypothesis.stateful import run_state_machine_as_test
 
         from tests.unit.ledger.crasher import crasher
-        from tests.unit.ledger.machine import LedgerMachine, Template
+        from tests.unit.ledger.machine import LedgerMachine
+        from tests.unit.ledger.playing import Template
 
         own = room / str(number)
         own.mkdir(mode=0o700)
@@ -75,7 +77,7 @@ def run_machine(args: argparse.Namespace, room: Path) -> int:
                     phases=(Phase.generate, Phase.shrink),
                     suppress_health_check=list(HealthCheck),
                 )
-                machine = type(LedgerMachine)(f"Batch{batch}", (LedgerMachine,), {})
+                machine = type(f"Batch{batch}", (LedgerMachine,), {})
                 try:
                     run_state_machine_as_test(seed(args.seed * 1000 + batch)(machine), settings=how)
                 except BaseException:
@@ -97,7 +99,9 @@ def run_machine(args: argparse.Namespace, room: Path) -> int:
         done += found["sequences"]
         hits.update(found["hits"])
         seconds = time.monotonic() - begun
-        print(f"{done} of {args.sequences} sequences, {done / seconds:.2f} a second, {seconds / 60:.1f} min", flush=True)
+        print(
+            f"{done} of {args.sequences} sequences, {done / seconds:.2f} a second, {seconds / 60:.1f} min", flush=True
+        )
     for child in children:
         child.finish()
     for what, times in sorted(hits.items()):

@@ -100,7 +100,9 @@ def with_rooms(vault: Vault, now: Callable[[], float]) -> Home:
 
 
 def _live(death: Death, report: Callable[[str], None]) -> None:
-    def stop() -> None:
+    def stop(word: str = "") -> None:
+        if word:
+            report(word)
         report("now")
         while True:
             pass
@@ -124,7 +126,7 @@ def _live(death: Death, report: Callable[[str], None]) -> None:
     if death.where in ("after the hold", "with a draft"):
         stop()
     if death.where == "before the anchor":
-        here.wallet._keep_anchor = lambda seq, head: (report("settled"), stop())  # type: ignore[assignment]
+        here.wallet._keep_anchor = lambda seq, head: stop("settled")
     with here.store.transaction() as tx:
         cost = here.wallet.settle(tx, hold, BUILD, usage, chat_id)
         here.store.add_answer(tx, chat_id, prompt_id, replace(answer, cost_micro=cost), hold)

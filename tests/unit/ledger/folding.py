@@ -119,7 +119,7 @@ class Fold:
 
     def _i9(self, record: Record) -> None:
         terms = record.get("terms") or {}
-        if record["kind"] != "transfer" or "voucher_id" not in terms:
+        if record["kind"] != "transfer" or record["credit"] != "wallet" or "voucher_id" not in terms:
             return
         for mark in (terms["voucher_id"], (terms["issuer"], terms["kind"], terms["serial"])):
             assert mark not in self.vouchers, f"I9: entry {record['seq']} redeems a voucher again"

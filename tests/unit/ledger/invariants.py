@@ -112,8 +112,9 @@ def i11_a_settle_has_one_price_and_its_answer_one_message(seen: Seen) -> None:
         cards[price_id] = json.loads(body)
     for entry in seen.fold.settles:
         card, usage = cards[entry["price_id"]], entry["usage"]
-        cost = Rates(*(card[name] for name in _RATES)).cost(*(usage[n] for n in _USAGE), usage.get("loads", 0))
-        assert entry["amount"] == min(cost, entry["held"])
+        rates = Rates(*(card[name] for name in _RATES))
+        used = [*(usage[name] for name in _USAGE), usage.get("loads", 0)]
+        assert entry["amount"] == min(rates.cost(*used), entry["held"])
         assert card["build_id"] == entry["build_id"]
     answers = seen.read("SELECT hold_id, cost_micro FROM message WHERE role = 'assistant' AND hold_id IS NOT NULL")
     expected = [(idem, hold.posted) for idem, hold in seen.model.holds.items() if hold.is_stored]
@@ -127,7 +128,7 @@ def i12_a_dead_process_holds_nothing_after_recovery(seen: Seen) -> None:
 
 
 def i13_the_exported_sums_are_the_balances(seen: Seen) -> None:
-    sums = {name: 0 for name in seen.accounts}
+    sums = dict.fromkeys(seen.accounts, 0)
     for link in book.links(seen.homes[1].vault.database):
         if link.entry.kind in ("transfer", "settle", "restore"):
             sums[link.entry.debit] -= link.entry.amount

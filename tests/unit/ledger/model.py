@@ -1,7 +1,7 @@
 """The wallet as it ought to be, in plain Python, with nothing of the ledger's own code."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MICRO = 1_000_000
 LARGEST = 2**63 - 1
@@ -81,6 +81,7 @@ class Model:
     budgets: dict[str, int | None] = field(default_factory=dict)
     kinds: list[str] = field(default_factory=list)
     vouchers: list[str] = field(default_factory=list)
+    trusts: bool = True
 
     @property
     def free(self) -> int:
@@ -96,23 +97,22 @@ class Model:
         return sum(hold.pending + hold.posted for hold in self.holds.values() if window(scope, hold) == under)
 
     def has_room(self, wanted: Reserved) -> bool:
-        if wanted.amount > self.free:
-            return False
+        return wanted.amount <= max(0, self.room(wanted))
+
+    def room(self, wanted: Reserved) -> int:
+        """The most that can be held like that; less than nothing where a budget was lowered."""
+        rooms = [self.free]
         for scope, limit in self.budgets.items():
             under = window(scope, wanted)
-            if limit is None or under is None:
-                continue
-            if wanted.amount and self.spent(scope, under) + wanted.amount > limit:
-                return False
-        return True
-
-    def has_dead(self) -> bool:
-        return any(hold.is_dead and hold.is_open for hold in self.holds.values())
+            if limit is not None and under is not None:
+                rooms.append(limit - self.spent(scope, under))
+        return min(rooms)
 
     def reserve(self, idem: str, wanted: Reserved) -> bool:
         """Take a hold, if there is room, at once or after the holds of the dead are resolved."""
         if not self.has_room(wanted):
-            after = Model(self.granted, {name: _copied(hold) for name, hold in self.holds.items()}, budgets=self.budgets)
+            copies = {name: replace(hold) for name, hold in self.holds.items()}
+            after = Model(self.granted, copies, budgets=self.budgets)
             after.resolve_dead()
             if not after.has_room(wanted):
                 return False
@@ -150,10 +150,3 @@ class Model:
         self.grants[idem] = amount
         self.granted += amount
         self.kinds.append("transfer")
-
-
-def _copied(hold: Reserved) -> Reserved:
-    return Reserved(
-        hold.amount, hold.build, hold.chat, hold.key, hold.day, hold.rates, hold.is_dead, hold.draft, hold.pending,
-        hold.posted, hold.is_open, hold.is_stored,
-    )  # fmt: skip

@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.unit.ledger.crasher import crasher
-from tests.unit.ledger.machine import LedgerMachine, Template
+from tests.unit.ledger.machine import LedgerMachine
+from tests.unit.ledger.playing import Template
 
 
 def test_the_fourteen_invariants_hold_in_any_order_of_what_can_happen(tmp_path: Path) -> None:
