@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import queue
+import random
 import signal
 import sys
 import tempfile
@@ -40,6 +41,11 @@ def main() -> int:
     machine.add_argument("--steps", type=int, default=20)
     machine.add_argument("--workers", type=int, default=WORKERS, help="processes that work at the same time")
     machine.set_defaults(run=run_machine)
+    processes = parts.add_parser("processes", help="many on one wallet, one killed every half second")
+    processes.add_argument("--processes", type=int, default=8)
+    processes.add_argument("--operations", type=int, default=5000, help="of each process")
+    processes.add_argument("--every", type=float, default=0.5, metavar="SECONDS", help="between two kills")
+    processes.set_defaults(run=run_processes)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stress-", dir=MEMORY if MEMORY.is_dir() else None) as room:
         return int(args.run(args, Path(room)))
@@ -108,6 +114,37 @@ def run_machine(args: argparse.Namespace, room: Path) -> int:
         print(f"{what:40} {times:9}")
     print(f"seed {args.seed}: {done} sequences, {hits.total()} events, {len(wrong)} batches with something wrong")
     return int(bool(wrong) or done < args.sequences)
+
+
+def run_processes(args: argparse.Namespace, room: Path) -> int:
+    """Let them work, kill one every so often, then look at everything that is there."""
+    from tests.fakes.homes import open_vault
+    from tests.faults.crowd import Crowd, faults
+
+    directory, chance = room / "home", random.Random(args.seed)
+    open_vault(directory, None).close()
+    begun, total = time.monotonic(), args.processes * args.operations
+    at = {"kill": begun + args.every, "tell": begun}
+
+    def is_due(done: int) -> bool:
+        now = time.monotonic()
+        if now >= at["tell"]:
+            at["tell"] = now + 30
+            print(f"{done} of {total} operations, {done / max(1, now - begun):.0f} a second", flush=True)
+        if now < at["kill"]:
+            return False
+        at["kill"] = now + args.every
+        return True
+
+    heard = Crowd(directory, args.processes, args.operations, chance).run(is_due)
+    seconds = time.monotonic() - begun
+    print(f"{total} operations by {args.processes} processes in {seconds:.0f} s, {heard.kills} kills", flush=True)
+    print(
+        f"the wallet was looked at {heard.samples} times; outcomes: {dict(sorted(heard.tally().items()))}", flush=True
+    )
+    wrong = faults(directory, heard)
+    print(*wrong[:50], f"seed {args.seed}: {len(heard.outcomes)} acknowledged, {len(wrong)} wrong", sep="\n")
+    return int(bool(wrong) or len(heard.outcomes) < total)
 
 
 def _lines_of(sources: list[Iterator[str]]) -> Iterator[str]:

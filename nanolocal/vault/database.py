@@ -395,6 +395,7 @@ _CODES = {
     "database is locked": dbapi2.SQLITE_BUSY,
     "database or disk is full": dbapi2.SQLITE_FULL,
     "disk I/O error": dbapi2.SQLITE_IOERR,
+    "attempt to write a readonly database": dbapi2.SQLITE_READONLY,
 }
 """For errors of the backup API, which come without a code."""
 

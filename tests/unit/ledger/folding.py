@@ -45,6 +45,7 @@ class Fold:
     holds: dict[str, Record] = field(default_factory=dict)
     resolved: dict[str, Record] = field(default_factory=dict)
     settles: list[Record] = field(default_factory=list)
+    grants: dict[str, int] = field(default_factory=dict)
     kinds: list[str] = field(default_factory=list)
     idems: set[str] = field(default_factory=set)
     vouchers: set[object] = field(default_factory=set)
@@ -99,6 +100,8 @@ class Fold:
             self.resolved[record["ref"]] = record
         if kind == "settle":
             self.settles.append(record)
+        if kind == "transfer" and record["credit"] == "wallet":
+            self.grants[record["idem"]] = amount
         for account, side in ((record["debit"], 0), (record["credit"], 1)):
             sums = self.accounts.setdefault(account, [0, 0, 0, 0])
             sums[side] += posted
