@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanolocal.chat.turn import Chat
-from nanolocal.device.machine import Machine, estimate_joules, inspect
+from nanolocal.device.machine import Machine, inspect
+from nanolocal.device.power import Meter
 from nanolocal.engines.pool import EnginePool
 from nanolocal.hardening import harden_process
 from nanolocal.ledger.losses import LedgerLosses
+from nanolocal.ledger.prices import Electricity
 from nanolocal.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
 from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
@@ -60,6 +62,7 @@ class Session:
     library: Library
     router: RuleRouter
     engines: EnginePool
+    meter: Meter
     chat: Chat
 
     async def close(self) -> None:
@@ -95,10 +98,11 @@ def open_session(paths: Paths, passphrase: str | None) -> Session:
     library = open_library(paths, settings)
     router = open_router(library, settings, machine)
     store = Conversations(vault.database, vault.blobs)
-    ledger = open_wallet(vault)
+    ledger = open_wallet(vault, settings)
+    meter = Meter.open()
     engines = EnginePool(machine.memory_budget(settings.memory_mb))
-    chat = Chat(router, store, ledger, engines, estimate_joules)
-    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, chat)
+    chat = Chat(router, store, ledger, engines, meter)
+    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, meter, chat)
 
 
 def open_vault(paths: Paths, passphrase: str | None) -> Vault:
@@ -145,9 +149,13 @@ def erase_vault(paths: Paths) -> None:
     Vault.erase(paths.vault)
 
 
-def open_wallet(vault: Vault) -> Wallet:
-    """The ledger in an open vault, checked against the vault's anchor; see its ``problem``."""
+def open_wallet(vault: Vault, settings: Settings | None = None) -> Wallet:
+    """The ledger in an open vault, checked against the vault's anchor; see its ``problem``.
+
+    ``settings`` say what electricity costs: they are needed by whoever asks it for prices.
+    """
     anchor = vault.anchor
     drafts = Conversations(vault.database, vault.blobs)
     device = DeviceKey(vault.keys.device)
-    return Wallet.open(vault.database, device, (anchor.seq, anchor.head), vault.keep_anchor, drafts=drafts)
+    power = None if settings is None else Electricity(settings.watts, settings.tariff)
+    return Wallet.open(vault.database, device, (anchor.seq, anchor.head), vault.keep_anchor, power, drafts=drafts)

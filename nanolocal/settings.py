@@ -1,12 +1,20 @@
 """The settings file: TOML, every key optional, an unknown key refused with its line."""
 
+import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from pathlib import Path
+from typing import TypeGuard
 
 from nanolocal.errors import UsageError
 
 PREFERENCES = ("quality", "balanced", "fast", "cheap")
+_MICRO, _PLACES = 1_000_000, 6
+_DEAREST_KWH = 100
+_MOST_WATTS = 5000
+_MOST_MINUTES = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,10 @@ class Settings:
     """The terminal app's colours: dark or light."""
     idle_minutes: float = 15
     """The terminal app locks itself after so long without a key or an answer, fractions too; 0 never."""
+    tariff: int = 300_000
+    """What a kWh costs, in micro-credits; written in credits, such as 0.30: a usual price in Europe, in dollars."""
+    watts: int = 30
+    """What this machine draws while it answers; a laptop's 30 W unless you know better."""
 
 
 def load(path: Path) -> Settings:
@@ -34,7 +46,7 @@ def load(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", "mend or remove the file") from error
     try:
-        table = tomllib.loads(text)
+        table = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}", "mend or remove the file") from error
     return Settings(**{key: _checked(path, text, key, value) for key, value in table.items()})  # type: ignore[arg-type]
@@ -45,17 +57,54 @@ def _checked(path: Path, text: str, key: str, value: object) -> object:
     where = f"{path}, line {_line_of(text, key)}"
     if key not in known:
         raise UsageError(f"{where}: unknown setting {key!r}", f"known settings: {', '.join(sorted(known))}")
-    if key == "model_directories" and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    if key == "memory_mb" and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if key == "idle_minutes" and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return value
-    if key == "prefer" and value in PREFERENCES:
-        return value
-    if key == "theme" and value in ("dark", "light"):
-        return value
-    raise UsageError(f"{where}: {key} cannot be {value!r}", "see the settings in the README")
+    checked = _CHECKS[key](value)
+    if checked is None:
+        shown = str(value).lower() if isinstance(value, Decimal) else repr(value)
+        raise UsageError(f"{where}: {key} cannot be {shown}", _HINTS.get(key, "see the settings in the README"))
+    return checked
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+
+
+def _whole(lowest: int, highest: float) -> Callable[[object], int | None]:
+    return lambda value: value if type(value) is int and lowest <= value <= highest else None
+
+
+def _one_of(*words: str) -> Callable[[object], object]:
+    return lambda value: value if value in words else None
+
+
+def _minutes(value: object) -> float | None:
+    return float(value) if _is_number(value) and 0 <= value <= _MOST_MINUTES else None
+
+
+def _tariff(value: object) -> int | None:
+    """Credits as written, in micro-credits; refused rather than rounded."""
+    if not _is_number(value) or not 0 <= value <= _DEAREST_KWH:
+        return None
+    exponent = value.as_tuple().exponent if isinstance(value, Decimal) else 0
+    return int(value * _MICRO) if isinstance(exponent, int) and -exponent <= _PLACES else None
+
+
+def _is_number(value: object) -> TypeGuard[int | Decimal]:
+    return type(value) is int or (isinstance(value, Decimal) and not value.is_nan())
+
+
+_CHECKS: dict[str, Callable[[object], object]] = {
+    "model_directories": _names,
+    "memory_mb": _whole(0, math.inf),
+    "prefer": _one_of(*PREFERENCES),
+    "theme": _one_of("dark", "light"),
+    "idle_minutes": _minutes,
+    "tariff": _tariff,
+    "watts": _whole(1, _MOST_WATTS),
+}
+_HINTS = {
+    "tariff": f"write it in credits, from 0 to {_DEAREST_KWH} with at most six places: tariff = 0.30",
+    "watts": f"write a whole number from 1 to {_MOST_WATTS}: watts = 30",
+}
 
 
 def _line_of(text: str, key: str) -> int:

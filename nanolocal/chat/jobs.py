@@ -67,11 +67,11 @@ def image_job(prompt: str, build: Build, wishes: Wishes) -> ImageJob:
 
 
 def most_it_can_use(job: TextJob | ImageJob) -> Usage:
-    """An upper bound of the usage: a token is at least one byte long, and a context cannot overflow."""
+    """An upper bound of the usage, one load included: a token is at least a byte, and a context cannot overflow."""
     if isinstance(job, ImageJob):
-        return Usage(pixel_steps=job.width * job.height * job.steps)
+        return Usage(pixel_steps=job.width * job.height * job.steps, loads=1)
     prompt = sum(len(message.text.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in job.messages)
-    return Usage(prompt_tokens=min(prompt, job.n_ctx), completion_tokens=job.max_tokens)
+    return Usage(prompt_tokens=min(prompt, job.n_ctx), completion_tokens=job.max_tokens, loads=1)
 
 
 def with_offer(refused: OutOfCredit, card: PriceCard, job: TextJob | ImageJob) -> OutOfCredit:

@@ -67,10 +67,19 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Energy in joules, and in words how it is known; ``is_measured`` is false where any part is an estimate."""
+
+    joules: float
+    source: str
+    is_measured: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A finished (or interrupted) answer with its price. ``problem`` says what interrupted it, if anything.
 
-    ``remarks`` are sentences on what it did not take into account.
+    ``remarks`` are sentences on what it did not take into account. ``energy_source`` says how ``energy_j`` is known.
     """
 
     text: str
@@ -87,6 +96,7 @@ class Answer:
     dropped_tokens: int = 0
     problem: str | None = None
     remarks: tuple[str, ...] = ()
+    energy_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a turn needs from the other rooms: five small protocols."""
+"""What a turn needs from the other rooms: six small protocols."""
 
 from asyncio import Event as AsyncEvent
 from collections.abc import AsyncGenerator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nanolocal.chat.events import EngineEvent
-from nanolocal.chat.messages import Answer, Attachment, Message, Usage, Wishes
+from nanolocal.chat.messages import Answer, Attachment, Measured, Message, Usage, Wishes
 from nanolocal.chat.routes import Build, Route
 
 INSTRUCTIONS = "instructions"
@@ -184,4 +184,20 @@ class Ledger(Protocol):
 
     def void(self, hold: Hold) -> None:
         """Release a hold in a transaction of its own; nothing is charged."""
+        ...
+
+
+class Metering(Protocol):
+    """A measurement of energy under way."""
+
+    def so_far(self, cpu_seconds: float) -> Measured:
+        """What was used since it began; where nothing can be read, an estimate for so many seconds of one core."""
+        ...
+
+
+class Meter(Protocol):
+    """Measures the energy that this machine uses."""
+
+    def start(self) -> Metering:
+        """Begin a measurement."""
         ...

@@ -8,11 +8,11 @@ with the draft of the answer that is kept every few seconds.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
-from nanolocal.chat import jobs, remarks
+from nanolocal.chat import jobs, ports, remarks
 from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.events import (
     ContextDropped,
@@ -22,6 +22,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    Loading,
     NotRead,
     Reading,
     RouteChosen,
@@ -51,8 +52,9 @@ _CUT_OFF = "nanolocal ended while it was answering"
 
 @dataclass(slots=True)
 class _Delivery:
-    """What the engine has delivered so far."""
+    """What the engine has delivered so far, and since when its energy is measured."""
 
+    energy: ports.Metering
     pieces: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
@@ -68,17 +70,19 @@ class _Delivery:
 
     def take(self, event: EngineEvent) -> None:
         match event:
+            case Loading(_, fraction) if fraction >= 1.0:
+                self.usage = replace(self.usage, loads=1)
             case Reading(_, total, cached):
-                self.usage = Usage(prompt_tokens=total, cached_tokens=cached)
+                self.usage = replace(self.usage, prompt_tokens=total, cached_tokens=cached)
             case TextDelta(text, tokens):
                 self.pieces.append(text)
-                read = self.usage
-                self.usage = Usage(read.prompt_tokens, read.cached_tokens, read.completion_tokens + tokens)
+                self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + tokens)
             case ContextDropped(messages, tokens):
                 self.dropped_tokens = tokens
                 self.remarks.append(remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens))
             case EngineDone(usage, timing, stopped, picture):
-                self.usage, self.timing, self.stopped, self.picture = usage, timing, stopped, picture
+                self.usage = replace(usage, loads=self.usage.loads)
+                self.timing, self.stopped, self.picture = timing, stopped, picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +112,14 @@ class Quote:
 
 
 class Chat:
-    """Takes turns. ``joules`` estimates the energy of so many CPU seconds."""
+    """Takes turns. ``meter`` tells the energy that an answer took."""
 
-    def __init__(
-        self, router: Router, store: Store, ledger: Ledger, engines: Engines, joules: Callable[[float], float]
-    ) -> None:
+    def __init__(self, router: Router, store: Store, ledger: Ledger, engines: Engines, meter: ports.Meter) -> None:
         self._router = router
         self._store = store
         self._ledger = ledger
         self._engines = engines
-        self._joules = joules
+        self._meter = meter
 
     async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Answer one prompt as a stream of events that ends with ``Finished``.
@@ -128,9 +130,10 @@ class Chat:
         path, prompt = await asyncio.to_thread(self._read, request)
         route = await asyncio.to_thread(self._route, request, path, prompt)
         yield RouteChosen(route)
+        energy = await asyncio.to_thread(self._meter.start)
         # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
         plan = self._begin(request, path, prompt, route)
-        delivery = _Delivery(remarks=list(plan.not_read))
+        delivery = _Delivery(energy, remarks=list(plan.not_read))
         answer: Answer | None = None
         try:
             yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
@@ -268,6 +271,7 @@ class Chat:
             return answer, self._store.add_answer(tx, plan.chat_id, plan.prompt_id, answer, plan.hold)
 
     def _answer(self, plan: _Plan, delivery: _Delivery, cost: int) -> Answer:
+        energy = delivery.energy.so_far(delivery.timing.cpu_s)
         return Answer(
             text="".join(delivery.pieces),
             picture=delivery.picture,
@@ -277,7 +281,8 @@ class Chat:
             stopped=delivery.stopped,
             cost_micro=cost,
             balance_micro=0,
-            energy_j=round(self._joules(delivery.timing.cpu_s), 3),
+            energy_j=round(energy.joules, 3),
+            energy_source=energy.source,
             chat_id=plan.chat_id,
             message_id=None,
             dropped_tokens=delivery.dropped_tokens,

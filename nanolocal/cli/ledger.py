@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits, parse_credits
-from nanolocal.cli import output, voucher
+from nanolocal.cli import output, prices, savings, voucher
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.errors import UsageError
 
@@ -30,6 +30,8 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     topup.set_defaults(run=run_topup)
     verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
     verify.set_defaults(run=run_verify)
+    prices.add(parts, common)
+    savings.add(parts, common)
     voucher.add(parts, common)
 
 

@@ -104,8 +104,10 @@ def receipt(answer: Answer) -> str:
     """One line about an answer: who, how much, how fast, for what."""
     speed = f", {answer.timing.decode_tok_s:.0f} tokens/s" if answer.timing.decode_tok_s else ""
     amount = f"{answer.usage.completion_tokens} tokens{speed}, " if answer.usage.completion_tokens else ""
+    known = "measured" if answer.energy_source.startswith("measured") else "estimated"
+    cost = f"{format_credits(answer.cost_micro)} credits, {answer.energy_j:.1f} J {known}"
     ended = "" if answer.stopped in ("end", "length") else f", {answer.stopped}"
-    return f"{answer.route.build.id}: {amount}{format_credits(answer.cost_micro)} credits{ended}"
+    return f"{answer.route.build.id}: {amount}{cost}{ended}"
 
 
 def answer_as_json(answer: Answer) -> dict[str, object]:
@@ -126,6 +128,7 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "cost_micro": answer.cost_micro,
         "balance_micro": answer.balance_micro,
         "energy_j": answer.energy_j,
+        "energy_source": answer.energy_source,
         "chat_id": answer.chat_id,
         "message_id": answer.message_id,
         "stopped": answer.stopped,

@@ -1,7 +1,7 @@
 """The ledger as stored: posting one entry with its account changes, and reading entries back."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger import budgets
@@ -144,6 +144,24 @@ def price_in_force(source: Source, build_id: str, build_sha256: str) -> PriceCar
     except Damaged:
         return None
     return card if card.id == rows[0][0] else None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """A card, and since when (seconds since 1970) it was in force, by entry ``seq``."""
+
+    seq: int
+    ts: float
+    card: PriceCard
+
+
+def price_changes(source: Source, build_id: str) -> list[PriceChange]:
+    """Every card that was put in force for a build, the newest first; raises ``Damaged`` for one that was changed."""
+    rows = source.execute(
+        "SELECT seq, ts, price_id FROM entry WHERE kind = 'price' AND build_id = ? ORDER BY seq DESC", (build_id,)
+    )
+    cards = [(seq, ts / 1000, price_card(source, price_id)) for seq, ts, price_id in rows]
+    return [PriceChange(seq, ts, card) for seq, ts, card in cards if card is not None]
 
 
 def newest(source: Source, kind: EntryKind, ref: str) -> Entry | None:

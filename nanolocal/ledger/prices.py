@@ -6,7 +6,7 @@ facts: every answer token reads the whole build from memory once, and a prompt i
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from nanolocal.chat.amounts import MICRO
 from nanolocal.chat.messages import Usage
@@ -16,6 +16,8 @@ from nanolocal.ledger.money import whole
 
 _J_PER_KWH = 3_600_000
 _PRICE_DOMAIN = b"nl-price-v1\0"
+
+ESTIMATED = "electricity, estimated"
 
 # Measured (596 M parameters, 373 MiB, two cores): 242 prompt tokens and 55 answer tokens per second.
 PROMPT_SPEEDUP = 4
@@ -124,9 +126,15 @@ def electricity_card(build: Build, power: Electricity) -> PriceCard:
         pixel_steps=picture,
         load=_micro(power, size, LOAD_BYTES_PER_S),
         minimum=1,
-        source="electricity, estimated",
+        source=ESTIMATED,
         evidence=f"{tariff}, {speed}",
     )
+
+
+def is_outdated(card: PriceCard, estimate: PriceCard) -> bool:
+    """Whether ``card`` was made by itself from other watts, another tariff or size than ``estimate``."""
+    same = replace(card, evidence=estimate.evidence) == estimate and card.evidence.startswith(estimate.evidence)
+    return card.source == ESTIMATED and not same
 
 
 def _micro(power: Electricity, seconds: int, divisor: int) -> int:

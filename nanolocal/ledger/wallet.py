@@ -23,13 +23,14 @@ from nanolocal.chat.routes import Build
 from nanolocal.errors import Damaged, NanolocalError, OutOfCredit, UsageError
 from nanolocal.ledger import acceptance, audit, book, budgets
 from nanolocal.ledger.audit import Checked
+from nanolocal.ledger.book import PriceChange
 from nanolocal.ledger.budgets import Budget, Scope
 from nanolocal.ledger.chain import ADJUST, WALLET, Entry, EntryKind, Term
 from nanolocal.ledger.money import whole
 from nanolocal.ledger.owner import Owner
-from nanolocal.ledger.prices import Electricity, PriceCard, check_usage, electricity_card
+from nanolocal.ledger.prices import Electricity, PriceCard, check_usage, electricity_card, is_outdated
 from nanolocal.ledger.signing import DeviceKey
-from nanolocal.ledger.sql import SqlDatabase, SqlTransaction, writable
+from nanolocal.ledger.sql import Source, SqlDatabase, SqlTransaction, writable
 
 ALLOWANCE_MICRO = 100_000
 _ALLOWANCE_KEY = "grant:first"
@@ -84,7 +85,7 @@ class Wallet:
         self.device = device
         self._database = database
         self._keep_anchor = keep_anchor
-        self._power = power or Electricity()
+        self.power = power or Electricity()
         self._clock = clock
         self._drafts = drafts
         self._owner = Owner.current()
@@ -125,12 +126,24 @@ class Wallet:
         return book.available(self._database)
 
     def price(self, build: Build) -> PriceCard:
-        """The card in force for a build; the default one is made and recorded on first use."""
-        card = book.price_in_force(self._database, build.id, build.sha256)
+        """The card in force for a build; the estimate is made and recorded on first use, and when it has changed."""
+        card = self._in_force(self._database, build)
         if card is not None:
             return card
         with self.writing() as tx:
             return self._price(tx, build)
+
+    def shown_price(self, build: Build) -> PriceCard:
+        """The card that the next hold would be made for, without recording it."""
+        return self._in_force(self._database, build) or self.estimate(build)
+
+    def estimate(self, build: Build) -> PriceCard:
+        """What the build costs by the estimate of its electricity, whatever is in force."""
+        return electricity_card(build, self.power)
+
+    def price_changes(self, build: Build) -> list[PriceChange]:
+        """Every card that was put in force for a build, the newest first."""
+        return book.price_changes(self._database, build.id)
 
     def set_price(self, card: PriceCard) -> None:
         """Put a card in force for its build from now on; holds that are open keep theirs."""
@@ -350,10 +363,12 @@ class Wallet:
         return len(dead)
 
     def _price(self, tx: SqlTransaction, build: Build) -> PriceCard:
-        card = book.price_in_force(tx, build.id, build.sha256)
-        if card is None:
-            card = self._put_in_force(tx, electricity_card(build, self._power))
-        return card
+        return self._in_force(tx, build) or self._put_in_force(tx, self.estimate(build))
+
+    def _in_force(self, source: Source, build: Build) -> PriceCard | None:
+        """The card in force; ``None`` too where that is an estimate from other watts or another tariff."""
+        card = book.price_in_force(source, build.id, build.sha256)
+        return None if card is None or is_outdated(card, self.estimate(build)) else card
 
     def _put_in_force(self, tx: SqlTransaction, card: PriceCard) -> PriceCard:
         """Record a card and the word that it is in force; one whose record was changed is recorded anew."""

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 STORY = "Tell me a short story about a fox."
 ANSWER_KEYS = {
     "text", "model", "build", "task", "route", "usage", "timing", "cost_micro", "balance_micro", "energy_j", "chat_id",
-    "message_id", "stopped",
+    "message_id", "stopped", "energy_source",
 }  # fmt: skip
 
 

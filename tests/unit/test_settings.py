@@ -20,8 +20,13 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
     text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
-    path = written(tmp_path, f"{text}idle_minutes = 0.5\n")
-    assert load(path) == Settings(("~/m",), 512, "fast", "light", 0.5)
+    path = written(tmp_path, f"{text}idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\n")
+    assert load(path) == Settings(("~/m",), 512, "fast", "light", 0.5, 287_501, 65)
+
+
+@pytest.mark.parametrize(("written_as", "micro"), [("0.1", 100_000), ("0", 0), ("1", 10**6), ("100.0", 10**8)])
+def test_a_tariff_is_exact(tmp_path: Path, written_as: str, micro: int) -> None:
+    assert load(written(tmp_path, f"tariff = {written_as}\n")).tariff == micro
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,18 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         ("memory_mb = true\n", "memory_mb cannot be True"),
         ("memory_mb = 0.5\n", "memory_mb cannot be 0.5"),
         ("idle_minutes = nan\n", "idle_minutes cannot be nan"),
+        (f"idle_minutes = 1{'0' * 400}\n", "idle_minutes cannot be 1"),
+        ("tariff = -0.1\n", "line 1: tariff cannot be -0.1"),
+        ("tariff = nan\n", "tariff cannot be nan"),
+        ("tariff = inf\n", "tariff cannot be inf"),
+        ("tariff = true\n", "tariff cannot be True"),
+        ("tariff = 100.000001\n", "tariff cannot be 100.000001"),
+        ("tariff = 0.1234567\n", "tariff cannot be 0.1234567"),
+        (f"tariff = 0.1{'0' * 40}1\n", "tariff cannot be 0.1000"),
+        ("tariff = 1e9\n", "tariff cannot be 1e"),
+        ("watts = 0\n", "watts cannot be 0"),
+        ("watts = 5001\n", "watts cannot be 5001"),
+        ("watts = 30.5\n", "watts cannot be 30.5"),
         ('prefer = "best"\n', "prefer cannot be 'best'"),
         ("= nonsense\n", "settings.toml"),
     ],

@@ -17,6 +17,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    Loading,
     NotRead,
     Reading,
     RouteChosen,
@@ -26,6 +27,7 @@ from nanolocal.chat.messages import Answer, Attachment, Role, Stopped, Timing, T
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
+from nanolocal.device.power import Meter
 from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.wallet import Wallet
@@ -38,6 +40,7 @@ from tests.fakes.homes import fork, reserve
 
 TEXT = Build("talker:Q8_0", "Talker", Kind.TEXT, Path("t"), "Q8_0", 5_000_000_000, "a" * 64, 5_000_000, 1024)
 IMAGE = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10**7, "b" * 64, 10**6, defaults={"width": 64})
+NO_METER = Meter.open(Path("/nowhere"))
 PICTURE = Attachment("picture.png", "image/png", b"\x89PNG not really")
 
 
@@ -50,7 +53,7 @@ class World:
     def chat(self, *scripts: Script) -> tuple[Chat, ScriptedEngines]:
         engines = ScriptedEngines(*scripts)
         router = RuleRouter(lambda: (TEXT, IMAGE), 2**34)
-        return Chat(router, self.store, self.ledger, engines, lambda seconds: seconds * 10), engines
+        return Chat(router, self.store, self.ledger, engines, NO_METER), engines
 
 
 @pytest.fixture
@@ -91,6 +94,7 @@ def test_a_turn_routes_holds_stores_streams_and_settles(world: World) -> None:
     answer = answer_of(events)
     assert (answer.text, answer.stopped, answer.usage) == ("Once upon a time.", Stopped.END, Usage(10, 0, 3))
     assert answer.cost_micro > 0
+    assert (answer.energy_j > 0, answer.energy_source) == (True, "estimated from processor time")
     assert world.ledger.balance() == before - answer.cost_micro == answer.balance_micro
     assert answer.chat_id is not None
     stored = world.store.path(answer.chat_id)
@@ -470,3 +474,37 @@ def test_a_draft_goes_with_its_conversation(world: World, tmp_path: Path, monkey
 
 def anchor_of(world: World) -> tuple[int, str]:
     return world.vault.anchor.seq, world.vault.anchor.head
+
+
+def with_load_price(world: World, load: int) -> None:
+    world.ledger.set_price(replace(world.ledger.estimate(TEXT), prompt=0, completion=10**6, load=load, source="owner"))
+
+
+def test_an_answer_pays_for_the_load_that_it_needed(world: World) -> None:
+    with_load_price(world, 500)
+    loading = [Loading(TEXT.id, 0.0), Loading(TEXT.id, 0.4), Loading(TEXT.id, 1.0)]
+    chat, _ = world.chat([*loading, *says("one ", "two")], says("three"))
+    answers = [answer_of(play(chat, TurnRequest(prompt, wishes=Wishes(max_tokens=10)))) for prompt in ("a", "b")]
+    assert [(answer.usage.loads, answer.cost_micro) for answer in answers] == [(1, 502), (0, 1)]
+
+
+def test_a_possible_load_is_in_the_hold(world: World) -> None:
+    with_load_price(world, 500)
+    chat, _ = world.chat(says("one"))
+    held = next(
+        event for event in play(chat, TurnRequest("a", wishes=Wishes(max_tokens=10))) if isinstance(event, Held)
+    )
+    assert held.max_cost_micro == 510
+
+
+def test_a_load_that_fails_or_brings_no_token_costs_nothing(world: World) -> None:
+    with_load_price(world, 500)
+    before = world.ledger.balance()
+    chat, _ = world.chat(
+        [Loading(TEXT.id, 0.5), EngineFailed("out of memory")],
+        [Loading(TEXT.id, 1.0), Reading(3, 3), EngineFailed("killed (SIGKILL)")],
+    )
+    for _ in range(2):
+        with pytest.raises(EngineFailed):
+            play(chat, TurnRequest("a", wishes=Wishes(max_tokens=10)))
+    assert world.ledger.balance() == before
