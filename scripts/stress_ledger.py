@@ -46,6 +46,10 @@ def main() -> int:
     processes.add_argument("--operations", type=int, default=5000, help="of each process")
     processes.add_argument("--every", type=float, default=0.5, metavar="SECONDS", help="between two kills")
     processes.set_defaults(run=run_processes)
+    tampering = parts.add_parser("tampering", help="every way to change a small ledger from outside")
+    tampering.add_argument("--rounds", type=int, default=3, help="of some ten entries each")
+    tampering.add_argument("--step", type=int, default=1, metavar="N", help="only every N-th")
+    tampering.set_defaults(run=run_tampering)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stress-", dir=MEMORY if MEMORY.is_dir() else None) as room:
         return int(args.run(args, Path(room)))
@@ -145,6 +149,45 @@ def run_processes(args: argparse.Namespace, room: Path) -> int:
     wrong = faults(directory, heard)
     print(*wrong[:50], f"seed {args.seed}: {len(heard.outcomes)} acknowledged, {len(wrong)} wrong", sep="\n")
     return int(bool(wrong) or len(heard.outcomes) < total)
+
+
+def run_tampering(args: argparse.Namespace, room: Path) -> int:
+    """Each attack on a copy, shared among processes."""
+    from tests.fakes.homes import fork
+    from tests.faults import tampering
+
+    ledger = tampering.small_ledger(room, args.rounds)
+    attacks = list(tampering.attacks(ledger))[:: args.step]
+    print(f"{len(ledger.rows)} entries, {len(ledger.states)} states, {len(attacks)} attacks", flush=True)
+
+    def share(number: int, report: Callable[[str], None]) -> None:
+        signal.alarm(0)
+        own = room / f"worker{number}"
+        own.mkdir(mode=0o700)
+        for attack in attacks[number::WORKERS]:
+            noticed, wrong = tampering.outcome(ledger, attack, own)
+            report(json.dumps([attack.name, noticed, wrong]))
+
+    children = [fork(partial(share, number)) for number in range(WORKERS)]
+    noticed: Counter[str] = Counter()
+    wrong = 0
+    for line in _lines_of([child.lines for child in children]):
+        if not line.startswith("["):
+            print(line)
+            wrong += 1
+            continue
+        name, who, found = json.loads(line)
+        noticed[who] += 1
+        wrong += len(found)
+        for what in [*found, *(["not noticed"] if who == "SILENT" else [])]:
+            print(f"{name}: {what}", flush=True)
+    for child in children:
+        child.finish()
+    for who, times in sorted(noticed.items()):
+        print(f"{who:10} {times:6}")
+    silent = noticed["SILENT"]
+    print(f"{noticed.total()} attacks, {noticed.total() - silent} noticed, {wrong} went on wrongly")
+    return int(bool(silent or wrong))
 
 
 def _lines_of(sources: list[Iterator[str]]) -> Iterator[str]:

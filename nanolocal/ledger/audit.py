@@ -111,7 +111,8 @@ class Tally:
     def take_as_found(self, source: Source, before: int) -> None:
         """Add what is posted by every entry before number ``before`` that is genuine; nothing stays held."""
         for (account,) in source.execute("SELECT debit FROM entry UNION SELECT credit FROM entry"):
-            self.accounts.setdefault(account, [0, 0, 0, 0])
+            if isinstance(account, str):
+                self.accounts.setdefault(account, [0, 0, 0, 0])
         for entry in _genuine(source, before):
             self._add(entry)
         for sums in self.accounts.values():

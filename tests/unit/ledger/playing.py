@@ -154,9 +154,9 @@ class Play(RuleBasedStateMachine):
             check(seen)
         self.i7_a_replay_changes_nothing()
         assert entry_rows(self.homes[0]) == rows
-        if seen.anchor.seq == seen.fold.anchored:
+        if seen.anchor.seq == seen.fold.count:
             self.anchor_lags = False
-        assert self.anchor_lags or seen.anchor.seq == seen.fold.anchored
+        assert self.anchor_lags or seen.anchor.seq == seen.fold.count
         self.homes[0].wallet.verify((seen.anchor.seq, seen.anchor.head))
         self.rows = rows
 
