@@ -10,6 +10,7 @@ Each prints its seed and what it found, and ends with 1 when anything was wrong.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import queue
@@ -50,6 +51,9 @@ def main() -> int:
     tampering.add_argument("--rounds", type=int, default=3, help="of some ten entries each")
     tampering.add_argument("--step", type=int, default=1, metavar="N", help="only every N-th")
     tampering.set_defaults(run=run_tampering)
+    tokens = parts.add_parser("tokens", help="answers of the starter build, counted once more by another process")
+    tokens.add_argument("--answers", type=int, default=10_000)
+    tokens.set_defaults(run=run_tokens)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stress-", dir=MEMORY if MEMORY.is_dir() else None) as room:
         return int(args.run(args, Path(room)))
@@ -188,6 +192,42 @@ def run_tampering(args: argparse.Namespace, room: Path) -> int:
     silent = noticed["SILENT"]
     print(f"{noticed.total()} attacks, {noticed.total() - silent} noticed, {wrong} went on wrongly")
     return int(bool(silent or wrong))
+
+
+def run_tokens(args: argparse.Namespace, room: Path) -> int:
+    """The answers first, then the other process over all of them."""
+    from tests.fakes.homes import fork, home
+    from tests.faults import counting
+
+    build, begun = counting.starter(room / "index"), time.monotonic()
+    done = list[counting.Counted]()
+
+    async def answer() -> None:
+        with home(room / "home", None) as here:
+            here.wallet.top_up(10**12)
+            async for counted in counting.answers(here, build, args.answers, random.Random(args.seed)):
+                done.append(counted)
+                if len(done) % 500 == 0:
+                    print(f"{len(done)} answers, {len(done) / (time.monotonic() - begun):.1f} a second", flush=True)
+            here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
+
+    asyncio.run(answer())
+
+    def again(report: Callable[[str], None]) -> None:
+        signal.alarm(0)
+        counting.recount(build.path, iter(done), report)
+
+    child, wrong = fork(again), list[str]()
+    for job, line in zip(done, child.lines, strict=True):
+        wrong += [f"seed {job.seed}: {what}" for what in counting.differences(job, json.loads(line))]
+    child.finish()
+    charged = [job.charged for job in done if job.charged is not None]
+    print(*wrong[:50], sep="\n")
+    print(f"stopped: {dict(Counter(job.stopped for job in done))}; {len(done) - len(charged)} charged nothing")
+    prompts, answers = (sum(each[name] for each in charged) for name in ("prompt_tokens", "completion_tokens"))
+    print(f"{prompts} prompt tokens, {answers} answer tokens, {time.monotonic() - begun:.0f} s")
+    print(f"seed {args.seed}: {len(done)} answers, {len(wrong)} differences")
+    return int(bool(wrong) or len(done) < args.answers)
 
 
 def _lines_of(sources: list[Iterator[str]]) -> Iterator[str]:
