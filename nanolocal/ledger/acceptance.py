@@ -40,9 +40,12 @@ def is_accepted(source: Source) -> bool:
 
 
 def check_acceptance(anchor: tuple[int, str]) -> None:
-    """Raise ``Damaged`` where the owner did not accept anything: then the vault's header names no entry."""
+    """Raise ``Damaged`` unless the vault's header, which only its owner can write, says that something was accepted.
+
+    It names no entry from the acceptance until that is in the chain.
+    """
     if anchor != (0, GENESIS):
-        raise Damaged("the ledger was changed, and marked as accepted by something else than its owner", HINT)
+        raise Damaged("a change of the ledger is marked as accepted, and the vault's header does not confirm it", HINT)
 
 
 def take_back(tx: SqlTransaction) -> None:

@@ -369,7 +369,7 @@ def test_what_somebody_else_marked_as_accepted_is_reported(
     attack(database, "INSERT INTO finding (id, what, known, is_accepted) VALUES (1, 'never mind', '0:0', 1)")
     attack(database, ATTACKS["amount raised"][0])
     again = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
-    assert "something else than its owner" in read_only(database, again)
+    assert "does not confirm it" in read_only(database, again)
     assert_acceptance_heals(database, anchors, "somebody was here")
 
 
