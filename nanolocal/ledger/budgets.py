@@ -5,6 +5,7 @@ transaction that posts an entry. The budgets themselves are entries of the chain
 in force when.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,10 +67,18 @@ class Budget:
 
 
 def in_force(source: Source) -> list[Budget]:
-    """The newest word on each scope, without those that were lifted."""
+    """The newest word on each scope, without those that were lifted.
+
+    What is no budget comes from a ledger that was changed, and accepted like that.
+    """
     rows = source.execute("SELECT ref, body ->> '$.terms.limit' FROM entry WHERE kind = 'budget' ORDER BY seq")
-    newest: dict[str, int | None] = dict(rows)
-    return [Budget(Scope.parse(scope), limit) for scope, limit in sorted(newest.items()) if limit is not None]
+    newest = {scope: limit for scope, limit in rows if isinstance(scope, str)}
+    budgets = []
+    for scope, limit in sorted(newest.items()):
+        with contextlib.suppress(UsageError):
+            if type(limit) is int:
+                budgets.append(Budget(Scope.parse(scope), limit))
+    return budgets
 
 
 def check(tx: SqlTransaction, hold: Entry) -> None:

@@ -71,7 +71,7 @@ class Drafts(Protocol):
 
 
 class Wallet:
-    """The one wallet of a vault. ``keep_anchor(seq, hash)`` is called after each settle or top-up is on disk."""
+    """The one wallet of a vault. ``keep_anchor(seq, hash)`` is called after each entry is on disk."""
 
     def __init__(
         self,
@@ -106,12 +106,14 @@ class Wallet:
         A ledger that is behind the anchor, does not contain it or is not whole opens all the same, with a ``problem``.
         """
         wallet = cls(database, device, keep_anchor, power, clock, drafts)
-        if not acceptance.is_accepted(database):
-            try:
-                with database.snapshot() as source:
+        try:
+            with database.snapshot() as source:
+                if acceptance.is_accepted(source):
+                    acceptance.check_acceptance(anchor)
+                else:
                     audit.check_anchor(source, *anchor)
-            except Damaged as error:
-                wallet._note(error, anchor)
+        except Damaged as error:
+            wallet._note(error, anchor)
         if wallet.problem is None:
             wallet._begin()
         return wallet
@@ -250,7 +252,7 @@ class Wallet:
             if not self._resolve_dead(own):
                 raise
             self._check_room(own, reserved)
-        book.post(own, reserved, self.device)
+        self.post_final(own, reserved)
         return Hold(reserved.idem, amount_micro)
 
     def settle(self, tx: Transaction, hold: Hold, build: Build, usage: Usage, chat_id: str | None) -> int:
@@ -332,7 +334,7 @@ class Wallet:
             self.post_final(tx, Entry(idem, kind, ADJUST, ADJUST, 0, self.now(), ref=ref, terms=terms))
 
     def post_final(self, tx: SqlTransaction, entry: Entry) -> None:
-        """Post what must not be taken back: once it is on disk, the anchor outside the database follows."""
+        """Post an entry; once it is on disk, the anchor outside the database follows: nobody can take it back."""
         seq, head = book.post(tx, entry, self.device)
         tx.on_commit(lambda: self._anchor(seq, head))
 
@@ -347,9 +349,10 @@ class Wallet:
     def _begin(self) -> None:
         if acceptance.is_accepted(self._database):
             with self._database.transaction() as tx:
-                self._sign_from_here(tx)
-                seq, head = acceptance.record(tx, self.device, self.now())
-                tx.on_commit(lambda: self._anchor(seq, head))
+                if acceptance.is_accepted(tx):  # no other process was faster
+                    self._sign_from_here(tx)
+                    seq, head = acceptance.record(tx, self.device, self.now())
+                    tx.on_commit(lambda: self._anchor(seq, head))
         if book.signing_key(self._database) != self.device.public:
             with self.writing() as tx:
                 self._sign_from_here(tx)
@@ -417,7 +420,7 @@ class Wallet:
         return charged
 
     def _release(self, tx: SqlTransaction, reserved: Entry) -> None:
-        book.post(tx, self._resolved(reserved, EntryKind.VOID), self.device)
+        self.post_final(tx, self._resolved(reserved, EntryKind.VOID))
 
     def _resolved(self, reserved: Entry, kind: EntryKind) -> Entry:
         return replace(
@@ -436,6 +439,7 @@ class Wallet:
         if type(found) is not Damaged:
             raise found
         with self._database.transaction() as tx:
+            acceptance.take_back(tx)
             acceptance.note(tx, found.message, *known)
 
     def _anchor(self, seq: int, head: str) -> None:
