@@ -182,6 +182,8 @@ def run_tampering(args: argparse.Namespace, room: Path) -> int:
             continue
         name, who, found = json.loads(line)
         noticed[who] += 1
+        if noticed.total() % 500 == 0:
+            print(f"{noticed.total()} of {len(attacks)} attacks", flush=True)
         wrong += len(found)
         for what in [*found, *(["not noticed"] if who == "SILENT" else [])]:
             print(f"{name}: {what}", flush=True)
