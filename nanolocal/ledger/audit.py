@@ -35,8 +35,18 @@ class Checked:
     open_holds: int
 
 
-def check_anchor(source: Source, seq: int, head_hash: str) -> None:
+def check_newest(source: Source, seq: int, head_hash: str) -> None:
     """Raise ``Damaged`` unless the ledger still contains the anchored entry and its newest entries are whole."""
+    check_anchor(source, seq, head_hash)
+    state = _before(source, max(1, book.accepted_at(source), min(seq, book.head(source)[0] - _LATEST)))
+    with _of_the_vault():
+        for link in book.links(source, state.seq + 1):
+            follow(state, link)
+            state.step(link)
+
+
+def check_anchor(source: Source, seq: int, head_hash: str) -> None:
+    """Raise ``Damaged`` unless the ledger still contains the anchored entry."""
     last = book.head(source)[0]
     if last < seq:
         raise Damaged(
@@ -44,11 +54,6 @@ def check_anchor(source: Source, seq: int, head_hash: str) -> None:
         )
     if seq and source.execute("SELECT hash FROM entry WHERE seq = ?", (seq,)) != [(head_hash,)]:
         raise Damaged(f"ledger entry {seq} is not the one that was settled: the ledger was replaced", HINT)
-    state = _before(source, max(1, book.accepted_at(source), min(seq, last - _LATEST)))
-    with _of_the_vault():
-        for link in book.links(source, state.seq + 1):
-            follow(state, link)
-            state.step(link)
 
 
 def check_all(
