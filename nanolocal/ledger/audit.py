@@ -35,8 +35,12 @@ class Checked:
     open_holds: int
 
 
-def check_anchor(source: Source, seq: int, head_hash: str) -> None:
-    """Raise ``Damaged`` unless the ledger still contains the anchored entry and its newest entries are whole."""
+def check_anchor(source: Source, seq: int, head_hash: str, device: bytes | None = None) -> None:
+    """Raise ``Damaged`` unless the ledger still contains the anchored entry and its newest entries are whole.
+
+    What comes after the anchor was written here, by a process that ended before the anchor followed: under the public
+    key ``device``, not under one that somebody brought along.
+    """
     last = book.head(source)[0]
     if last < seq:
         raise Damaged(
@@ -49,6 +53,8 @@ def check_anchor(source: Source, seq: int, head_hash: str) -> None:
         for link in book.links(source, state.seq + 1):
             follow(state, link)
             state.step(link)
+            if 0 < seq < state.seq and device is not None and state.public not in (None, device):
+                raise Damaged(f"ledger entry {state.seq} was not written by this device", HINT)
 
 
 def check_all(

@@ -13,6 +13,7 @@ from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.owner import Owner
 from nanolocal.ledger.schema import GUARDS
+from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import ALLOWANCE_MICRO, Wallet
 from nanolocal.vault.database import Database
 from nanolocal.vault.header import Anchor
@@ -385,6 +386,20 @@ def test_an_entry_that_names_no_budget_and_no_key_is_no_reason_to_fail(
         wallet = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
         assert wallet.budgets() == []
         wallet.verify(anchors.kept)
+
+
+def test_entries_that_another_device_wrote_after_the_anchor_are_reported(
+    database: Database, wallet: Wallet, anchors: Anchors
+) -> None:
+    """Whoever can write to the database can bring a key along, but not move the anchor."""
+    wallet.top_up(7)
+    anchored = anchors.kept
+    stranger = Wallet(database, DeviceKey(bytes(32)), lambda seq, head: None)
+    with stranger.writing() as tx:
+        stranger._sign_from_here(tx)
+    stranger.top_up(10**6)
+    again = Wallet.open(database, DEVICE, anchored, anchors.keep)
+    assert "was not written by this device" in read_only(database, again)
 
 
 def test_a_hold_that_was_taken_out_again_is_reported(database: Database, wallet: Wallet, anchors: Anchors) -> None:
