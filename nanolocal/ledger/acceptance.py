@@ -64,6 +64,7 @@ def record(tx: SqlTransaction, device: DeviceKey, ts: int) -> tuple[int, str]:
     accepted = Entry(f"restore:{known}:{ts}", EntryKind.RESTORE, ADJUST, ADJUST, 0, ts, ref=known, note=what)
     try:
         audit.check_all(tx)
+        audit.check_written_here(tx, int(known.partition(":")[0]), device.public)
     except (Damaged, UsageError):
         new_head = _take_as_found(tx, device, accepted)
     else:

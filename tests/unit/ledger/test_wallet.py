@@ -10,6 +10,7 @@ from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold
 from nanolocal.errors import Damaged, OutOfCredit, UsageError
 from nanolocal.ledger.budgets import Scope
+from nanolocal.ledger.chain import GENESIS, Entry, EntryKind, chain_hash
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.owner import Owner
 from nanolocal.ledger.schema import GUARDS
@@ -400,6 +401,30 @@ def test_entries_that_another_device_wrote_after_the_anchor_are_reported(
     stranger.top_up(10**6)
     again = Wallet.open(database, DEVICE, anchored, anchors.keep)
     assert "was not written by this device" in read_only(database, again)
+    assert_acceptance_heals(database, anchors, "a stranger was here")
+    assert Wallet.open(database, DEVICE, anchors.kept, anchors.keep).balance() < 10**6
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_forged_beginning_does_not_count_once_the_change_is_accepted(
+    database: Database, wallet: Wallet, anchors: Anchors, signed: bool
+) -> None:
+    """An entry without a signature, or under a key that it brings along, in the place of the first ones."""
+    wallet.top_up(7)
+    own, prev = DeviceKey(bytes(32)), GENESIS
+    for seq, kind in ((1, EntryKind.DEVICE), (2, EntryKind.TRANSFER)):
+        forged = Entry(f"forged {seq}", kind, "grant:self", "wallet", (seq - 1) * 10**6, 1_800_000_000_000, seq)
+        if kind is EntryKind.DEVICE and signed:
+            forged = replace(forged, terms={"public_key": own.public.hex()})
+        body = forged.body()
+        prev, before = chain_hash(prev, body), prev
+        sig = own.sign(prev).hex() if signed else ""
+        change = f"body = '{body}', prev = '{before}', hash = '{prev}', sig = " + (f"x'{sig}'" if signed else "NULL")
+        attack(database, f"UPDATE entry SET {change} WHERE seq = {seq}")
+    with pytest.raises(Damaged):
+        wallet.verify(anchors.kept)
+    assert_acceptance_heals(database, anchors, "a forged beginning")
+    assert Wallet.open(database, DEVICE, anchors.kept, anchors.keep).balance() < 10**6
 
 
 def test_a_hold_that_was_taken_out_again_is_reported(database: Database, wallet: Wallet, anchors: Anchors) -> None:
