@@ -104,6 +104,22 @@ def as_found(source: Source, before: int) -> State:
     return state
 
 
+def declared(source: Source, before: int) -> list[Entry]:
+    """The newest genuine word on each budget, issuer and price before entry number ``before``."""
+    newest: dict[tuple[EntryKind, str], Entry] = {}
+    for entry in _genuine(source, before):
+        if entry.kind in (EntryKind.BUDGET, EntryKind.ISSUER, EntryKind.PRICE):
+            newest[entry.kind, entry.ref or entry.build_id or ""] = entry
+    return [entry for entry in newest.values() if entry.price_id is None or _has_card(source, entry.price_id)]
+
+
+def _has_card(source: Source, price_id: str) -> bool:
+    try:
+        return book.price_card(source, price_id) is not None
+    except Damaged:
+        return False
+
+
 def digest_before(source: Source, seq: int) -> str:
     """SHA-256 of all rows before number ``seq`` as they are, chained or not."""
     digest = hashlib.sha256(b"nl-ledger-rows-v1\0")

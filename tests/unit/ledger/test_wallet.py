@@ -9,6 +9,7 @@ import pytest
 from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold
 from nanolocal.errors import Damaged, OutOfCredit, UsageError
+from nanolocal.ledger import issuers
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.chain import GENESIS, Entry, EntryKind, chain_hash
 from nanolocal.ledger.losses import LedgerLosses
@@ -393,16 +394,21 @@ def test_entries_that_another_device_wrote_after_the_anchor_are_reported(
     database: Database, wallet: Wallet, anchors: Anchors
 ) -> None:
     """Whoever can write to the database can bring a key along, but not move the anchor."""
-    wallet.top_up(7)
+    wallet.set_budget(Scope.parse("day"), 5000)
     anchored = anchors.kept
     stranger = Wallet(database, DeviceKey(bytes(32)), lambda seq, head: None)
     with stranger.writing() as tx:
         stranger._sign_from_here(tx)
     stranger.top_up(10**6)
+    stranger.set_budget(Scope.parse("day"), None)
+    issuers.trust(stranger, DeviceKey(bytes(32)).public, "mallory")
     again = Wallet.open(database, DEVICE, anchored, anchors.keep)
     assert "was not written by this device" in read_only(database, again)
     assert_acceptance_heals(database, anchors, "a stranger was here")
-    assert Wallet.open(database, DEVICE, anchors.kept, anchors.keep).balance() < 10**6
+    healed = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
+    assert healed.balance() < 10**6
+    assert [budget.limit_micro for budget, _ in healed.budgets()] == [5000]
+    assert issuers.issuers(database) == []
 
 
 @pytest.mark.parametrize("signed", [True, False])
