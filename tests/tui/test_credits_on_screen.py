@@ -263,7 +263,7 @@ def test_the_credits_of_a_real_wallet_are_shown_limited_and_receipted(tmp_path: 
         await stand.sees("settle · tiny:Q8_0 · 30 tokens")
         await stand.sees("0.10  transfer")
         await stand.pilot.press("enter")
-        for line in ("charged", "electricity, estimated", "answer tokens 30 x", "signed        yes"):
+        for line in ("charged", "electricity, estimated", "answer tokens 30 x", "signed by"):
             await stand.sees(line)
         await stand.pilot.press("escape")
         await stand.until(lambda: isinstance(stand.app.screen, CreditsScreen))
