@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -9,13 +9,14 @@ import pytest
 from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold
 from nanolocal.errors import Damaged, OutOfCredit, UsageError
-from nanolocal.ledger import issuers
+from nanolocal.ledger import book, issuers
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.chain import GENESIS, Entry, EntryKind, chain_hash
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.owner import Owner
 from nanolocal.ledger.schema import GUARDS
 from nanolocal.ledger.signing import DeviceKey
+from nanolocal.ledger.sql import Row, Value
 from nanolocal.ledger.wallet import ALLOWANCE_MICRO, Wallet
 from nanolocal.vault.database import Database
 from nanolocal.vault.header import Anchor
@@ -431,6 +432,22 @@ def test_a_forged_beginning_does_not_count_once_the_change_is_accepted(
         wallet.verify(anchors.kept)
     assert_acceptance_heals(database, anchors, "a forged beginning")
     assert Wallet.open(database, DEVICE, anchors.kept, anchors.keep).balance() < 10**6
+
+
+def test_open_holds_are_found_without_reading_all_entries(database: Database, wallet: Wallet) -> None:
+    first, second = reserve(database, wallet, 5), reserve(database, wallet, 6)
+    asked = list[str]()
+
+    class Listening:
+        def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+            asked.append(sql)
+            return database.execute(sql, parameters)
+
+    assert [held.idem for held in book.open_holds(Listening())] == [first.id, second.id]
+    (sql,) = asked
+    plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert any(step.startswith("SEARCH entry") for step in plan)
+    assert not any(step.startswith("SCAN entry") for step in plan)
 
 
 def test_a_hold_that_was_taken_out_again_is_reported(database: Database, wallet: Wallet, anchors: Anchors) -> None:
