@@ -4,8 +4,9 @@ import argparse
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import output
+from nanolocal.cli import catalogue, output
 from nanolocal.cli.common import Subparsers, paths_of, wants_json
+from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
 
 
@@ -15,9 +16,10 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_list)
     parts = parser.add_subparsers(metavar="PART")
     parts.add_parser("list", parents=[common], help="every build, and what was refused").set_defaults(run=run_list)
-    show = parts.add_parser("show", parents=[common], help="everything known about one build")
+    show = parts.add_parser("show", parents=[common], help="everything known about one build or model")
     show.add_argument("build", metavar="BUILD")
     show.set_defaults(run=run_show)
+    catalogue.add(parts, common)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -40,11 +42,16 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """Show one build; raises ``UsageError`` for an unknown name."""
+    """Show one build, or what the catalogue has when it is not stored; raises ``UsageError`` for an unknown name."""
     from nanolocal import bootstrap
 
     paths = paths_of(args)
-    build = bootstrap.open_library(paths, load_settings(paths.settings)).get(args.build)
+    try:
+        build = bootstrap.open_library(paths, load_settings(paths.settings)).get(args.build)
+    except UsageError as error:
+        if catalogue.show(args.build, wants_json(args)):
+            return 0
+        raise UsageError(error.message, f"{error.hint}; nanolocal models catalogue lists what exists") from error
     facts = _as_json(build)
     if wants_json(args):
         output.as_json(facts)
