@@ -17,7 +17,7 @@ class Role(StrEnum):
 class Found:
     """A file or pipeline folder, not opened yet, and what its store says about it.
 
-    ``known_as`` is what people call it there; ``model`` is what its id is made of where the file's own name says nothing.
+    ``known_as`` is what people call it there; ``model`` what its id is made of where the file's name says nothing.
     """
 
     path: Path
