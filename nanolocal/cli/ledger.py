@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits, parse_credits
-from nanolocal.cli import output, prices, savings, voucher
+from nanolocal.cli import exports, output, prices, receipts, savings, usage, voucher
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.errors import UsageError
 
@@ -28,7 +28,14 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     topup.add_argument("credits", metavar="CREDITS", help="for example 0.10")
     topup.add_argument("--note", metavar="TEXT", help="kept with the entry, encrypted like everything else")
     topup.set_defaults(run=run_topup)
+    receipts.add_show(parts, common)
+    usage.add(parts, common)
+    exports.add(parts, common)
     verify = parts.add_parser("verify", parents=[common], help="check the whole chain of entries and every sum")
+    verify.add_argument(
+        "--file", metavar="FILE", help="check what `credits export --format jsonl` wrote; needs no vault"
+    )
+    receipts.add_key(verify)
     verify.set_defaults(run=run_verify)
     prices.add(parts, common)
     savings.add(parts, common)
@@ -73,7 +80,11 @@ def run_history(args: argparse.Namespace) -> int:
 
 
 def run_verify(args: argparse.Namespace) -> int:
-    """Walk the chain; raises ``Damaged`` where it breaks."""
+    """Walk the chain, here or in an exported file; raises ``Damaged`` where it breaks."""
+    if args.file is not None:
+        return receipts.run_file(args)
+    if args.key is not None:
+        raise UsageError("--key pins the device of an exported ledger", "add --file FILE")
     with _wallet(args) as wallet:
         checked = wallet.verify()
     if wants_json(args):

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from nanolocal import __version__
-from nanolocal.cli import ask, chat, chats, doctor, image, ledger, models, output, route, vault
+from nanolocal.cli import ask, chat, chats, doctor, image, ledger, models, output, receipts, route, vault
 from nanolocal.errors import NanolocalError, UsageError, place_of
 
-_COMMANDS = (ask, image, chat, route, models, chats, ledger, vault, doctor)
+_COMMANDS = (ask, image, chat, route, models, chats, ledger, receipts, vault, doctor)
 _INTERRUPTED = 130
 _DESCRIPTION = "Private AI on this machine. Without a command: the terminal app."
 

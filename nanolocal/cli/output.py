@@ -55,6 +55,14 @@ def as_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def exact(lines: Iterable[str]) -> None:
+    """Lines as they are, each with its own end; what wrote them has made foreign text harmless."""
+    sys.stdout.flush()
+    for each in lines:
+        sys.stdout.buffer.write(each.encode())
+    sys.stdout.buffer.flush()
+
+
 def table(rows: Iterable[Sequence[str]], header: Sequence[str]) -> None:
     """Columns as wide as their widest cell; the last one runs free."""
     safe_rows = [[safe_line(cell) for cell in row] for row in (header, *rows)]

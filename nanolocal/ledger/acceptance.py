@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger import audit, book
-from nanolocal.ledger.audit import SUMS, Tally
+from nanolocal.ledger.audit import SUMS
 from nanolocal.ledger.book import HINT
 from nanolocal.ledger.chain import ADJUST, WALLET, Entry, EntryKind
+from nanolocal.ledger.replay import State
 from nanolocal.ledger.schema import GUARDS
 from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.sql import Source, SqlTransaction
@@ -62,27 +63,21 @@ def _take_as_found(tx: SqlTransaction, device: DeviceKey, accepted: Entry) -> tu
         tx.execute(f"DROP TRIGGER IF EXISTS {name}")
         tx.execute(GUARDS[name])
     number = book.head(tx)[0] + 1
-    found = Tally()
-    found.take_as_found(tx, number)
-    debits, credits = found.accounts.get(WALLET, [0, 0, 0, 0])[:2]
-    accepted = replace(
-        accepted,
-        credit=WALLET,
-        amount=max(0, debits - credits),
-        terms={"rows": audit.digest_before(tx, number)},
-    )
-    new_head = book.append(tx, accepted, device)
-    found.take(accepted)
+    found = audit.as_found(tx, number)
+    shortfall = max(0, -found.available)
+    terms = {"rows": audit.digest_before(tx, number)}
+    new_head = book.append(tx, replace(accepted, credit=WALLET, amount=shortfall, terms=terms), device)
+    found.take(next(book.links(tx, number)))
     _set_sums(tx, found)
     return new_head
 
 
-def _set_sums(tx: SqlTransaction, found: Tally) -> None:
+def _set_sums(tx: SqlTransaction, found: State) -> None:
     assignments = ", ".join(f"{name} = ?" for name in SUMS)
     for (account,) in tx.execute("SELECT id FROM account"):
-        if account not in found.accounts:
+        if account not in found.sums:
             tx.execute("DELETE FROM account WHERE id = ?", (account,))
-    for account, sums in found.accounts.items():
+    for account, sums in found.sums.items():
         tx.execute("INSERT OR IGNORE INTO account (id, no_overdraft) VALUES (?, 0)", (account,))
         tx.execute(
             f"UPDATE account SET {assignments}, no_overdraft = ? WHERE id = ?",  # noqa: S608 - own names

@@ -92,7 +92,8 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
                 build_id TEXT GENERATED ALWAYS AS (body ->> '$.build_id') STORED,
                 chat_id TEXT GENERATED ALWAYS AS (body ->> '$.chat_id') STORED,
                 key TEXT GENERATED ALWAYS AS (body ->> '$.key') STORED,
-                day TEXT GENERATED ALWAYS AS (body ->> '$.day') STORED,
+                day TEXT GENERATED ALWAYS AS
+                    (coalesce(body ->> '$.day', date((body ->> '$.ts') / 1000, 'unixepoch'))) STORED,
                 ts INTEGER NOT NULL GENERATED ALWAYS AS (body ->> '$.ts') STORED,
                 prompt_tokens INTEGER GENERATED ALWAYS AS (body ->> '$.usage.prompt_tokens') VIRTUAL,
                 cached_tokens INTEGER GENERATED ALWAYS AS (body ->> '$.usage.cached_tokens') VIRTUAL,
@@ -106,6 +107,10 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "ALTER TABLE entry_anew RENAME TO entry",
             "CREATE UNIQUE INDEX entry_resolves_once ON entry (ref) WHERE kind IN ('settle', 'void')",
             "CREATE INDEX entry_by_kind ON entry (kind, seq)",
+            # All that usage is added up from, so that the entries themselves need not be read.
+            """CREATE INDEX entry_usage ON entry (
+                day, build_id, chat_id, key, amount, prompt_tokens, cached_tokens, completion_tokens, pixel_steps, loads
+            ) WHERE kind = 'settle'""",
             *(sql for name, sql in GUARDS.items() if name.startswith("entry")),
             """CREATE TABLE spent (
                 subject TEXT NOT NULL,

@@ -387,10 +387,9 @@ class Wallet:
         card = book.price_card(tx, reserved.price_id or "")
         if card is None:
             raise Damaged(f"the price of the hold {reserved.idem} is missing", book.HINT)
-        settled = replace(self._resolved(reserved, EntryKind.SETTLE), usage=usage)
-        settled = replace(settled, amount=audit.charge(card, settled))
-        self.post_final(tx, settled)
-        return settled.amount
+        charged = min(card.cost(usage), reserved.amount)
+        self.post_final(tx, replace(self._resolved(reserved, EntryKind.SETTLE), amount=charged, usage=usage))
+        return charged
 
     def _release(self, tx: SqlTransaction, reserved: Entry) -> None:
         book.post(tx, self._resolved(reserved, EntryKind.VOID), self.device)

@@ -167,6 +167,11 @@ class Conversations:
         system: str | None = self._database.execute("SELECT system FROM chat WHERE id = ?", (chat_id,))[0][0]
         return system
 
+    def hold_of(self, message_id: str) -> str | None:
+        """The hold under which an answer was charged; ``None`` for what is no answer here."""
+        rows = self._database.execute("SELECT hold_id FROM message WHERE id = ?", (stored(message_id),))
+        return rows[0][0] if rows else None
+
     def chat_exists(self, chat_id: str) -> bool:
         """Whether there is a conversation with this id."""
         return _has_chat(self._database, chat_id)
