@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="What listing a large library costs, next to a bare Python.")
     parser.add_argument("--builds", type=int, default=1000, metavar="N", help="how many (default 1000)")
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="starts of each case (default 5)")
-    parser.add_argument("--adopted", action="store_true", help="adopt them by a scan, instead of nanolocal's own folder")
+    parser.add_argument("--adopted", action="store_true", help="adopt them, outside nanolocal's own folder")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,6 +81,7 @@ def cpu_s(command: Sequence[str]) -> float:
 
 def small_gguf(number: int) -> bytes:
     """A GGUF file with a vocabulary, one tensor, and the keys that a description needs."""
+    vocabulary = b"".join(text(f"t{n}") for n in range(TOKENS))
     pairs = [
         text("general.architecture") + struct.pack("<I", 8) + text("llama"),
         text("general.name") + struct.pack("<I", 8) + text(f"Model {number}"),
@@ -90,7 +91,7 @@ def small_gguf(number: int) -> bytes:
                 ("context_length", 4096), ("embedding_length", 64), ("block_count", 2), ("attention.head_count", 4),
             )
         ),
-        text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, TOKENS) + b"".join(text(f"t{n}") for n in range(TOKENS)),
+        text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, TOKENS) + vocabulary,
     ]  # fmt: skip
     tensor = text("token_embd.weight") + struct.pack("<IQQIQ", 2, 64, 4, 0, 0)
     header = b"GGUF" + struct.pack("<IQQ", 3, 1, len(pairs)) + b"".join(pairs) + tensor

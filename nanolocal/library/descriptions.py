@@ -18,6 +18,7 @@ Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
 _VERSION = 1
+_MOST_ROWS = 50_000
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
@@ -58,8 +59,9 @@ class Descriptions:
         self.fingerprints.save()
         if not self._learned:
             return
+        rows = dict([*self._known().items(), *self._learned.items()][-_MOST_ROWS:])
         try:
-            write_object(self._index, {"version": _VERSION, "rows": self._known() | self._learned}, durably=False)
+            write_object(self._index, {"version": _VERSION, "rows": rows}, durably=False)
         except OSError:
             return
         self._learned = {}

@@ -47,7 +47,7 @@ def write_object(path: Path, value: Mapping[str, object], *, durably: bool) -> N
     try:
         descriptor = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(value, file, separators=(",", ":"))
+            file.write(json.dumps(value, separators=(",", ":")))
             if durably:
                 file.flush()
                 os.fsync(file.fileno())
