@@ -1,6 +1,7 @@
 """``nanolocal models scan``: what other programs keep on this machine, adopted where it is."""
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class _Sum:
 def scan(args: argparse.Namespace, library: Library) -> int:
     """Read the stores, show what they hold, and adopt it unless this is a dry run."""
     adopted = _index(library)
-    targets = _targets([Path(folder) for folder in args.folder], adopted)
+    targets = _targets(args.folder, adopted)
     progress = output.Progress(is_quiet(args) or wants_json(args))
     shown = 0.0
 
@@ -66,7 +67,7 @@ def scan(args: argparse.Namespace, library: Library) -> int:
 def forget(args: argparse.Namespace, library: Library) -> int:
     """Take a store or a place out of the index; raises ``UsageError`` when nothing of it was adopted."""
     adopted = _index(library)
-    wanted, store = Path(args.forget).expanduser().absolute(), store_called(args.forget)
+    wanted, store = _path(args.forget).absolute(), store_called(args.forget)
     gone = [
         entry
         for entry in adopted.entries()
@@ -97,10 +98,15 @@ def _index(library: Library) -> Adopted:
     return library.adopted
 
 
-def _targets(folders: Sequence[Path], adopted: Adopted) -> list[Target]:
+def _path(text: str) -> Path:
+    """A path as typed, with ``~`` where that is somebody."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (Path.expanduser raises for nobody's home)
+
+
+def _targets(folders: Sequence[str], adopted: Adopted) -> list[Target]:
     """The folders given; else the usual places and the folders adopted before."""
     system = System.here()
-    given = [folder.expanduser() for folder in folders]
+    given = [_path(folder) for folder in folders]
     for folder in given:
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder}", "nanolocal models scan FOLDER")

@@ -18,6 +18,7 @@ from nanolocal.errors import Damaged
 MAX_HEADER_BYTES = 25 * 2**20
 MAX_TENSORS = 65_536
 MAX_ENTRY_BYTES = 8 * 2**10
+MAX_METADATA_BYTES = 8 * 2**20
 MAX_RANK = 16
 
 _BITS = {
@@ -88,13 +89,14 @@ def _entries(header: bytes) -> Iterator[tuple[str, dict[str, object]]]:
     if re.fullmatch(rb"\{\s*\}", text):
         return
     while True:
-        named = _NAME.match(text, place)
-        found = _FLAT_OBJECT.match(text, named.end()) if named else None
-        if named is None or found is None:
+        named = _NAME.match(text, place, place + MAX_ENTRY_BYTES)
+        if named is None:
             raise _Refused("its header is not a list of tensors")
         name = str(_parsed(named.group(1)))
-        if name != "__metadata__" and len(found.group()) > MAX_ENTRY_BYTES:
-            raise _Refused(f"tensor {name[:80]!r} is described by {len(found.group()):,} bytes")
+        limit = MAX_METADATA_BYTES if name == "__metadata__" else MAX_ENTRY_BYTES
+        found = _FLAT_OBJECT.match(text, named.end(), named.end() + limit)
+        if found is None:
+            raise _Refused(f"{name[:80]!r} is described wrongly, or in more than {limit:,} bytes")
         entry = _parsed(found.group())
         yield name, entry if isinstance(entry, dict) else {}
         after = _COMMA_OR_END.match(text, found.end())
