@@ -20,9 +20,11 @@ from nanolocal.library.discover.system import System
 from nanolocal.library.duplicates import merge
 from nanolocal.library.found import Part, Role
 from nanolocal.library.library import Library
+from nanolocal.safetext import safe_line
 
 _SHOWN_EVERY_S = 0.1
 _MOST_SHOWN = 30
+_WIDEST = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +142,29 @@ def _show(reports: Sequence[Report], total: _Sum, is_dry_run: bool) -> None:
             continue
         name = "" if report.target.store is FOLDER else f"{report.target.store.name}: "
         output.line(f"{name}{report.root}")
-        for build, entry in report.builds:
-            output.line(f"  {entry.shown:44} {format_bytes(build.size_bytes):>9}  {_what(build)}")
-        for part, entry in _own_lines(report):
-            output.line(f"  {entry.shown:44} {format_bytes(part.size_bytes):>9}  {part.what}")
+        lines = [(entry.shown, build.size_bytes, _what(build)) for build, entry in report.builds]
+        lines += [(entry.shown, part.size_bytes, part.what) for part, entry in _own_lines(report)]
+        width = min(max((len(shown) for shown, _, _ in lines), default=0), _WIDEST)
+        for shown, size, what in lines:
+            output.line(f"  {safe_line(shown):{width}}  {format_bytes(size):>8}  {what}")
         for problem in report.problems[:_MOST_SHOWN]:
             output.line(
                 f"  refused: {problem.reason}" + ("" if problem.path.name in problem.reason else f" ({problem.path})")
             )
         if len(report.problems) > _MOST_SHOWN:
             output.line(f"  and {len(report.problems) - _MOST_SHOWN} more refused; --json lists them")
-    counts = [f"{total.builds} models", f"{total.adapters} adapters", f"{total.components} parts of picture models"]
-    output.line(", ".join(counts) + f"; {total.refused} refused, {total.same} in more than one place")
+    counts = (
+        _counted(total.builds, "model"), _counted(total.adapters, "adapter"),
+        _counted(total.components, "part of a picture model", "parts of picture models"),
+    )  # fmt: skip
+    output.line(f"{', '.join(counts)}; {total.refused} refused, {total.same} in more than one place")
     output.line(f"{format_bytes(total.size_bytes)} used where they are, 0 bytes copied")
     if is_dry_run:
         output.line("nothing was adopted: this was a dry run")
+
+
+def _counted(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _own_lines(report: Report) -> list[tuple[Part, Entry]]:

@@ -1,7 +1,6 @@
 """From files to a ``Build`` or a ``Part``: what the header, the name and the card say about a GGUF."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from nanolocal.library.checkpoints import describe_pipeline, describe_safetensor
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Part, Role
 from nanolocal.library.gguf import GGUFFacts, read_facts
-from nanolocal.library.naming import slug
+from nanolocal.library.naming import QUANTIZATION, slug
 from nanolocal.library.splits import parts_of, stem_of
 
 # llama.h, enum llama_ftype
@@ -22,7 +21,6 @@ _FILE_TYPES = {
     21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
     29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-_QUANTIZATION = re.compile(r"[-._](I?Q\d\w*|BF16|F16|F32|MXFP4|TQ\d_0)$", re.IGNORECASE)
 _ENCODERS = frozenset({
     "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llama-embed", "modern-bert", "neo-bert",
     "nomic-bert", "nomic-bert-moe",
@@ -61,7 +59,7 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
     quantization = _quantization(facts, stem)
     card = Card.beside(path) if not called else Card(path.parent)
     sha256 = _fingerprint(parts, card, fingerprints)
-    model = card.id or slug(_QUANTIZATION.sub("", called or stem))
+    model = card.id or slug(QUANTIZATION.sub("", called or stem))
     return Build(
         id=f"{model}:{quantization}",
         name=card.name or str(facts.metadata.get("general.name") or model),
@@ -130,7 +128,7 @@ def _is_encoder(facts: GGUFFacts, architecture: str) -> bool:
 
 
 def _quantization(facts: GGUFFacts, stem: str) -> str:
-    named = _QUANTIZATION.search(stem)
+    named = QUANTIZATION.search(stem)
     if named:
         return named.group(1).upper()
     return _FILE_TYPES.get(_int(facts, "general.file_type", -1), "unknown")

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 from nanolocal.chat.routes import Build
 
+QUANTIZATION = re.compile(r"[-._](I?Q\d\w*|BF16|F16|F32|MXFP4|TQ\d_0)$", re.IGNORECASE)
+"""How the name of a file, without its suffix, ends with its quantization."""
+
 
 def slug(name: str) -> str:
     """``name`` in the letters that the id of a build is made of; ``latest`` as a tag says nothing."""

@@ -32,6 +32,7 @@ class Walk:
     problems: list[Problem] = field(default_factory=list)
     _entered: set[tuple[int, int]] = field(default_factory=set)
     _seen: int = 0
+    _is_cut: bool = False
 
     def folders(self) -> Iterator[Folder]:
         """Every folder, the ones above first, in the order of their names; hidden ones below the root are left out."""
@@ -49,7 +50,8 @@ class Walk:
             yield folder
             if depth < self.max_depth:
                 waiting += [(path / name, depth + 1) for name in sorted(folder.subfolders, reverse=True)]
-            elif folder.subfolders:
+            elif folder.subfolders and not self._is_cut:
+                self._is_cut = True
                 self.problems.append(Problem(path, f"folders more than {self.max_depth} levels down are not searched"))
 
     def _read(self, path: Path) -> Folder | None:

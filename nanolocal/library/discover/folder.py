@@ -11,6 +11,7 @@ from nanolocal.library.walk import Folder, Walk
 
 NAME = "folder"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+_SUFFIXES = PICKLES | {".gguf", ".safetensors"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _OLD_GGML = (b"lmgg", b"fmgg", b"tjgg", b"algg")
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -37,16 +38,19 @@ def found_in(folder: Folder) -> Iterator[Found | Problem]:
         folder.subfolders.clear()
         yield Found(folder.path)
         return
-    paths = [folder.path / name for name in folder.files]
-    suffixes = {path: path.suffix.lower() for path in paths}
-    yield from (Found(path) for path in firsts(path for path in paths if suffixes[path] == ".gguf"))
-    tensors = [path for path in paths if suffixes[path] == ".safetensors"]
+    by_suffix: dict[str, list[Path]] = {}
+    for name in folder.files:
+        suffix = name[name.rfind(".") :].lower() if "." in name else ""
+        if suffix in _SUFFIXES:
+            by_suffix.setdefault(suffix, []).append(folder.path / name)
+    yield from (Found(path) for path in firsts(by_suffix.get(".gguf", ())))
+    tensors = by_suffix.get(".safetensors", [])
     if tensors and _is_transformers_model(folder, tensors):
         yield Problem(folder.path, f"{folder.path.name} is a safetensors model for transformers: get it as GGUF")
     else:
         yield from (Found(path) for path in tensors)
-    for path in paths:
-        if suffixes[path] in PICKLES:
+    for suffix in sorted(PICKLES & set(by_suffix)):
+        for path in by_suffix[suffix]:
             yield from pickled(path)
 
 

@@ -10,13 +10,16 @@ Layout (huggingface/huggingface_hub, docs/source/en/guides/manage-cache.md; ggml
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nanolocal.library.discover.folder import found_in, is_inside
 from nanolocal.library.discover.system import System
 from nanolocal.library.found import Found, Problem
+from nanolocal.library.naming import QUANTIZATION
+from nanolocal.library.splits import stem_of
 from nanolocal.library.walk import Folder, Walk
 
 NAME = "Hugging Face"
@@ -50,15 +53,22 @@ def read_repository(repository: Path, tell: Callable[[str], None]) -> Iterator[F
     commits = _commits(repository)
     here = [snapshots / commit for commit in commits if (snapshots / commit).is_dir()]
     for snapshot in here or [snapshots]:
-        walk = Walk(snapshot, tell)
-        for folder in walk.folders():
-            strays = [file for file in folder.files if not is_inside(folder.path / file, repository)]
-            for stray in strays:
-                yield Problem(folder.path / stray, f"{stray} leads out of the cache")
-            kept = Folder(folder.path, [file for file in folder.files if file not in strays], folder.subfolders)
-            for found in found_in(kept):
-                yield _named(found, name, snapshot)
-        yield from walk.problems
+        found = list(_in_snapshot(repository, snapshot, tell))
+        tags = Counter(_tag(item.path) for item in found if isinstance(item, Found))
+        for item in found:
+            yield _named(item, name, snapshot, tags)
+
+
+def _in_snapshot(repository: Path, snapshot: Path, tell: Callable[[str], None]) -> Iterator[Found | Problem]:
+    walk = Walk(snapshot, tell)
+    for folder in walk.folders():
+        strays = [file for file in folder.files if not is_inside(folder.path / file, repository)]
+        for stray in strays:
+            yield Problem(folder.path / stray, f"{stray} leads out of the cache")
+        yield from found_in(
+            Folder(folder.path, [file for file in folder.files if file not in strays], folder.subfolders)
+        )
+    yield from walk.problems
 
 
 def _commits(repository: Path) -> list[str]:
@@ -76,10 +86,20 @@ def _commits(repository: Path) -> list[str]:
     return [commit for commit in dict.fromkeys(refs) if _COMMIT.fullmatch(commit)]
 
 
-def _named(found: Found | Problem, name: str, snapshot: Path) -> Found | Problem:
+def _named(found: Found | Problem, name: str, snapshot: Path, tags: Mapping[str, int]) -> Found | Problem:
+    """As after llama.cpp's ``-hf``, ``org/name:Q4_K_M``, where one file alone has that quantization."""
     if isinstance(found, Problem):
-        reason = found.reason.replace(snapshot.name, name)
-        return Problem(found.path, reason)
+        return Problem(found.path, found.reason.replace(snapshot.name, name))
     if found.path == snapshot:
         return replace(found, known_as=name, model=name.rpartition("/")[2])
+    tag = _tag(found.path)
+    if tag and tags[tag] == 1:
+        return replace(found, known_as=f"{name}:{tag}")
     return replace(found, known_as=f"{name}/{found.path.relative_to(snapshot).as_posix()}")
+
+
+def _tag(path: Path) -> str:
+    """The quantization in a GGUF file's name; a projector's says nothing about a model."""
+    match = QUANTIZATION.search(stem_of(path))
+    is_model = path.suffix.lower() == ".gguf" and "mmproj" not in path.name.lower()
+    return match.group(1).upper() if match and is_model else ""

@@ -87,8 +87,8 @@ def test_a_damaged_index_counts_as_empty_with_a_note(tmp_path: Path, content: st
 
 def test_entries_that_say_nothing_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
     good = stores.write_gguf(tmp_path / "store" / "good.gguf")
-    rows = [5, {}, {"path": 1}, {"path": "a\0b", "store": "x", "root": "/"}, {"path": "/x", "store": "s", "root": "/", "z": "1"},
-            {"path": str(good), "store": "Jan", "root": "/"}]  # fmt: skip
+    known = {"path": str(good), "store": "Jan", "root": "/"}
+    rows = [5, {}, {"path": 1}, known | {"path": "a\0b"}, known | {"more": "1"}, known]
     path = tmp_path / "data" / "adopted.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"version": 1, "entries": rows}))
@@ -130,9 +130,10 @@ def test_rows_of_other_types_are_read_from_the_file_instead(tmp_path: Path) -> N
     before = library(tmp_path, own.parent).builds()
     cache = tmp_path / "cache" / "descriptions.json"
     table = json.loads(cache.read_text())
-    for wrong in ({"build": []}, {"build": "x"}, {"kind": "nonsense"}, {"kind": None}):
+    wrongs: list[dict[str, object]] = [{"build": []}, {"build": "x"}, {"kind": "nonsense"}, {"kind": None}]
+    for wrong in wrongs:
         row = next(iter(table["rows"].values()))
-        cache.write_text(json.dumps(table | {"rows": {key: row | wrong for key in table["rows"]}}))
+        cache.write_text(json.dumps(table | {"rows": dict.fromkeys(table["rows"], row | wrong)}))
         assert library(tmp_path, own.parent).builds() == before
 
 

@@ -65,7 +65,7 @@ def test_a_file_cut_anywhere_is_refused(real_file: Path, tmp_path: Path) -> None
         (json.dumps({"a": tensor(1, 3)}), 3, "overlap or leave a gap"),
         (json.dumps({"a": tensor(0, 2)}), 3, "not as long as its header says"),
         (json.dumps({"a": tensor(0, 9)}), 3, "not as long as its header says"),
-        ('{"a":%s,"a":%s}' % (json.dumps(tensor(0, 1)), json.dumps(tensor(1, 2))), 2, "'a' appears twice"),
+        (f'{{"a":{json.dumps(tensor(0, 1))},"a":{json.dumps(tensor(1, 2))}}}', 2, "'a' appears twice"),
         ('{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1, "says something twice"),
         ('{"__metadata__":{},"__metadata__":{}}', 0, "__metadata__ is not one"),
         ('{"__metadata__":{"a":1}}', 0, "__metadata__ is not one"),

@@ -115,7 +115,7 @@ def test_a_name_with_control_characters_is_shown_harmless(tmp_path: Path) -> Non
 
 def test_a_name_that_is_no_utf8_does_not_end_the_scan(tmp_path: Path) -> None:
     stores.write_gguf(tmp_path / "m" / "fine.gguf")
-    os.rename(tmp_path / "m" / "fine.gguf", os.fsencode(tmp_path / "m") + b"/b\xff\xfe.gguf")
+    (tmp_path / "m" / "fine.gguf").rename(tmp_path / "m" / os.fsdecode(b"b\xff\xfe.gguf"))
     stores.write_gguf(tmp_path / "m" / "other.gguf", value=2)
     assert len(in_folder(tmp_path / "m").builds) == 2
 

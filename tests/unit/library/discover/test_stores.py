@@ -155,9 +155,7 @@ def test_llama_cpp_cache_by_its_manifests(tmp_path: Path) -> None:
 def test_llama_cpp_cache_of_new_releases_is_read_as_what_it_is(tmp_path: Path) -> None:
     content = stores.write_gguf(tmp_path / "a").read_bytes()
     stores.write_hf_file(tmp_path / "lc", "ggml-org/tiny-GGUF", "tiny-Q8_0.gguf", content)
-    assert names(*at_home(tmp_path, LLAMA_CACHE=str(tmp_path / "lc"))) == [
-        "ggml-org/tiny-GGUF/tiny-Q8_0.gguf (llama.cpp)"
-    ]
+    assert names(*at_home(tmp_path, LLAMA_CACHE=str(tmp_path / "lc"))) == ["ggml-org/tiny-GGUF:Q8_0 (llama.cpp)"]
 
 
 def test_hugging_face_cache_with_its_links(tmp_path: Path) -> None:
@@ -172,7 +170,7 @@ def test_hugging_face_cache_with_its_links(tmp_path: Path) -> None:
     (hub / "datasets--org--d" / "snapshots").mkdir(parents=True)
     (hub / ".locks").mkdir()
     (report,) = at_home(tmp_path)
-    assert names(report) == ["org/m-GGUF/m-Q4_0.gguf (Hugging Face)", "stabilityai/painter (Hugging Face)"]
+    assert names(report) == ["org/m-GGUF:Q4_0 (Hugging Face)", "stabilityai/painter (Hugging Face)"]
     builds = {build.id: build for build, _ in report.builds}
     assert builds["m:Q4_0"].path == link and link.is_symlink()
     assert (builds["painter:f16"].path, builds["painter:f16"].kind) == (snapshot, Kind.IMAGE)
