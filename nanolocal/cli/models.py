@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nanolocal.library.library import Library
 
 
+_MOST_ADAPTERS = 20
+
+
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command and its parts."""
     parser = commands.add_parser("models", parents=[common], help="the builds on this device")
@@ -53,8 +56,10 @@ def run_list(args: argparse.Namespace) -> int:
         return 0
     rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in builds]
     output.table(rows, ("BUILD", "MAKES", "SIZE", "CONTEXT", "LICENCE", "NAME"))
-    if library.adapters():
-        output.line(f"adapters: {', '.join(part.name for part in library.adapters())}")
+    named = [part.name for part in library.adapters()]
+    if named:
+        more = f" and {len(named) - _MOST_ADAPTERS} more" if len(named) > _MOST_ADAPTERS else ""
+        output.line(f"adapters: {', '.join(named[:_MOST_ADAPTERS])}{more}")
     for problem in library.problems():
         output.note(f"refused: {problem.reason}")
     for note in library.notes():

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+UNREADABLE = "cannot be read: "
+"""How the reason of a problem begins when the system did not let us look."""
+
 
 class Role(StrEnum):
     """What a file is that is no build of its own."""

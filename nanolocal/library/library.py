@@ -17,6 +17,8 @@ from nanolocal.library.naming import with_unique_ids
 
 __all__ = ["Library", "Origin", "Problem"]
 
+_MOST_NOTES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -64,7 +66,10 @@ class Library:
 
     def notes(self) -> list[str]:
         """What the user should know besides: adopted files that are gone, a damaged index."""
-        gone = [f"{entry.shown} is gone from {entry.path}, so it is left out" for entry in self._look().missing]
+        roots: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self._look().missing:
+            roots.setdefault((entry.store, entry.root), []).append(entry)
+        gone = [note for (store, root), entries in roots.items() for note in _gone(store, root, entries)]
         return [*gone, self.adopted.note] if self.adopted is not None and self.adopted.note else gone
 
     def origin(self, build: Build) -> Origin:
@@ -158,6 +163,13 @@ class Library:
             found = entry.found
             if found.path not in seen:
                 yield found, entry
+
+
+def _gone(store: str, root: str, entries: list[Entry]) -> list[str]:
+    """One note for each file that is gone, or one for all when a whole store seems to be."""
+    if len(entries) > _MOST_NOTES:
+        return [f"{len(entries)} models are gone from {root} ({store}), so they are left out"]
+    return [f"{entry.shown} is gone from {entry.path}, so it is left out" for entry in entries]
 
 
 def adopted_build(described: Build, entry: Entry | None) -> Build:

@@ -9,7 +9,7 @@ from nanolocal.library.adopted import Entry
 from nanolocal.library.companions import projectors_of
 from nanolocal.library.descriptions import Descriptions
 from nanolocal.library.discover.stores import Target
-from nanolocal.library.found import Found, Part, Problem, Role
+from nanolocal.library.found import UNREADABLE, Found, Part, Problem, Role
 from nanolocal.library.library import adopted_build
 
 
@@ -35,7 +35,8 @@ class Report:
     @property
     def is_unreadable(self) -> bool:
         """Whether the store could not be looked at, which is not the same as being empty."""
-        return not self.builds and not self.parts and any(p.path == self.target.root for p in self.problems)
+        refused = any(problem.reason.startswith(UNREADABLE) for problem in self.problems)
+        return not self.builds and not self.parts and refused
 
 
 def scan(targets: Iterable[Target], descriptions: Descriptions, tell: Callable[[str], None]) -> list[Report]:

@@ -64,8 +64,11 @@ def _plain(name: str) -> str:
 
 
 def _is_dir(path: Path) -> bool:
+    """Whether there is a folder; one that may not be looked at counts, so that reading it says why."""
     try:
         return path.is_dir()
+    except PermissionError:
+        return True
     except OSError:
         return False
 

@@ -58,6 +58,11 @@ def test_a_file_that_is_gone_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert found.notes() == [f"gone:1b (Ollama) is gone from {goes}, so it is left out"]
 
 
+def test_a_disk_that_was_unplugged_is_one_note(tmp_path: Path) -> None:
+    adopt(tmp_path, *(entry(tmp_path / "disk" / f"{n}.gguf", store="folder") for n in range(40)))
+    assert library(tmp_path).notes() == [f"40 models are gone from {tmp_path / 'disk'} (folder), so they are left out"]
+
+
 def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     path = stores.write_gguf(tmp_path / "store" / "a.gguf", "before")
     adopt(tmp_path, entry(path))

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nanolocal.library.discover import folder
+from nanolocal.library.discover import folder, yamls
 from nanolocal.library.walk import Walk
 from nanolocal.safetext import safe_line
 from tests.fakes import stores
@@ -62,6 +64,32 @@ def test_a_manifest_that_is_a_bomb_or_nonsense_is_refused(tmp_path: Path, conten
     stores.ollama_manifest(models, f"{LIBRARY}/evil/1b", {}).write_text(content)
     report = in_folder(models)
     assert (names(report), len(reasons(report))) == ([], 1)
+
+
+WORDS = st.sampled_from(["model", "application/vnd.ollama.image.model", "sha256:" + "a" * 64]) | st.text(max_size=20)
+KEYS = st.sampled_from(["layers", "mediaType", "digest", "x"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=JSON)
+def test_any_manifest_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
+    models = tmp_path_factory.getbasetemp() / "any" / "models"
+    stores.ollama_blob(models, b"x")
+    stores.ollama_manifest(models, f"{LIBRARY}/any/1b", {}).write_text(json.dumps(content))
+    report = in_folder(models)
+    assert (names(report), len(reasons(report))) == ([], 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.text(max_size=200))
+def test_any_text_is_some_yaml(content: str) -> None:
+    for section in yamls.sections(content).values():
+        assert all(isinstance(value, str) for value in section.values())
 
 
 def test_a_manifest_of_fifty_megabytes_is_not_read(tmp_path: Path) -> None:

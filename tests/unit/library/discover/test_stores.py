@@ -8,6 +8,7 @@ import pytest
 
 from nanolocal.chat.routes import Kind
 from nanolocal.library.discover import yamls
+from nanolocal.library.discover.scan import merged_entries
 from nanolocal.library.discover.stores import usual_targets
 from nanolocal.library.discover.system import System
 from tests.fakes import stores
@@ -290,6 +291,21 @@ def test_the_little_yaml_that_is_needed() -> None:
         "": {"a": "1", "quoted": "x # y", "note": "x", "e": "5"},
         "b": {"c": "one\ntwo", "d": "3"},
     }
+
+
+def test_what_was_adopted_from_a_store_that_cannot_be_read_now_stays(tmp_path: Path) -> None:
+    store = tmp_path / ".ollama" / "models"
+    stores.write_ollama(store, "registry.ollama.ai/library/a/1b", stores.write_gguf(tmp_path / "a"))
+    reports = at_home(tmp_path)
+    before = [entry for report in reports for entry in report.entries()]
+    (store / "manifests").rename(store / "aside")
+    (store / "manifests").symlink_to("manifests")
+    unreadable = at_home(tmp_path)
+    assert reasons(*unreadable) == ["cannot be read: Too many levels of symbolic links"]
+    assert merged_entries(before, unreadable) == before
+    (store / "manifests").unlink()
+    (store / "manifests").mkdir()
+    assert merged_entries(before, at_home(tmp_path)) == []
 
 
 def test_a_store_that_may_not_be_read_is_said_and_the_rest_goes_on(tmp_path: Path) -> None:
