@@ -8,6 +8,7 @@ from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
 from nanolocal.engines.pool import EnginePool
+from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.prices import Electricity
@@ -40,6 +41,7 @@ __all__ = [
     "open_session",
     "open_vault",
     "open_wallet",
+    "peek",
     "restore_backup",
     "restore_vault",
     "snapshots",
@@ -82,13 +84,13 @@ def open_router(library: Library, settings: Settings, machine: Machine) -> RuleR
     return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
 
 
-def open_session(paths: Paths, passphrase: str | None) -> Session:
-    """Open the vault, or make one: with ``passphrase``, or with a key file when it is ``None``.
+def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = None) -> Session:
+    """Open the vault, or make one: with ``passphrase``, or with a key file when it is ``None``; or take an open one.
 
     Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
     """
     settings = load_settings(paths.settings)
-    vault = open_vault(paths, passphrase)
+    vault = vault or open_vault(paths, passphrase)
     machine = inspect()
     library = open_library(paths, settings)
     router = open_router(library, settings, machine)
@@ -108,6 +110,18 @@ def open_vault(paths: Paths, passphrase: str | None) -> Vault:
         make_private(paths.data)
         return Vault.create(paths.vault, passphrase, _MIGRATIONS)
     return repair.open_vault(paths.vault, passphrase, _MIGRATIONS, LedgerLosses())
+
+
+def peek(paths: Paths, passphrase: str | None) -> Vault | None:
+    """The vault, where there is one that opens without asking anybody. Repairs nothing, makes none, tells nothing."""
+    try:
+        state = vault_state(paths)
+        if state is VaultState.ABSENT or (state is VaultState.PASSPHRASE and passphrase is None):
+            return None
+        harden_process()
+        return Vault.open(paths.vault, passphrase, _MIGRATIONS)
+    except NanolocalError:
+        return None
 
 
 def restore_vault(paths: Paths, passphrase: str | None, snapshot: Path | None) -> Vault:

@@ -51,13 +51,18 @@ class NoBuildFits(NanolocalError):
 
 
 class OutOfCredit(NanolocalError):
-    """Balance or budgets do not cover the most an answer can cost; ``room_micro`` is what they would cover."""
+    """Balance or budgets do not cover the most an answer can cost; ``room_micro`` is what they would cover.
+
+    ``budget`` is the scope of the budget that refused, where it was one, ``tokens`` how long an answer the room buys.
+    """
 
     exit_code = 5
 
-    def __init__(self, message: str, hint: str = "", room_micro: int = 0) -> None:
+    def __init__(self, message: str, hint: str = "", room_micro: int = 0, *, budget: str = "", tokens: int = 0) -> None:
         super().__init__(message, hint)
         self.room_micro = room_micro
+        self.budget = budget
+        self.tokens = tokens
 
 
 class Damaged(NanolocalError):

@@ -24,13 +24,22 @@ def parse_credits(text: str) -> int:
 
 
 def short_credits(micro: int) -> str:
-    """Credits with as many digits as the amount needs: ``0.10``, ``0.0042``, ``0.000031``."""
+    """Credits with as many digits as the amount needs: ``0.10``, ``0.0042``, ``0.000031``; the others are cut off."""
     if micro == 0:
         return "0"
     whole, rest = divmod(abs(micro), MICRO)
-    digits = f"{rest:06d}"
-    keep = 2 if whole or rest >= MICRO // 10 else min(6, len(digits) - len(digits.lstrip("0")) + 2)
-    return f"{'-' if micro < 0 else ''}{whole}.{digits[:keep]}"
+    return f"{'-' if micro < 0 else ''}{whole}.{f'{rest:06d}'[: _places(micro)]}"
+
+
+def most_credits(micro: int) -> str:
+    """The same for a limit that holds: what ``short_credits`` would cut off counts as one more of the last digit."""
+    unit = 10 ** (6 - _places(micro))
+    return short_credits(-(-micro // unit) * unit)
+
+
+def _places(micro: int) -> int:
+    whole, rest = divmod(abs(micro), MICRO)
+    return 2 if whole or rest >= MICRO // 10 else min(6, 8 - len(str(rest)))
 
 
 def format_bytes(number: int) -> str:

@@ -80,7 +80,8 @@ def with_offer(refused: OutOfCredit, card: PriceCard, job: TextJob | ImageJob) -
     if not tokens:
         return refused
     offer = f"an answer of up to {tokens} tokens is still in it: --max-tokens {tokens}"
-    return OutOfCredit(refused.message, "; or ".join(filter(None, (offer, refused.hint))), refused.room_micro)
+    hint = "; or ".join(filter(None, (offer, refused.hint)))
+    return OutOfCredit(refused.message, hint, refused.room_micro, budget=refused.budget, tokens=tokens)
 
 
 def _affordable_tokens(card: PriceCard, job: TextJob, room_micro: int) -> int:

@@ -169,6 +169,17 @@ class Ledger(Protocol):
         """The card in force for a build; made and recorded on first use."""
         ...
 
+    def shown_price(self, build: Build) -> PriceCard:
+        """The card that the next hold would be made for, without recording it."""
+        ...
+
+    def room(self, build: Build, *, chat_id: str | None = None, key: str | None = None) -> int:
+        """Micro-credits that balance and budgets leave for an answer of ``build``.
+
+        A ``chat_id`` that is none yet stands for a new conversation.
+        """
+        ...
+
     def hold(
         self, tx: Transaction, build: Build, amount_micro: int, *, chat_id: str | None = None, key: str | None = None
     ) -> Hold:

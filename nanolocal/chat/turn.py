@@ -22,6 +22,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    ImageStep,
     Loading,
     NotRead,
     Reading,
@@ -47,6 +48,7 @@ from nanolocal.safetext import safe_line
 
 _TITLE_LENGTH = 60
 _DRAFT_EVERY_S = 2.0
+_NEW_CHAT = "new"
 _CUT_OFF = "nanolocal ended while it was answering"
 
 
@@ -104,11 +106,22 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a prompt would cost at the most, in micro-credits, which build would answer it, and what can be spent."""
+    """What a prompt would cost at the most, in micro-credits, which build would answer it, and what can be spent.
+
+    ``room_micro`` is what the balance and every budget leave for it.
+    """
 
     route: Route
     most_micro: int
     balance_micro: int
+    room_micro: int
+
+    @property
+    def shortage(self) -> str:
+        """Why it would be refused, if it would."""
+        if self.most_micro <= self.room_micro:
+            return ""
+        return "more than the balance" if self.most_micro > self.balance_micro else "more than a budget leaves"
 
 
 class Chat:
@@ -153,8 +166,10 @@ class Chat:
         path, prompt = self._read(request)
         route = self._route(request, path, prompt)
         job, _ = self._job(request, path, prompt, route)
-        card = self._ledger.price(route.build)
-        return Quote(route, card.cost(jobs.most_it_can_use(job)), self._ledger.balance())
+        card = self._ledger.shown_price(route.build)
+        chat_id = request.chat_id or _NEW_CHAT if request.wishes.store else None
+        room = self._ledger.room(route.build, chat_id=chat_id, key=request.wishes.key)
+        return Quote(route, card.cost(jobs.most_it_can_use(job)), self._ledger.balance(), room)
 
     def _read(self, request: TurnRequest) -> tuple[tuple[StoredMessage, ...], Message]:
         """The messages before the prompt, and the prompt; a regenerated prompt is the last message of its path."""
@@ -232,7 +247,7 @@ class Chat:
                     if isinstance(event, EngineDone):
                         continue
                     yield event
-                    if isinstance(event, Reading | TextDelta) and (now := plan.cost_so_far(delivery.usage)) != cost:
+                    if (now := plan.cost_so_far(_used(plan.job, delivery.usage, event))) != cost:
                         cost = now
                         yield CostSoFar(cost)
                     if isinstance(event, TextDelta) and time.monotonic() - drafted >= _DRAFT_EVERY_S:
@@ -289,6 +304,13 @@ class Chat:
             problem=delivery.problem,
             remarks=tuple(delivery.remarks),
         )
+
+
+def _used(job: TextJob | ImageJob, usage: Usage, event: EngineEvent) -> Usage:
+    """What is used by now: a picture's steps are counted one by one, though only the engine's account charges them."""
+    if isinstance(event, ImageStep) and isinstance(job, ImageJob):
+        return replace(usage, pixel_steps=job.width * job.height * event.step)
+    return usage
 
 
 def _title(prompt: Message) -> str:

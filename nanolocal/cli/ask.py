@@ -42,6 +42,8 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
     parser.add_argument("--system", metavar="TEXT", help="instead of the instructions kept in the app")
     parser.add_argument("--max-credits", metavar="C", help="refuse when the answer can cost more")
+    named = "count it under this name; `credits budget key:NAME` can limit what it spends"
+    parser.add_argument("--key", metavar="NAME", help=named)
 
 
 def wishes_of(args: argparse.Namespace, library: "Library") -> Wishes:
@@ -55,6 +57,7 @@ def wishes_of(args: argparse.Namespace, library: "Library") -> Wishes:
         system=args.system,
         max_credits_micro=None if args.max_credits is None else parse_credits(args.max_credits),
         store=not getattr(args, "no_store", False),
+        key=args.key,
     )
 
 

@@ -14,6 +14,7 @@ from nanolocal.paths import Paths
 
 if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
+    from nanolocal.ledger.wallet import Wallet
     from nanolocal.vault.vault import Vault
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -103,6 +104,18 @@ def open_vault(args: argparse.Namespace) -> Iterator["Vault"]:
         yield vault
     finally:
         vault.close()
+
+
+@contextmanager
+def open_wallet(args: argparse.Namespace, *, to_read: bool = False) -> Iterator["Wallet"]:
+    """The ledger, closed at the end of the block. ``to_read`` says first where nothing can be spent, and why."""
+    from nanolocal import bootstrap
+
+    with open_vault(args) as vault:
+        wallet = bootstrap.open_wallet(vault)
+        if to_read and (problem := wallet.problem) is not None:
+            output.note(f"the ledger is read-only: {problem.message}; {problem.hint} accepts it")
+        yield wallet
 
 
 def given_secret(args: argparse.Namespace) -> str | None:

@@ -9,7 +9,8 @@ from nanolocal import __version__
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.cli import output
-from nanolocal.cli.common import Subparsers, paths_of, wants_json
+from nanolocal.cli.common import Subparsers, given_passphrase, paths_of, wants_json
+from nanolocal.errors import NanolocalError
 from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report. Needs no vault and makes nothing."""
+    """Print the report. Needs no vault and makes none; the ledger is looked at where that asks for nothing."""
     from nanolocal import bootstrap
     from nanolocal.device import privacy
     from nanolocal.device.machine import inspect
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         "refused": {str(item.path): item.reason for item in library.problems()},
         "missing": _missing(library.builds()),
         "vault": bootstrap.vault_state(paths),
+        "ledger": _ledger(args),
         "memory_privacy": {check.id: check.says for check in privacy.memory_checks(privacy.System.here())},
         "directories": {name: str(path) for name, path in paths.named().items()},
     }
@@ -87,6 +89,22 @@ def _fits(build: Build, budget: int) -> str:
 
     needed = memory_needed(build, min(build.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT))
     return f"{'fits' if needed <= budget else 'does not fit'}, needs about {format_bytes(needed)}"
+
+
+def _ledger(args: argparse.Namespace) -> str:
+    from nanolocal import bootstrap
+
+    vault = bootstrap.peek(paths_of(args), given_passphrase(args))
+    if vault is None:
+        return "not looked at"
+    problem: NanolocalError | None
+    try:
+        problem = bootstrap.open_wallet(vault).problem
+    except NanolocalError as error:
+        problem = error
+    finally:
+        vault.close()
+    return "can be spent from" if problem is None else f"read-only: {problem.message}; {problem.hint} accepts it"
 
 
 def _missing(builds: tuple[Build, ...]) -> list[str]:

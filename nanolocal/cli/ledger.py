@@ -1,18 +1,12 @@
 """``nanolocal credits``: what answers cost, and what is left."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits, parse_credits
-from nanolocal.cli import exports, output, prices, receipts, savings, usage, voucher
-from nanolocal.cli.common import Subparsers, open_vault, wants_json
+from nanolocal.cli import budgets, exports, output, prices, receipts, savings, usage, voucher
+from nanolocal.cli.common import Subparsers, open_wallet, wants_json
 from nanolocal.errors import UsageError
-
-if TYPE_CHECKING:
-    from nanolocal.ledger.wallet import Wallet
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -37,6 +31,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     receipts.add_key(verify)
     verify.set_defaults(run=run_verify)
+    budgets.add(parts, common)
     prices.add(parts, common)
     savings.add(parts, common)
     voucher.add(parts, common)
@@ -44,7 +39,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run_balance(args: argparse.Namespace) -> int:
     """Print the balance."""
-    with _wallet(args) as wallet:
+    with open_wallet(args, to_read=True) as wallet:
         balance = wallet.balance()
     if wants_json(args):
         output.as_json({"balance_micro": balance, "balance": format_credits(balance)})
@@ -57,7 +52,7 @@ def run_history(args: argparse.Namespace) -> int:
     """Print the newest entries of the ledger."""
     if args.limit < 1:
         raise UsageError(f"--limit is at least 1, not {args.limit}", "--limit 20")
-    with _wallet(args) as wallet:
+    with open_wallet(args, to_read=True) as wallet:
         rows = wallet.history(args.limit)
     if wants_json(args):
         keys = ("seq", "ts", "kind", "amount_micro", "build_id", "chat_id", "note")
@@ -85,7 +80,7 @@ def run_verify(args: argparse.Namespace) -> int:
         return receipts.run_file(args)
     if args.key is not None:
         raise UsageError("--key pins the device of an exported ledger", "add --file FILE")
-    with _wallet(args) as wallet:
+    with open_wallet(args) as wallet:
         checked = wallet.verify()
     if wants_json(args):
         output.as_json({"verified": True, "entries": checked.entries})
@@ -97,18 +92,10 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_topup(args: argparse.Namespace) -> int:
     """Add to the balance; raises ``UsageError`` for an amount that is not one."""
     amount = parse_credits(args.credits)
-    with _wallet(args) as wallet:
+    with open_wallet(args) as wallet:
         balance = wallet.top_up(amount, note=args.note)
     if wants_json(args):
         output.as_json({"balance_micro": balance, "balance": format_credits(balance)})
     else:
         output.line(f"{format_credits(balance)} credits")
     return 0
-
-
-@contextmanager
-def _wallet(args: argparse.Namespace) -> "Iterator[Wallet]":
-    from nanolocal import bootstrap
-
-    with open_vault(args) as vault:
-        yield bootstrap.open_wallet(vault)

@@ -3,13 +3,12 @@
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from nanolocal.chat.amounts import MICRO, format_credits
+from nanolocal.chat.amounts import format_credits
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, open_vault, wants_json
 from nanolocal.cli.exports import counted
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from nanolocal.ledger.receipts import Receipt
 
 _LABEL, _COLUMNS = 13, 80
-_LATEST_MS = 253_402_200_000_000  # 9999-12-30: a later day has no name in every time zone
 _AMOUNT_NAMES = {"settle": "charged", "void": "charged", "hold": "held", "transfer": "moved"}
 
 
@@ -58,8 +56,7 @@ def run_show(args: argparse.Namespace) -> int:
     if wants_json(args):
         output.as_json(shown.record())
     else:
-        for line in described(shown):
-            output.line(line)
+        _tell(shown)
     return 0
 
 
@@ -78,8 +75,8 @@ def run_receipt(args: argparse.Namespace) -> int:
         facts = {"entry": entry.seq, "kind": entry.kind.value, "amount_micro": entry.amount, "public_key": key}
         output.as_json({"verified": True, **facts, "proved": shown, "not_proved": open_points})
         return 0
-    listed = ("", "Proved:", *map(_point, shown), "", "Not proved:", *map(_point, open_points))
-    for line in (*described(receipt), *listed):
+    _tell(receipt)
+    for line in ("", "Proved:", *map(_point, shown), "", "Not proved:", *map(_point, open_points)):
         output.line(line)
     return 0
 
@@ -137,60 +134,11 @@ def _opened(name: str) -> "Iterator[BinaryIO]":
         raise UsageError(f"cannot read {name}: {error.strerror}", "name a file, or - for standard input") from error
 
 
-def described(receipt: "Receipt") -> Iterable[str]:
-    """A receipt in lines of a name and a value."""
-    entry = receipt.link.entry
-    when = datetime.fromtimestamp(min(entry.ts, _LATEST_MS) // 1000).astimezone()
-    yield _line("entry", f"{entry.seq}, {entry.kind.value}")
-    yield _line("when", when.strftime("%Y-%m-%d %H:%M:%S %z"))
-    names = (("model", entry.build_id), ("chat", entry.chat_id), ("key", entry.key), ("note", entry.note))
-    yield from (_line(name, value) for name, value in names if value)
-    if receipt.card is not None:
-        yield _line("price card", f"{receipt.card.id[:16]}, {receipt.card.source}")
-        yield _line("", receipt.card.evidence)
-    yield from _reckoned(receipt)
-    if entry.held:
-        yield _line("held", f"{format_credits(entry.held)} credits")
-    if entry.kind.value in _AMOUNT_NAMES or entry.amount:
-        yield _line(_AMOUNT_NAMES.get(entry.kind.value, "moved"), f"{format_credits(entry.amount)} credits")
-    if entry.kind.value == "transfer":
-        yield _line("", f"from {entry.debit} to {entry.credit}")
-    yield from (_line(name, str(value)) for name, value in (entry.terms or {}).items())
-    yield _line("hash", receipt.link.hash)
-    yield _line("signed by", receipt.public_key.hex() if receipt.public_key else "nobody: older than the device's key")
+def _tell(receipt: "Receipt") -> None:
+    from nanolocal.ledger.receipts import described
 
-
-def _reckoned(receipt: "Receipt") -> Iterator[str]:
-    """Each quantity times its price, then what rounding, the card's minimum and the hold make of the sum."""
-    from nanolocal.ledger.receipts import reckoning
-
-    card, usage = receipt.card, receipt.link.entry.usage
-    if card is None or usage is None:
-        return
-    items = reckoning(card, usage)
-    for item in items:
-        per = " a million" if item.per == MICRO else ""
-        product = f"{item.quantity} x {item.price}{per}"
-        yield _sum(item.what, product, f"{_micro(item.millionths)} micro-credits")
-    exact, cost = sum(item.millionths for item in items), card.cost(usage)
-    yield _sum("sum", "", f"{_micro(exact)} micro-credits")
-    rounded = -(-exact // MICRO)
-    yield _sum("rounded up", "", f"{rounded}")
-    if cost > rounded:
-        yield _sum("at least", "", f"{cost}")
-    if cost > receipt.link.entry.amount:
-        yield _sum("at most held", "", f"{receipt.link.entry.amount}")
-
-
-def _sum(name: str, product: str, value: str) -> str:
-    """One line of the reckoning; the points of all values stand below each other."""
-    whole = value.partition(".")[0]
-    return f"{name:<{_LABEL}}  {product:<26} = {' ' * (10 - len(whole))}{value}"
-
-
-def _micro(millionths: int) -> str:
-    whole, rest = divmod(millionths, MICRO)
-    return f"{whole}.{rest:06d}"
+    for name, value in described(receipt):
+        output.line(_line(name, value))
 
 
 def _point(sentence: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits
-from nanolocal.chat.events import Event, Finished, ImageStep, Loading, Reading, RouteChosen, TextDelta
+from nanolocal.chat.events import CostSoFar, Event, Finished, ImageStep, Loading, Reading, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
@@ -66,28 +66,44 @@ def _signals(stop: asyncio.Event, end: asyncio.Event) -> Iterator[None]:
 
 
 class _Show:
-    """Turns events into lines."""
+    """Turns events into lines: progress with the cost so far, which gives way to a text on the same terminal."""
 
     def __init__(self, progress: output.Progress, say: bool) -> None:
         self.answer: Answer | None = None
         self._progress = progress
         self._write: Callable[[str], None] = output.piece if say else _ignore
+        self._is_in_the_way = say and sys.stdout.isatty()
+        self._phase = ""
+        self._cost = ""
+        self._tokens = 0
 
     def __call__(self, event: Event) -> None:
         match event:
             case RouteChosen(route):
-                self._progress.show(f"{route.build.id}: {route.reasons[0]}")
+                self._show(f"{route.build.id}: {route.reasons[0]}")
             case Loading(build_id, fraction):
-                self._progress.show(f"loading {build_id} {fraction:.0%}")
+                self._show(f"loading {build_id} {fraction:.0%}")
             case Reading(done, total):
-                self._progress.show(f"reading {done} of {total} tokens")
+                self._show(f"reading {done} of {total} tokens")
             case ImageStep(step, total):
-                self._progress.show(f"drawing: step {step} of {total}")
-            case TextDelta(text):
-                self._progress.clear()
+                self._show(f"drawing: step {step} of {total}")
+            case CostSoFar(cost):
+                self._cost = f", {format_credits(cost)} credits"
+                self._show(self._phase)
+            case TextDelta(text, tokens):
+                self._tokens += tokens
+                count = f"{self._tokens} token{'' if self._tokens == 1 else 's'}"
+                self._show("" if self._is_in_the_way else f"writing: {count}")
                 self._write(text)
             case Finished(answer):
                 self.answer = answer
+
+    def _show(self, phase: str) -> None:
+        self._phase = phase
+        if phase:
+            self._progress.show(phase + self._cost)
+        else:
+            self._progress.clear()
 
 
 def _ignore(_: str) -> None:

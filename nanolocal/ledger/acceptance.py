@@ -6,7 +6,7 @@ from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger import audit, book
 from nanolocal.ledger.audit import SUMS
 from nanolocal.ledger.book import HINT
-from nanolocal.ledger.chain import ADJUST, WALLET, Entry, EntryKind
+from nanolocal.ledger.chain import ADJUST, GENESIS, WALLET, Entry, EntryKind
 from nanolocal.ledger.replay import State
 from nanolocal.ledger.schema import GUARDS
 from nanolocal.ledger.signing import DeviceKey
@@ -35,8 +35,22 @@ def note(tx: SqlTransaction, what: str, seq: int, head_hash: str, *, is_accepted
 
 
 def is_accepted(source: Source) -> bool:
-    """Whether the owner has accepted what was found, and no entry says so yet."""
+    """Whether what was found is marked as accepted, and no entry says so yet."""
     return bool(source.execute("SELECT 1 FROM finding WHERE is_accepted = 1"))
+
+
+def check_acceptance(anchor: tuple[int, str]) -> None:
+    """Raise ``Damaged`` unless the vault's header, which only its owner can write, says that something was accepted.
+
+    It names no entry from the acceptance until that is in the chain.
+    """
+    if anchor != (0, GENESIS):
+        raise Damaged("a change of the ledger is marked as accepted, and the vault's header does not confirm it", HINT)
+
+
+def take_back(tx: SqlTransaction) -> None:
+    """What was marked as accepted is not."""
+    tx.execute("DELETE FROM finding WHERE is_accepted = 1")
 
 
 def record(tx: SqlTransaction, device: DeviceKey, ts: int) -> tuple[int, str]:

@@ -80,7 +80,8 @@ def as_found(source: Source, before: int) -> State:
     """A ledger before its entry number ``before``, of which only what is genuine counts, and nothing is held."""
     state = _before(source, before)
     for (account,) in source.execute("SELECT debit FROM entry UNION SELECT credit FROM entry"):
-        state.sums.setdefault(account, [0, 0, 0, 0])
+        if isinstance(account, str):
+            state.sums.setdefault(account, [0, 0, 0, 0])
     for entry in _genuine(source, before):
         state.add(entry)
     for sums in state.sums.values():

@@ -93,12 +93,15 @@ def accepted_at(source: Source) -> int:
 
 
 def signing_key(source: Source, before: int = 2**62) -> bytes | None:
-    """The public key in force before entry number ``before``: that of the newest ``device`` entry."""
+    """The public key in force before entry number ``before``: that of the newest ``device`` entry, if it names one."""
     rows = source.execute(
         "SELECT body ->> '$.terms.public_key' FROM entry WHERE kind = 'device' AND seq < ? ORDER BY seq DESC LIMIT 1",
         (before,),
     )
-    return bytes.fromhex(rows[0][0]) if rows else None
+    try:
+        return bytes.fromhex(str(rows[0][0])) if rows else None
+    except ValueError:
+        return None
 
 
 def available(source: Source) -> int:

@@ -5,6 +5,7 @@ transaction that posts an entry. The budgets themselves are entries of the chain
 in force when.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,26 +67,39 @@ class Budget:
 
 
 def in_force(source: Source) -> list[Budget]:
-    """The newest word on each scope, without those that were lifted."""
+    """The newest word on each scope, without those that were lifted.
+
+    What is no budget comes from a ledger that was changed, and accepted like that.
+    """
     rows = source.execute("SELECT ref, body ->> '$.terms.limit' FROM entry WHERE kind = 'budget' ORDER BY seq")
-    newest: dict[str, int | None] = dict(rows)
-    return [Budget(Scope.parse(scope), limit) for scope, limit in sorted(newest.items()) if limit is not None]
+    newest = {scope: limit for scope, limit in rows if isinstance(scope, str)}
+    budgets = []
+    for scope, limit in sorted(newest.items()):
+        with contextlib.suppress(UsageError):
+            if type(limit) is int:
+                budgets.append(Budget(Scope.parse(scope), limit))
+    return budgets
 
 
 def check(tx: SqlTransaction, hold: Entry) -> None:
     """Raise ``OutOfCredit`` where a hold, with all that is posted and pending, would pass a budget."""
-    for budget in in_force(tx):
-        row = budget.scope.row(hold)
-        if row is None:
-            continue
-        room = max(0, budget.limit_micro - spent(tx, *row))
+    for budget, room in rooms(tx, hold):
         if hold.amount > room:
             raise OutOfCredit(
                 f"this answer can cost up to {format_credits(hold.amount)} credits; "
                 f"{budget.words()} has {format_credits(room)} left",
                 f"change it: nanolocal credits budget {budget.scope} CREDITS",
                 room,
+                budget=str(budget.scope),
             )
+
+
+def rooms(source: Source, hold: Entry) -> Iterator[tuple[Budget, int]]:
+    """Each budget that a hold counts under, with the micro-credits that are left of it."""
+    for budget in in_force(source):
+        row = budget.scope.row(hold)
+        if row is not None:
+            yield budget, max(0, budget.limit_micro - spent(source, *row))
 
 
 def spent_now(source: Source, scope: Scope, day: str) -> int | None:

@@ -16,6 +16,7 @@ WALLET = "wallet"
 ADJUST = "adjust"
 GENESIS = "0" * 64
 _DOMAIN = b"nl-ledger-v1\0"
+_LATEST_SHOWN_MS = 253_402_200_000_000  # 9999-12-30: a later day has no name in every time zone
 
 Term: TypeAlias = str | int | bool | None
 
@@ -63,6 +64,11 @@ class Entry:
     day: str | None = None
     key: str | None = None
     terms: Mapping[str, Term] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """``ts`` in seconds, within what a calendar can show: an entry that was changed may lie beyond."""
+        return min(self.ts, _LATEST_SHOWN_MS) / 1000
 
     def body(self) -> str:
         """The entry as canonical JSON: what is hashed, exported and signed."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from nanolocal.ledger import acceptance, audit, book
+from nanolocal.ledger import acceptance, audit
 from nanolocal.ledger.sql import Source, SqlTransaction
 
 
@@ -34,10 +34,9 @@ class LedgerLosses:
         checked = audit.check_all(database)
         return checked.entries, checked.head
 
-    def record_loss(self, tx: SqlTransaction, lost: AnchoredEntry, why: str) -> tuple[int, str]:
-        """Note the newest head known before, and why it may be missing; returns the head that there is.
+    def record_loss(self, tx: SqlTransaction, lost: AnchoredEntry, why: str) -> None:
+        """Note the newest head known before, and why it may be missing.
 
         The wallet, which has the key to sign with, writes it into the chain when it is next opened.
         """
         acceptance.note(tx, why, lost.seq, lost.head, is_accepted=True)
-        return book.head(tx)

@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
-from nanolocal.chat.amounts import MICRO
+from nanolocal.chat.amounts import MICRO, format_credits
 from nanolocal.chat.messages import Usage
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger import book
@@ -18,6 +19,7 @@ VERSION = 1
 LARGEST_FILE = 1 << 16
 """Bytes; a receipt has one or two thousand."""
 _FIELDS = frozenset({"format", "version", "price", "public_key"}) | LINK_FIELDS
+_AMOUNTS = {EntryKind.SETTLE: "charged", EntryKind.VOID: "charged", EntryKind.HOLD: "held"}
 _HINT = "ask for the receipt again; this one is not what the ledger says"
 
 
@@ -124,6 +126,50 @@ def reckoning(card: PriceCard, usage: Usage) -> list[Item]:
         Item("loads", usage.loads, card.load, 1),
     )
     return [item for item in items if item.quantity]
+
+
+def described(receipt: Receipt) -> list[tuple[str, str]]:
+    """The receipt as names and values for a narrow page; ``micro`` are micro-credits."""
+    entry, card = receipt.link.entry, receipt.card
+    when = datetime.fromtimestamp(entry.seconds).strftime("%Y-%m-%d %H:%M:%S")
+    named = (("model", entry.build_id), ("chat", entry.chat_id), ("key", entry.key), ("note", entry.note))
+    rows = [("entry", f"{entry.seq}, {entry.kind}"), ("when", when), *((name, text) for name, text in named if text)]
+    if card is not None:
+        rows += [("price", card.source), *(("", part) for part in card.evidence.split(", ")), ("card", card.id[:16])]
+    if card is not None and entry.usage is not None:
+        rows += _reckoned(card, entry.usage)
+    if entry.held:
+        rows.append(("held", _credits(entry.held)))
+    if entry.kind in _AMOUNTS or entry.amount:
+        rows.append((_AMOUNTS.get(entry.kind, "moved"), _credits(entry.amount)))
+    if entry.kind is EntryKind.TRANSFER:
+        rows.append(("", f"from {entry.debit} to {entry.credit}"))
+    rows += [(name, str(value)) for name, value in (entry.terms or {}).items()]
+    rows += _halves("hash", receipt.link.hash)
+    if receipt.public_key is None:
+        return [*rows, ("signed by", "nobody: older than the device's key")]
+    return [*rows, *_halves("signed by", receipt.public_key.hex())]
+
+
+def _reckoned(card: PriceCard, usage: Usage) -> list[tuple[str, str]]:
+    """Each quantity times its price, then what rounding and the card's minimum make of the sum."""
+    items = reckoning(card, usage)
+    rows = []
+    for item in items:
+        whole, rest = divmod(item.millionths, MICRO)
+        per = " a million" if item.per == MICRO else ""
+        rows.append((item.what, f"{item.quantity} x {item.price}{per} = {whole}.{rest:06d} micro"))
+    rounded, cost = -(-sum(item.millionths for item in items) // MICRO), card.cost(usage)
+    rows.append(("rounded up", _credits(rounded)))
+    return [*rows, ("at least", _credits(cost))] if cost > rounded else rows
+
+
+def _credits(micro: int) -> str:
+    return f"{format_credits(micro)} credits"
+
+
+def _halves(name: str, digits: str) -> list[tuple[str, str]]:
+    return [(name, digits[:32]), ("", digits[32:])]
 
 
 def proved(receipt: Receipt, pinned: bytes | None) -> tuple[list[str], list[str]]:

@@ -9,6 +9,7 @@ from nanolocal.chat.commands import find
 from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach, clipboard, pages
+from nanolocal.tui.credit_actions import CreditActions
 from nanolocal.tui.runner import Asked
 from nanolocal.tui.screens.chats import ChatsScreen, Choice
 from nanolocal.tui.screens.models import ModelsScreen
@@ -16,15 +17,13 @@ from nanolocal.tui.screens.overlay import Page
 from nanolocal.tui.stage import ChatStage
 from nanolocal.tui.vault_actions import VaultActions
 
-_HISTORY = 50
-
 
 class Actions:
     """The commands, acting on one chat screen."""
 
     def __init__(self, stage: ChatStage) -> None:
         self._stage = stage
-        kept = VaultActions(stage)
+        kept, paid = VaultActions(stage), CreditActions(stage)
         self._idle_only = {"new", "chats", "image", "regenerate", "edit", "good", "bad"}
         self._table: dict[str, Callable[[str], Awaitable[None]]] = {
             "new": self._new,
@@ -40,7 +39,10 @@ class Actions:
             "good": kept.good,
             "bad": kept.bad,
             "instructions": kept.instructions,
-            "credits": self._credits,
+            "credits": paid.credits,
+            "receipt": paid.receipt,
+            "topup": paid.topup,
+            "budget": paid.budget,
             "save": self._save,
             "attach": self._attach,
             "theme": self._theme,
@@ -59,6 +61,7 @@ class Actions:
         if name in self._idle_only and self._stage.runner.busy:
             raise UsageError("an answer is being written", "Esc stops it and keeps the text.")
         if command.needs_args and not args:
+            self._stage.composer.set_aside()
             self._stage.composer.put(f"/{name} ", self._stage.composer.attachments)
             return
         await action(args)
@@ -92,11 +95,13 @@ class Actions:
 
     def _pin(self, build_id: str | None) -> None:
         self._stage.conversation.pinned = build_id
+        self._stage.conversation.offer = None
         self._stage.show_choice()
 
     async def _once(self, args: str) -> None:
         builds = await asyncio.to_thread(self._stage.session.library.builds)
         self._stage.conversation.once = _build_id(args, [build.id for build in builds])
+        self._stage.conversation.offer = None
         self._stage.show_choice()
 
     async def _image(self, args: str) -> None:
@@ -138,12 +143,6 @@ class Actions:
         else:
             self._stage.app.copy_to_clipboard(text)
             self._stage.say("Handed to the terminal to copy; not every terminal takes it.")
-
-    async def _credits(self, args: str) -> None:
-        ledger = self._stage.session.ledger
-        balance = await asyncio.to_thread(ledger.balance)
-        entries = await asyncio.to_thread(ledger.history, _HISTORY)
-        self._stage.app.push_screen(Page("Credits", pages.credits_page(balance, entries)))
 
     async def _save(self, args: str) -> None:
         last = self._stage.conversation.last

@@ -37,6 +37,7 @@ LOCK = "lock"
 _LOCKED = "NANOLOCAL_LOCKED"
 _STOP_WAIT_S = 3.0
 _DRAFT = "draft"
+_READ_ONLY = "Nothing can be sent, only read: {}. What is there can be accepted by {}."
 
 
 def _seconds_with_sleep() -> float:
@@ -168,8 +169,10 @@ class NanolocalApp(App[str]):
             chat.composer.put(draft)
             await asyncio.to_thread(session.store.keep_setting, _DRAFT, None)
         notices = await asyncio.to_thread(lambda: session.vault.notices)
-        if notices:
-            chat.tell(" ".join(safe_line(notice) for notice in notices), important=True)
+        problem = await asyncio.to_thread(lambda: session.ledger.problem)
+        told = [*notices, *([] if problem is None else [_READ_ONLY.format(problem.message, problem.hint)])]
+        if told:
+            chat.tell(" ".join(safe_line(notice) for notice in told), important=True)
         self._watch_idleness()
 
     def _watch_idleness(self) -> None:

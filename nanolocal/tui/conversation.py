@@ -8,11 +8,20 @@ from nanolocal.chat.ports import StoredMessage
 from nanolocal.tui.turns import Turn, pair
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A prompt that was refused for lack of credit, and how long an answer to it can be paid."""
+
+    text: str
+    attachments: tuple[Attachment, ...]
+    tokens: int
+
+
 @dataclass(slots=True)
 class Conversation:
     """``path`` is the branch shown, from the first message to the tip; ``pinned`` and ``once`` are build ids.
 
-    ``editing`` is the prompt that the next one will stand beside.
+    ``editing`` is the prompt that the next one will stand beside. ``offer`` shortens the answer to the same prompt.
     """
 
     chat_id: str | None = None
@@ -20,6 +29,7 @@ class Conversation:
     pinned: str | None = None
     once: str | None = None
     editing: StoredMessage | None = None
+    offer: Offer | None = None
 
     @property
     def turns(self) -> list[Turn]:
@@ -41,7 +51,10 @@ class Conversation:
         parent = self.path[-1].id if self.path else None
         if self.editing is not None:
             parent = self.editing.parent_id or ""
-        wishes = Wishes(model=self.once or self.pinned, picture=wants_picture)
+        offer = self.offer
+        is_same = offer is not None and not wants_picture and (offer.text, offer.attachments) == (text, attachments)
+        most = offer.tokens if offer is not None and is_same else None
+        wishes = Wishes(model=self.once or self.pinned, picture=wants_picture, max_tokens=most)
         return TurnRequest(text, attachments, wishes, self.chat_id, parent)
 
     def again_request(self) -> TurnRequest | None:

@@ -5,14 +5,17 @@ from datetime import datetime
 
 from rich.cells import cell_len
 
-from nanolocal.chat.amounts import format_bytes, short_credits
+from nanolocal.chat.amounts import format_bytes, most_credits, short_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build
-from nanolocal.errors import NanolocalError
+from nanolocal.chat.turn import Quote
+from nanolocal.errors import NanolocalError, OutOfCredit
 from nanolocal.safetext import safe_line
 
 _LEAST_WHY = 10
+_LOW_MICRO = 10_000
+_LOW_ANSWERS = 3
 _LEAST_NOTE = 20
 _ENDINGS = {
     Stopped.USER: "stopped, kept",
@@ -49,11 +52,26 @@ def token(attachment: Attachment, is_damaged: bool = False) -> str:
     return f"[{safe_line(attachment.name)} {state}]"
 
 
-def error_text(error: NanolocalError) -> str:
-    """What happened, then what to do next."""
+def error_text(error: NanolocalError, has_prompt: bool = False) -> str:
+    """What happened, then what to do next; ``has_prompt`` where the refused prompt is back in the box."""
+    if isinstance(error, OutOfCredit):
+        error = OutOfCredit(error.message, _out_of_credit(error, has_prompt))
     message = safe_line(error.message)
     hint = f" · {safe_line(error.hint)}" if error.hint else ""
     return f"! {message[:1].upper()}{message[1:]}{hint}"
+
+
+def _out_of_credit(error: OutOfCredit, has_prompt: bool) -> str:
+    """What one can do here about a lack of credit."""
+    most = f"Enter sends it for an answer of at most {error.tokens} {'token' if error.tokens == 1 else 'tokens'}"
+    more = f"/budget {error.budget} AMOUNT allows more, off lifts it" if error.budget else "/topup AMOUNT adds credit"
+    return f"{most}; {more}" if error.tokens and has_prompt else more
+
+
+def quote_line(quote: Quote, width: int) -> str:
+    """What a prompt would cost at the most, whether that can be paid, and who would answer, in ``width`` cells."""
+    parts = (f"up to {most_credits(quote.most_micro)} cr", quote.shortage, build_name(quote.route.build))
+    return cut(" · ".join(part for part in parts if part), width)
 
 
 def build_name(build: Build) -> str:
@@ -126,7 +144,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the status line tells. ``chosen`` says who chose the model: ``auto``, ``pinned`` or ``once``."""
+    """What the status line tells. ``chosen`` says who chose the model: ``auto``, ``pinned`` or ``once``.
+
+    ``most_micro`` is the most that the newest answer could cost.
+    """
 
     model: str = ""
     why: str = ""
@@ -136,14 +157,25 @@ class Status:
     context_total: int = 0
     cost_micro: int = 0
     balance_micro: int | None = None
+    most_micro: int = 0
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the balance is under a cent, or pays for fewer than three more such answers for sure."""
+        least = max(_LOW_MICRO, _LOW_ANSWERS * self.most_micro)
+        return self.balance_micro is not None and self.balance_micro < least
 
     def line(self, width: int) -> str:
-        """The line in at most ``width`` cells: cost, context and speed leave in this order, then the reason."""
+        """The line in at most ``width`` cells: cost, context and speed leave in this order, then the reason.
+
+        The cost outlasts the context while an answer grows, which is while there is no speed to tell yet.
+        """
         facts = self._facts()
         head = cut(safe_line(self.model or "auto"), max(12, width // 2))
         why = safe_line(self.why or self.chosen)
         head_width = cell_len(head) + (_LEAST_WHY + 3 if why != head else 0)
-        for dropped in ((), ("cost",), ("cost", "context"), ("cost", "context", "speed")):
+        first = "cost" if self.tok_s else "context"
+        for dropped in ((), (first,), ("cost", "context"), ("cost", "context", "speed")):
             tail = "".join(f" | {text}" for name, text in facts if name not in dropped)
             if head_width + cell_len(tail) <= width:
                 break
@@ -151,13 +183,19 @@ class Status:
         reason = f" > {cut(why, room)}" if why != head and room >= _LEAST_WHY else ""
         return cut(f"{head}{reason}{tail}", width)
 
+    @property
+    def balance(self) -> str:
+        """``bal 97.10``, or that it is low; nothing where it is not known yet."""
+        if self.balance_micro is None:
+            return ""
+        return f"{'low ' if self.is_low else ''}bal {short_credits(self.balance_micro)}"
+
     def _facts(self) -> list[tuple[str, str]]:
         context = (
             f"{count(self.context_used)}/{count(self.context_total)} ctx"
             if self.context_used and self.context_total
             else ""
         )
-        balance = "" if self.balance_micro is None else f"bal {short_credits(self.balance_micro)}"
         cost = f"{short_credits(self.cost_micro)} cr" if self.cost_micro else ""
-        facts = [("speed", speed(self.tok_s)), ("context", context), ("cost", cost), ("balance", balance)]
+        facts = [("speed", speed(self.tok_s)), ("context", context), ("cost", cost), ("balance", self.balance)]
         return [(name, text) for name, text in facts if text]

@@ -1,4 +1,4 @@
-"""The texts of the read-only pages: help, why, credits. Pure functions."""
+"""The texts of the read-only pages: help and why. Pure functions."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +6,9 @@ from dataclasses import asdict
 
 from textual.content import Content
 
-from nanolocal.chat.amounts import short_credits
 from nanolocal.chat.commands import COMMANDS
 from nanolocal.chat.routes import Route
 from nanolocal.safetext import safe_line
-from nanolocal.tui.lines import day, tokens
-from nanolocal.tui.ports import EntryRow
 
 _KEYS = (
     ("Enter", "send"),
@@ -56,20 +53,6 @@ def why_page(route: Route | None, route_json: str | None) -> Content:
         if rows:
             lines += [Content(""), _heading(title), *rows]
     return _lines(lines)
-
-
-def credits_page(balance: int, entries: Sequence[EntryRow]) -> Content:
-    """The balance and the newest entries of the ledger."""
-    intro = "Credits are a meter on this device, not money: they count what answers cost."
-    lines = [_heading(f"Balance {short_credits(balance)} credits"), Content.styled(intro, "$quiet"), Content("")]
-    return _lines([*lines, *[_entry(entry) for entry in entries]])
-
-
-def _entry(entry: EntryRow) -> Content:
-    usage = entry.usage
-    spent = tokens(usage.completion_tokens) if usage and usage.completion_tokens else ""
-    what = " · ".join(part for part in (safe_line(entry.kind), safe_line(entry.build_id or ""), spent) if part)
-    return Content.assemble((f"{day(entry.ts)}  ", "$quiet"), f"{short_credits(entry.amount_micro):>10}  ", what)
 
 
 def _record(route: Route | None, route_json: str | None) -> Mapping[str, object] | None:

@@ -9,6 +9,8 @@ from nanolocal.chat.events import Event
 from nanolocal.chat.messages import TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build
+from nanolocal.chat.turn import Quote
+from nanolocal.errors import Damaged
 
 
 class ChatRow(Protocol):
@@ -102,6 +104,11 @@ class EntryRow(Protocol):
         """What was paid for."""
         ...
 
+    @property
+    def note(self) -> str | None:
+        """What the owner or a repair said about it: not yet safe to draw."""
+        ...
+
 
 class ConversationsPort(Protocol):
     """Reads, rates and deletes conversations. Every call may block on the disk."""
@@ -126,6 +133,10 @@ class ConversationsPort(Protocol):
         """The newest message of the branch that ``message_id`` begins."""
         ...
 
+    def hold_of(self, message_id: str) -> str | None:
+        """The hold under which an answer was charged."""
+        ...
+
     def setting(self, name: str) -> str | None:
         """A private setting."""
         ...
@@ -139,11 +150,50 @@ class ConversationsPort(Protocol):
         ...
 
 
+class BudgetRow(Protocol):
+    """A budget in force."""
+
+    @property
+    def scope(self) -> object:
+        """What it limits; as text ``day``, ``model:ID/month`` and the like: not yet safe to draw."""
+        ...
+
+    @property
+    def limit_micro(self) -> int:
+        """Micro-credits."""
+        ...
+
+
 class WalletPort(Protocol):
-    """Reads the ledger. Every call may block on the disk."""
+    """The ledger. Every call may block on the disk; those that write raise ``UsageError``, or ``Damaged`` if it is."""
+
+    @property
+    def problem(self) -> Damaged | None:
+        """Why it can only be read, if so."""
+        ...
 
     def balance(self) -> int:
         """Micro-credits that can be spent now."""
+        ...
+
+    def spending(self) -> tuple[int, int]:
+        """Micro-credits spent and held today and in this month."""
+        ...
+
+    def budgets(self) -> Sequence[tuple[BudgetRow, int | None]]:
+        """Every budget with what is spent and held under it now; ``None`` where each one has its own sum."""
+        ...
+
+    def receipt(self, name: str) -> Sequence[tuple[str, str]]:
+        """The receipt of an entry, by its number or its hold, as names and values: not yet safe to draw."""
+        ...
+
+    def top_up(self, amount_micro: int) -> int:
+        """Grant the wallet an amount; returns the new balance."""
+        ...
+
+    def set_budget(self, scope: str, limit_micro: int | None) -> None:
+        """Limit what may be spent; ``None`` lifts the limit."""
         ...
 
     def history(self, limit: int) -> Sequence[EntryRow]:
@@ -190,6 +240,10 @@ class ChatPort(Protocol):
 
     def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Route, hold, store, run and commit one turn."""
+        ...
+
+    def quote(self, request: TurnRequest) -> Quote:
+        """What the turn would reserve. May block; raises ``NanolocalError`` where it would be refused."""
         ...
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from nanolocal.chat import remarks
 from nanolocal.chat.events import (
     ContextDropped,
+    CostSoFar,
     Event,
     Finished,
     Held,
@@ -86,9 +87,11 @@ class Presenter:
         match event:
             case RouteChosen(route):
                 self._choose(route)
-            case Held(_, balance, chat_id, prompt_id):
+            case Held(most, balance, chat_id, prompt_id):
                 self.progress.chat_id, self.progress.prompt_id = chat_id, prompt_id
-                self._update(balance_micro=balance)
+                self._update(balance_micro=balance, most_micro=most)
+            case CostSoFar(cost):
+                self._update(cost_micro=cost)
             case Loading(_, fraction):
                 self._tell(f"loading {fraction:.0%}")
             case Reading(done, total, cached):
@@ -111,7 +114,8 @@ class Presenter:
         name = build_name(route.build)
         self._view.show_speaker(name)
         why = route.reasons[0] if route.reasons else route.task
-        fresh = Status(name, why, self._status.chosen, balance_micro=self._status.balance_micro)
+        old = self._status
+        fresh = Status(name, why, old.chosen, balance_micro=old.balance_micro, most_micro=old.most_micro)
         self._status = replace(fresh, context_total=route.n_ctx)
         self._show_status(self._status)
         self._tell("starting")

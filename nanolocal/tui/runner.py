@@ -8,8 +8,8 @@ from typing import Protocol
 from nanolocal.chat.messages import Answer, Attachment, TurnRequest
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Route
-from nanolocal.errors import NanolocalError
-from nanolocal.tui.conversation import Conversation
+from nanolocal.errors import NanolocalError, OutOfCredit
+from nanolocal.tui.conversation import Conversation, Offer
 from nanolocal.tui.lines import Status, error_text
 from nanolocal.tui.ports import SessionPort
 from nanolocal.tui.presenter import Presenter
@@ -95,15 +95,17 @@ class TurnRunner:
             view = await self._stage.transcript.add_live(asked.text, asked.attachments)
             if view.answer is None:
                 return
-            status = Status(chosen=conversation.chosen, balance_micro=self._status.balance_micro)
+            old = self._status
+            status = Status(chosen=conversation.chosen, balance_micro=old.balance_micro, most_micro=old.most_micro)
             self._presenter = presenter = Presenter(view.answer, status, self._show_status, self._clock)
-            conversation.once = conversation.editing = None
+            once, conversation.once = conversation.once, None
+            conversation.editing = conversation.offer = None
             try:
                 answer = await presenter.show(self._session.chat.turn(asked.request, stop))
             except NanolocalError as error:
-                await self._fail(error, asked, conversation)
+                await self._fail(error, asked, conversation, once)
             except Exception as error:
-                await self._fail(_unexpected(error), asked, conversation)
+                await self._fail(_unexpected(error), asked, conversation, once)
             else:
                 await self._keep(answer, conversation)
         finally:
@@ -116,7 +118,7 @@ class TurnRunner:
         tip = answer.message_id or self._presenter.progress.prompt_id
         await self._read_back(answer.chat_id, tip, conversation)
 
-    async def _fail(self, error: NanolocalError, asked: Asked, conversation: Conversation) -> None:
+    async def _fail(self, error: NanolocalError, asked: Asked, conversation: Conversation, once: str | None) -> None:
         """Show the error: under the stored prompt, or with the text back in the box when nothing was stored."""
         if not self._stage.is_attached:
             return
@@ -129,11 +131,23 @@ class TurnRunner:
         await transcript.drop_live()
         if asked.replaces:
             await transcript.show(conversation.turns)
-        await transcript.show_notice(error_text(error))
-        if asked.request.prompt is not None and not self._stage.composer.box.text:
-            conversation.editing = asked.editing
-            self._stage.composer.put(asked.text, asked.attachments)
-            self._stage.composer.show_editing(asked.editing is not None)
+        conversation.once = once
+        typed = self._stage.composer.box.text
+        is_back = asked.request.prompt is not None and not typed
+        await transcript.show_notice(error_text(error, has_prompt=is_back))
+        if asked.request.prompt is not None:
+            self._put_back(asked, conversation, typed)
+        if is_back and isinstance(error, OutOfCredit) and error.tokens:
+            conversation.offer = Offer(asked.text, asked.attachments, error.tokens)
+
+    def _put_back(self, asked: Asked, conversation: Conversation, typed: str) -> None:
+        """Fill the box with what was asked, above what was typed meanwhile; it outlives a command in its place."""
+        composer = self._stage.composer
+        text = f"/image {asked.text}" if asked.request.wishes.picture else asked.text
+        conversation.editing = asked.editing
+        composer.put("\n".join(filter(None, (text, typed))), asked.attachments)
+        composer.show_editing(asked.editing is not None)
+        composer.set_aside()
 
     async def _read_back(self, chat_id: str | None, tip: str | None, conversation: Conversation) -> None:
         if chat_id is None:

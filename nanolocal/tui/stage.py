@@ -53,6 +53,10 @@ class ChatStage(Protocol):
         """Say on the status line who answers."""
         ...
 
+    def show_balance(self, micro: int) -> None:
+        """Show what can be spent after it was changed, and quote anew."""
+        ...
+
     def say(self, line: str) -> None:
         """Show a line for a moment."""
         ...

@@ -261,9 +261,21 @@ class Database:
             try:
                 with contextlib.suppress(NanolocalError, dbapi2.DatabaseError):
                     _execute(self._connection, "PRAGMA optimize")
+                    self._note_kept(self._connection)
                     self.checkpoint()
             finally:
                 self._drop()
+
+    def _note_kept(self, connection: dbapi2.Connection) -> None:
+        """Note what is known to be kept outside, which the next commit would do: nothing less is whole from now on.
+
+        It is no commit of its own: there would be no end to it.
+        """
+        if self.witness is None or self.witness.kept <= _execute(connection, "SELECT anchored FROM progress")[0][0]:
+            return
+        connection.set_busy_timeout(0)
+        with contextlib.suppress(UsageError):  # somebody else is writing, and notes the same
+            _execute(connection, "UPDATE progress SET anchored = max(anchored, ?)", (self.witness.kept,))
 
     @contextlib.contextmanager
     def _noting_damage(self) -> Iterator[None]:
@@ -395,6 +407,7 @@ _CODES = {
     "database is locked": dbapi2.SQLITE_BUSY,
     "database or disk is full": dbapi2.SQLITE_FULL,
     "disk I/O error": dbapi2.SQLITE_IOERR,
+    "attempt to write a readonly database": dbapi2.SQLITE_READONLY,
 }
 """For errors of the backup API, which come without a code."""
 

@@ -25,7 +25,7 @@ def make_private_directory(path: Path) -> None:
         check_private_directory(path)
         probe = path / f".probe-{secrets.token_hex(4)}"
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process that clears the directory may have been faster
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}", "choose another directory with --home") from error
 

@@ -31,10 +31,11 @@ class Books(Protocol):
         """Read the whole ledger: number and hash of its newest entry. Raises ``Damaged``."""
         ...
 
-    def record_loss(self, tx: Transaction, lost: Anchor, why: str) -> tuple[int, str]:
-        """Write into the ledger that the owner went on without some entries, and why; returns its new head.
+    def record_loss(self, tx: Transaction, lost: Anchor, why: str) -> None:
+        """Write into the ledger that the owner went on without some entries, and why.
 
-        ``lost`` is the newest entry that was known.
+        ``lost`` is the newest entry that was known. The header's anchor, which names none from here on, proves that it
+        was the owner.
         """
         ...
 
@@ -94,8 +95,9 @@ def accepted(database: Database, lost: Anchor, books: Books | None, notice: str)
     with database.transaction() as tx:
         tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (NOTICE, notice))
         tx.execute("UPDATE progress SET number = ?, mark = ?, anchored = 0", (number + 1, mark))
-        seq, head = books.record_loss(tx, lost, notice) if books is not None else (0, Anchor().head)
-    return Anchor(seq, head, number + 1, mark)
+        if books is not None:
+            books.record_loss(tx, lost, notice)
+    return Anchor(commit=number + 1, mark=mark)
 
 
 def set_foreign_log_aside(directory: Path, key: DatabaseKey, anchor: Anchor) -> str:

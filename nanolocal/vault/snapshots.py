@@ -13,7 +13,7 @@ from threading import Thread
 
 from nanolocal.errors import NanolocalError
 from nanolocal.vault.database import Database
-from nanolocal.vault.files import make_private_directory, sync_directory
+from nanolocal.vault.files import exclusive, make_private_directory, sync_directory
 
 DUE_AFTER_S = 20 * 3600
 _DAILY, _WEEKLY = 3, 3
@@ -99,12 +99,13 @@ def make(database: Database, directory: Path, now: float, *, alone: bool) -> Sna
     Raises ``Unreadable`` for a damaged database, ``UsageError`` for a full disk; then all earlier ones stay.
     """
     make_private_directory(directory)
-    part = directory / "snapshot.part"
-    commits = database.progress()[0]
-    database.copy_to(part)
-    path = directory / f"{datetime.fromtimestamp(now, UTC).strftime(_TIME)}-{commits}.db"
-    part.replace(path)
-    sync_directory(directory)
+    with exclusive(directory / "snapshot.lock"):
+        part = directory / "snapshot.part"
+        commits = database.progress()[0]
+        database.copy_to(part)
+        path = directory / f"{datetime.fromtimestamp(now, UTC).strftime(_TIME)}-{commits}.db"
+        part.replace(path)
+        sync_directory(directory)
     snapshots = listed(directory)
     for old in snapshots if alone else set(snapshots) - _worth_keeping(snapshots):
         if old.path != path:

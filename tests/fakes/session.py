@@ -10,7 +10,8 @@ from nanolocal.chat.events import Event, Finished, Held, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
-from nanolocal.errors import NanolocalError, UsageError, VaultLocked
+from nanolocal.chat.turn import Quote
+from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
 from nanolocal.tui.ports import VaultPort
 
 NOW = 1_760_000_000.0
@@ -81,6 +82,7 @@ class FakeEntry:
     build_id: str | None = None
     chat_id: str | None = None
     usage: Usage | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,9 @@ class FakeStore:
                 for stored in messages
             ]
 
+    def hold_of(self, message_id: str) -> str | None:
+        return f"hold-{message_id}"
+
     def setting(self, name: str) -> str | None:
         return self.settings.get(name)
 
@@ -188,13 +193,41 @@ class FakeStore:
         return path[::-1]
 
 
+@dataclass(frozen=True, slots=True)
+class FakeBudget:
+    scope: str
+    limit_micro: int
+
+
 @dataclass(slots=True)
 class FakeLedger:
     micro: int = 97_100
     entries: list[FakeEntry] = field(default_factory=lambda: [FakeEntry(1, NOW, "grant", 100_000)])
+    limits: dict[str, int] = field(default_factory=dict)
+    problem: Damaged | None = None
 
     def balance(self) -> int:
         return self.micro
+
+    def spending(self) -> tuple[int, int]:
+        return 420, 1_260
+
+    def budgets(self) -> list[tuple[FakeBudget, int | None]]:
+        return [
+            (FakeBudget(scope, limit), None if scope == "chat" else 420) for scope, limit in sorted(self.limits.items())
+        ]
+
+    def set_budget(self, scope: str, limit_micro: int | None) -> None:
+        self.limits.pop(scope, None)
+        if limit_micro is not None:
+            self.limits[scope] = limit_micro
+
+    def top_up(self, amount_micro: int) -> int:
+        self.micro += amount_micro
+        return self.micro
+
+    def receipt(self, name: str) -> list[tuple[str, str]]:
+        return [("entry", name), ("charged", "0.000420 credits")]
 
     def history(self, limit: int) -> list[FakeEntry]:
         return self.entries[-limit:][::-1]
@@ -261,8 +294,14 @@ class FakeChat:
         self.route = ROUTE
         self.ignores_stop = False
         self.died = asyncio.Event()
+        self.most = 5_000
+        self.quotes: list[TurnRequest] = []
         self._store = store
         self._ledger = ledger
+
+    def quote(self, request: TurnRequest) -> Quote:
+        self.quotes.append(request)
+        return Quote(self.route, self.most, self._ledger.micro, self._ledger.micro)
 
     async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         self.requests.append(request)

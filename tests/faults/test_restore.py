@@ -156,6 +156,34 @@ def test_an_older_header_is_reported(directory: Path) -> None:
         open_vault(directory, None)
 
 
+def test_a_header_that_is_one_change_older_is_reported_after_a_clean_end(directory: Path) -> None:
+    with home(directory, None) as here:
+        old = kept(directory)
+        here.store.keep_setting("instructions", "x")
+    put(directory, old, "vault.hdr")
+    with pytest.raises(Damaged, match=r"an older vault\.hdr was put back"):
+        open_vault(directory, None)
+
+
+def test_an_end_beside_another_process_that_writes_leaves_a_vault_that_opens(directory: Path) -> None:
+    def work(report: Callable[[str], None]) -> None:
+        here = rooms(open_vault(directory, None))
+        for number in range(10**6):
+            here.store.keep_setting("number", str(number))
+            report(str(number))
+
+    child = fork(work)
+    for _ in range(5):
+        next(child.lines)
+        with home(directory, None) as here:
+            here.store.keep_setting("instructions", "x")
+    last = child.kill()[-1]
+    with home(directory, None) as here:
+        assert int(here.store.setting("number") or 0) >= int(last)
+        assert here.vault.notices == []
+        assert here.vault.verify() == []
+
+
 def test_a_page_brought_back_from_an_older_copy_is_found(directory: Path) -> None:
     with home(directory, None) as here:
         for number in range(20):
@@ -209,7 +237,7 @@ def test_every_flipped_byte_of_a_live_log_is_reported_or_harmless(directory: Pat
             assert vault.notices or (count == stored and vault.verify() == []), position
         finally:
             vault.close()
-        for snapshot in list((directory / "snapshots").glob("*"))[1:]:
+        for snapshot in list((directory / "snapshots").glob("*.db"))[1:]:
             snapshot.unlink()
 
 

@@ -57,9 +57,9 @@ def test_the_menu_shows_the_table_while_a_command_is_typed() -> None:
         await stand.until(lambda: stand.chat.composer.menu.option_count == len(COMMANDS))
         await stand.pilot.press("c", "r")
         await stand.until(lambda: stand.chat.composer.menu.option_count == 1)
-        await stand.sees("balance and the last charges")
+        await stand.sees("balance, budgets and the last")
         await stand.pilot.press("escape")
-        await stand.misses("balance and the last charges")
+        await stand.misses("balance, budgets and the last")
         assert stand.chat.composer.box.text == "/cr"
 
     drive(body)
@@ -362,15 +362,6 @@ def test_why_shows_reasons_runners_up_and_rejected_ones() -> None:
         await stand.until(lambda: stand.app.screen is stand.chat)
 
     drive(body, session)
-
-
-def test_credits_shows_the_balance_and_the_entries() -> None:
-    async def body(stand: Stand) -> None:
-        await stand.type("/credits", "enter")
-        await stand.sees("Balance 0.097 credits")
-        await stand.sees("0.10  grant")
-
-    drive(body)
 
 
 def test_copy_says_honestly_where_the_text_went() -> None:

@@ -7,10 +7,12 @@ from rich.cells import cell_len
 
 from nanolocal.chat import amounts, commands
 from nanolocal.chat.messages import Attachment, Stopped, Usage
+from nanolocal.chat.turn import Quote
 from nanolocal.tui import lines
 from nanolocal.tui.lines import Receipt, Status
 from nanolocal.tui.rows import Row
 from nanolocal.tui.turns import MOST_MOUNTED, Window
+from tests.fakes.session import ROUTE
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,13 @@ from nanolocal.tui.turns import MOST_MOUNTED, Window
 )
 def test_credits_show_the_digits_that_matter(micro: int, text: str) -> None:
     assert amounts.short_credits(micro) == text
+
+
+@pytest.mark.parametrize(
+    ("micro", "text"), [(0, "0"), (1, "0.000001"), (4_201, "0.0043"), (999_999, "1.00"), (99, "0.000099")]
+)
+def test_a_limit_is_never_shown_lower_than_it_is(micro: int, text: str) -> None:
+    assert amounts.most_credits(micro) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (870, "870"), (1_234, "1.2k"), (32_768, "32k")])
@@ -60,6 +69,29 @@ def test_the_status_line_degrades_and_keeps_model_and_balance() -> None:
     assert "ctx" not in narrow and " cr" not in narrow
 
 
+def test_while_an_answer_grows_its_cost_outlasts_the_context() -> None:
+    growing = replace(FULL, tok_s=0.0)
+    assert growing.line(60).endswith("| 0.42 cr | bal 97.10")
+    assert FULL.line(70).endswith("| 18.4 tok/s | 1.2k/8.2k ctx | bal 97.10")
+
+
+@pytest.mark.parametrize(
+    ("balance", "most", "is_low"),
+    [(None, 0, False), (9_999, 0, True), (10_000, 0, False), (14_999, 5_000, True), (15_000, 5_000, False)],
+)
+def test_a_low_balance_is_said_in_words(balance: int | None, most: int, is_low: bool) -> None:
+    status = Status("Oak", balance_micro=balance, most_micro=most)
+    assert status.is_low is is_low
+    assert ("low bal" in status.line(60)) is is_low
+
+
+def test_a_quote_says_a_shortage_before_it_names_who_answers() -> None:
+    quote = Quote(ROUTE, 4_201, 9_000, 4_200)
+    assert lines.quote_line(quote, 80) == "up to 0.0043 cr · more than a budget leaves · Oak 1B Q4_K_M"
+    assert lines.quote_line(replace(quote, balance_micro=4_200), 44) == "up to 0.0043 cr · more than the balance · O…"
+    assert lines.quote_line(replace(quote, room_micro=4_201), 80) == "up to 0.0043 cr · Oak 1B Q4_K_M"
+
+
 @given(
     st.builds(
         Status,
@@ -70,6 +102,7 @@ def test_the_status_line_degrades_and_keeps_model_and_balance() -> None:
         context_total=st.integers(0, 10**6),
         cost_micro=st.integers(0, 10**9),
         balance_micro=st.none() | st.integers(0, 10**12),
+        most_micro=st.integers(0, 10**12),
     ),
     st.integers(20, 140),
 )
@@ -126,7 +159,7 @@ def test_the_first_match_of_a_snippet_is_seen_at_any_width(width: int) -> None:
 def test_the_command_table_is_short_and_unambiguous() -> None:
     names = [command.name for command in commands.COMMANDS]
     keys = [command.key for command in commands.COMMANDS if command.key]
-    assert len(names) == len(set(names)) <= 24
+    assert len(names) == len(set(names)) <= 26
     assert len(keys) == len(set(keys))
     assert not {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "alt+enter"} & set(keys)
 

@@ -160,11 +160,11 @@ def test_a_stop_before_the_first_word_says_that_nothing_was_charged() -> None:
 
 def test_a_refusal_is_one_calm_line_and_gives_the_prompt_back() -> None:
     session = FakeSession()
-    session.chat.script = [OutOfCredit("the balance does not cover this", "nanolocal credits topup")]
+    session.chat.script = [OutOfCredit("the balance does not cover this", "top up: nanolocal credits topup")]
 
     async def body(stand: Stand) -> None:
         await stand.ask("tell me everything")
-        await stand.sees("! The balance does not cover this · nanolocal credits topup")
+        await stand.sees("! The balance does not cover this · /topup AMOUNT adds credit")
         assert stand.chat.composer.box.text == "tell me everything"
         assert stand.chat.transcript.views == []
         assert "Traceback" not in stand.shown

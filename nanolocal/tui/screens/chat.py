@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -22,6 +23,7 @@ from nanolocal.tui.actions import Actions
 from nanolocal.tui.conversation import Conversation
 from nanolocal.tui.lines import Status, build_name, error_text
 from nanolocal.tui.ports import SessionPort
+from nanolocal.tui.quoting import Quoter
 from nanolocal.tui.runner import Asked, TurnRunner
 from nanolocal.tui.themes import other
 from nanolocal.tui.turns import beside
@@ -64,6 +66,7 @@ class ChatScreen(Screen[None]):
         self.conversation = Conversation()
         self.runner = TurnRunner(session, self, clock)
         self.actions = Actions(self)
+        self.quoter = Quoter(self)
         self.leave = leave
         self._names: dict[str, str] = {}
 
@@ -114,7 +117,19 @@ class ChatScreen(Screen[None]):
         conversation = self.conversation
         name = self._name_of(conversation.once or conversation.pinned) if conversation.chosen != "auto" else ""
         old = self.status_line.status
-        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=old.balance_micro)
+        balance, most = old.balance_micro, old.most_micro
+        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=balance, most_micro=most)
+        self.quote()
+
+    def show_balance(self, micro: int) -> None:
+        """Show what can be spent after it was changed, and quote anew."""
+        self.status_line.status = replace(self.status_line.status, balance_micro=micro)
+        self.quote()
+
+    @work(group="quote", exclusive=True, exit_on_error=False)
+    async def quote(self) -> None:
+        """Tell what the prompt in the box would cost, in a moment."""
+        await self.quoter.quote(self.query_one(HintLine))
 
     def switch_theme(self) -> None:
         """Dark to light, or back."""
@@ -145,19 +160,31 @@ class ChatScreen(Screen[None]):
 
     def start(self, asked: Asked) -> None:
         """Run a turn."""
-        self.run_worker(self.runner.run(asked, self.conversation), group="turn", exclusive=True)
+        self.run_worker(self._take(asked), group="turn", exclusive=True)
+
+    async def _take(self, asked: Asked) -> None:
+        await self.runner.run(asked, self.conversation)
+        if self.is_attached:
+            self.quote()
+
+    def on_composer_edited(self) -> None:
+        """The prompt is another now."""
+        self.quote()
 
     async def on_composer_sent(self, event: Composer.Sent) -> None:
         """Run a command, or ask."""
         command = parse(event.text)
         if command is not None:
+            self.composer.forget(event.text)
             self.composer.put("", self.composer.attachments)
             await self._try(self.actions.run(*command), event.text)
+            self.composer.put_back()
         elif self.runner.is_ending:
             self.set_timer(_SOON_S, partial(self.post_message, event))
         elif self.runner.busy:
             self.say("An answer is being written; Esc stops it and keeps the text.")
         else:
+            self.composer.forget(event.text)
             await self._try(self.send(event.text), event.text)
 
     def on_prompt_box_scrolled(self, event: PromptBox.Scrolled) -> None:
@@ -194,7 +221,7 @@ class ChatScreen(Screen[None]):
             self.conversation.editing = None
             self.composer.put("")
             self.composer.show_editing(False)
-        elif not self.query_one(Notice).dismiss():
+        elif not self.composer.put_back(over_command=True) and not self.query_one(Notice).dismiss():
             self.clear_selection()
             self.composer.box.focus()
 

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from nanolocal.chat.commands import matching
+from nanolocal.chat.commands import matching, parse
 from nanolocal.chat.messages import Attachment
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach
@@ -80,9 +80,13 @@ class Composer(Vertical):
             super().__init__()
             self.text = text
 
+    class Edited(Message):
+        """What would be sent is another now."""
+
     def __init__(self) -> None:
         super().__init__(id="composer")
         self._attachments: tuple[Attachment, ...] = ()
+        self._aside = ""
         self._chosen_from: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -118,12 +122,31 @@ class Composer(Vertical):
         self.attach(*attachments, keep=False)
         self.box.focus()
 
+    def set_aside(self) -> None:
+        """Remember what is typed, because a command takes its place."""
+        self._aside = self.box.text or self._aside
+
+    def put_back(self, over_command: bool = False) -> bool:
+        """Fill an empty box with what was set aside, ``over_command`` one with a command; whether there was any."""
+        is_free = not self.box.text or (over_command and parse(self.box.text) is not None)
+        if not self._aside or not is_free:
+            return False
+        self.put(self._aside, self._attachments)
+        self._aside = ""
+        return True
+
+    def forget(self, sent: str) -> None:
+        """What is ``sent`` is not set aside any more; nor is what it was sent instead of, unless it is a command."""
+        if sent == self._aside or parse(sent) is None:
+            self._aside = ""
+
     def attach(self, *attachments: Attachment, keep: bool = True) -> None:
         """Add files to the next prompt, or replace them."""
         self._attachments = (self._attachments if keep else ()) + attachments
         shown = self.query_one("#attached", Static)
         shown.update(" ".join(token(attachment) for attachment in self._attachments))
         shown.display = bool(self._attachments)
+        self.post_message(self.Edited())
 
     def show_editing(self, editing: bool) -> None:
         """Say that the prompt is another version of the last one."""
@@ -144,6 +167,7 @@ class Composer(Vertical):
         if rows:
             self.menu.set_options([Option(content) for _, content in rows])
             self.menu.highlighted = 0
+        self.post_message(self.Edited())
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Take what was clicked."""

@@ -1,15 +1,21 @@
 """The one line between transcript and prompt."""
 
 from textual.content import Content
+from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widget import Widget
+
+from nanolocal.chat.turn import Quote
+from nanolocal.tui.lines import quote_line
 
 _SECONDS = 5.0
 _NEWER = "↓ newer text below · End"
 
 
 class HintLine(Widget):
-    """Says something for some seconds; else, whether newer text is out of view; else nothing."""
+    """Says something for some seconds; else, whether newer text is out of view; else what the prompt would cost."""
+
+    quote: reactive[Quote | None] = reactive(None)
 
     def __init__(self) -> None:
         super().__init__(id="hint")
@@ -33,7 +39,12 @@ class HintLine(Widget):
 
     def render(self) -> Content:
         """What there is to say now."""
-        return Content(self._said or (_NEWER if self._newer_below else ""))
+        said = self._said or (_NEWER if self._newer_below else "")
+        if said or self.quote is None:
+            return Content(said)
+        return Content.styled(
+            quote_line(self.quote, self.content_size.width), "$warning" if self.quote.shortage else "$quiet"
+        )
 
     def _forget(self) -> None:
         self._said = ""

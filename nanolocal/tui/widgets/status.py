@@ -8,7 +8,7 @@ from nanolocal.tui.lines import Status
 
 
 class StatusLine(Widget):
-    """``model > why | 18.4 tok/s | ctx | cost | balance`` in the width there is."""
+    """``model > why | 18.4 tok/s | ctx | cost | balance`` in the width there is; a low balance stands out."""
 
     status: reactive[Status] = reactive(Status())
 
@@ -17,4 +17,8 @@ class StatusLine(Widget):
 
     def render(self) -> Content:
         """The line for this width."""
-        return Content(self.status.line(self.size.width))
+        line = self.status.line(self.size.width)
+        content = Content(line)
+        if not self.status.is_low:
+            return content
+        return content.stylize("$warning", max(0, len(line) - len(self.status.balance)))

@@ -17,6 +17,7 @@ from nanolocal.chat.events import (
     Event,
     Finished,
     Held,
+    ImageStep,
     Loading,
     NotRead,
     Reading,
@@ -261,7 +262,7 @@ def test_when_credit_is_short_the_refusal_offers_the_tokens_it_still_buys(world:
 def test_a_quote_is_what_the_turn_then_holds_and_changes_nothing(world: World) -> None:
     chat, engines = world.chat(says("yes"))
     request = TurnRequest("hello", wishes=Wishes(max_tokens=50))
-    quote, before = chat.quote(request), world.ledger.verify()
+    before, quote = world.ledger.verify(), chat.quote(request)
     assert chat.quote(request) == quote
     assert (world.ledger.verify(), engines.jobs, world.store.chats(10)) == (before, [], [])
     held = next(event for event in play(chat, request) if isinstance(event, Held))
@@ -275,6 +276,28 @@ def test_the_cost_rises_while_the_answer_streams_and_ends_at_the_charge(world: W
     assert told == sorted(set(told))
     assert told[-1] == answer_of(events).cost_micro
     assert len(told) > 2
+
+
+def test_the_cost_of_a_picture_rises_with_its_steps(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=64 * 64 * 12), Timing(), Stopped.END, PICTURE)
+    chat, _ = world.chat([*(ImageStep(step, 12) for step in range(1, 13)), done])
+    events = play(chat, TurnRequest("draw a circle", wishes=Wishes(picture=True, width=64, height=64, steps=12)))
+    told = [event.cost_micro for event in events if isinstance(event, CostSoFar)]
+    assert told == sorted(set(told)) and told
+    assert told[-1] == answer_of(events).cost_micro
+
+
+def test_a_quote_says_when_balance_or_budget_do_not_cover_it(world: World) -> None:
+    chat, _ = world.chat()
+    asked = TurnRequest("hello", wishes=Wishes(max_tokens=1000, key="anna"))
+    quote = chat.quote(asked)
+    assert (quote.room_micro, quote.shortage) == (quote.balance_micro, "")
+    world.ledger.set_budget("key:anna", quote.most_micro - 1)
+    assert chat.quote(asked).shortage == "more than a budget leaves"
+    assert chat.quote(replace(asked, wishes=Wishes(max_tokens=1000))).shortage == ""
+    world.ledger.set_budget("key:anna", None)
+    reserve(world.vault.database, world.ledger, quote.balance_micro - quote.most_micro + 1)
+    assert chat.quote(asked).shortage == "more than the balance"
 
 
 def test_a_budget_for_each_conversation_counts_the_first_answer_too(world: World) -> None:

@@ -32,6 +32,11 @@ class Anchors:
     def keep(self, seq: int, head: str) -> None:
         self.kept = (seq, head)
 
+    def accept(self, database: Database, why: str) -> None:
+        with database.transaction() as tx:
+            LedgerLosses().record_loss(tx, Anchor(*self.kept), why)
+        self.kept = (0, "0" * 64)
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
@@ -352,10 +357,39 @@ def test_what_was_changed_does_not_count_once_it_is_accepted(
     attack(database, ATTACKS["amount raised"][0])
     with pytest.raises(Damaged):
         wallet.verify()
-    with database.transaction() as tx:
-        anchors.kept = LedgerLosses().record_loss(tx, Anchor(*anchors.kept), "I saw it")
+    anchors.accept(database, "I saw it")
     again = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
     assert again.balance() == 7 - 5, "the gift and the answer count; the raised allowance and the hold do not"
+
+
+def test_what_somebody_else_marked_as_accepted_is_reported(
+    database: Database, wallet: Wallet, anchors: Anchors
+) -> None:
+    wallet.top_up(7)
+    attack(database, "INSERT INTO finding (id, what, known, is_accepted) VALUES (1, 'never mind', '0:0', 1)")
+    attack(database, ATTACKS["amount raised"][0])
+    again = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
+    assert "does not confirm it" in read_only(database, again)
+    assert_acceptance_heals(database, anchors, "somebody was here")
+
+
+def test_an_entry_that_names_no_budget_and_no_key_is_no_reason_to_fail(
+    database: Database, wallet: Wallet, anchors: Anchors
+) -> None:
+    wallet.set_budget(Scope.parse("day"), 5)
+    for change in ("json_remove(body, '$.ref')", "json_set(body, '$.terms', null)"):
+        attack(database, f"UPDATE entry SET body = {change} WHERE kind IN ('budget', 'device')")
+        with pytest.raises(Damaged):
+            wallet.verify()
+        anchors.accept(database, "odd entries")
+        wallet = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
+        assert wallet.budgets() == []
+        wallet.verify(anchors.kept)
+
+
+def test_a_hold_that_was_taken_out_again_is_reported(database: Database, wallet: Wallet, anchors: Anchors) -> None:
+    reserve(database, wallet, 50)
+    assert anchors.kept[0] == wallet.verify().entries
 
 
 def test_a_guard_that_was_removed_is_reported_and_put_back(
@@ -370,9 +404,7 @@ def test_a_guard_that_was_removed_is_reported_and_put_back(
 
 def assert_acceptance_heals(database: Database, anchors: Anchors, why: str) -> None:
     """The owner accepts: that is on the record, the wallet works again, and what was accepted is sealed."""
-    lost = anchors.kept
-    with database.transaction() as tx:
-        anchors.kept = LedgerLosses().record_loss(tx, Anchor(*lost), f"accepted although {why}")
+    anchors.accept(database, f"accepted although {why}")
     wallet = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
     assert wallet.problem is None
     restored = next(row for row in wallet.history(9, with_holds=True) if row.kind == "restore")

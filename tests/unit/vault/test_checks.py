@@ -66,7 +66,7 @@ def test_a_spare_header_that_something_else_wrote_is_not_trusted(tmp_path: Path)
 def test_a_damaged_snapshot_is_named_by_its_day(tmp_path: Path) -> None:
     with home(tmp_path / "vault") as here:
         here.turn("a prompt", "an answer")
-    (copy,) = (tmp_path / "vault" / "snapshots").iterdir()
+    (copy,) = (tmp_path / "vault" / "snapshots").glob("*.db")
     flip(copy, copy.stat().st_size // 2)
     with home(tmp_path / "vault") as here:
         assert here.vault.snapshots()[0].when in wrong(here)["snapshots"].says

@@ -1,7 +1,8 @@
 """Vaults of every format ever released open, whole, and without nanolocal too.
 
 Each was made by the code of its time: two conversations, a branch, a file of 108,000 bytes, a picture, a deleted chat;
-since version 3 also an answer that the end of the program cut off.
+since version 3 also an answer that the end of the program cut off, since version 4 a signed ledger with budgets, an
+owner's price, and one of two vouchers redeemed.
 """
 
 import json
@@ -12,13 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from nanolocal.errors import VaultLocked
+from nanolocal.errors import UsageError, VaultLocked
+from nanolocal.ledger.redeeming import redeem
 from nanolocal.vault import docs
-from tests.fakes.homes import PASSPHRASE, fork, home, open_vault, rooms
+from tests.fakes.homes import BUILD, PASSPHRASE, fork, home, open_vault, rooms
 
 GOLDEN = Path(__file__).parents[2] / "data" / "vaults"
 CODE_2 = "6BKE-C8FX-57NK-07Z7-MDSE-RYK0-HZHT-6RMG-KXPR-Y7V8-CD8M-Y852-0A20-A99D"
 CODE_3 = "J59R-2ACX-CDVS-6R8E-KRJ6-5T0C-MFK5-DRS9-EC48-R122-E9HC-VJHG-TNA0-536Y"
+CODE_4 = "KEY1-ZW34-FMBG-0V6D-WJ2F-M0BZ-S8B9-CMWF-R1GH-FQCM-Y7B2-YYRH-HMEG-XVMK"
+VOUCHER_4 = (
+    "AEAZ3YTBGBV6PII2GKAMCYDF6CVQSZYAYGKAAAAAAAAAAYNIAAAAAAT52TSYS7BTM3F2WCETCUHPAHPRLQLCO54H"
+    "IMG6YBSF2USYTGLYUJFDL6X6EKNJGUIEI77JY2HCZK64QDQZG4O2576G2LM3VY6STMUCOJCN6IBGNYQ2YJBHEZYH"
+)
 NOTES = ("golden notes äöü 漢字\n" * 4000).encode()
 OPENERS = [
     ("v1-keyfile", None),
@@ -29,6 +36,9 @@ OPENERS = [
     ("v3-keyfile", None),
     ("v3-passphrase", PASSPHRASE),
     ("v3-passphrase", CODE_3),
+    ("v4-keyfile", None),
+    ("v4-passphrase", PASSPHRASE),
+    ("v4-passphrase", CODE_4),
 ]
 TEXTS = [
     ("golden title", "user", "golden prompt one"),
@@ -77,8 +87,22 @@ def test_a_golden_vault_opens_whole_and_stays_usable(tmp_path: Path, name: str, 
             assert picture.data.startswith(b"\x89PNG")
             assert here.store.search("deleted") == []
             assert len(here.store.chats(9)) == 2 + turns
-            assert len(here.store.search("golden draft")) == name.startswith("v3")
+            assert len(here.store.search("golden draft")) == name.startswith(("v3", "v4"))
             here.turn("written today", "and kept")
+
+
+def test_a_golden_ledger_keeps_its_word(tmp_path: Path) -> None:
+    """Allowance, grant and voucher less five answers and the one that was cut off, each at the price of its day."""
+    with home(copied("v4-passphrase", tmp_path / "home"), PASSPHRASE) as here:
+        assert here.wallet.balance() == 100_000 + 50_000 + 25_000 - 5 * 5 - 8
+        assert [(str(budget.scope), budget.limit_micro) for budget, _ in here.wallet.budgets()] == [
+            ("day", 90_000),
+            ("key:anna/month", 7),
+        ]
+        assert here.wallet.price(BUILD).evidence == "golden price"
+        assert redeem(here.wallet, VOUCHER_4).voucher.amount == 25_000
+        with pytest.raises(UsageError, match="already redeemed"):
+            redeem(here.wallet, VOUCHER_4)
 
 
 @pytest.mark.parametrize(("name", "secret"), OPENERS)

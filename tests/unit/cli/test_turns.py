@@ -1,0 +1,52 @@
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from nanolocal.chat.events import CostSoFar, ImageStep, Reading
+from nanolocal.chat.messages import TurnRequest
+from nanolocal.cli import output
+from nanolocal.cli.turns import take_turn
+from tests.fakes.session import FakeSession, Step
+
+if TYPE_CHECKING:
+    from nanolocal.bootstrap import Session
+
+
+class Shown(output.Progress):
+    """Remembers every line of progress."""
+
+    def __init__(self) -> None:
+        super().__init__(is_quiet=True)
+        self.lines: list[str] = []
+
+    def show(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def progress_of(*script: Step, say: bool = False) -> list[str]:
+    session, shown = FakeSession(), Shown()
+    session.chat.script = list(script)
+    asyncio.run(take_turn(cast("Session", session), TurnRequest("hi"), shown, say))
+    return shown.lines
+
+
+def test_the_progress_line_tells_the_cost_so_far() -> None:
+    lines = progress_of(Reading(5, 10), CostSoFar(3), "a", CostSoFar(4), "b")
+    assert lines[1:] == [
+        "reading 5 of 10 tokens",
+        "reading 5 of 10 tokens, 0.000003 credits",
+        "writing: 1 token, 0.000003 credits",
+        "writing: 1 token, 0.000004 credits",
+        "writing: 2 tokens, 0.000004 credits",
+    ]
+    assert progress_of(ImageStep(3, 12), CostSoFar(9))[-1] == "drawing: step 3 of 12, 0.000009 credits"
+
+
+def test_progress_gives_way_to_a_text_on_the_same_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lines = progress_of(Reading(5, 10), CostSoFar(3), "a", CostSoFar(4), "b", say=True)
+    assert lines[-1] == "reading 5 of 10 tokens, 0.000003 credits"
+    assert capsys.readouterr().out == "ab"
