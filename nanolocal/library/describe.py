@@ -87,7 +87,7 @@ def _part(path: Path, facts: GGUFFacts, fingerprints: Fingerprints) -> Part | No
         raise Damaged(f"{path.name} is an importance matrix, not a model", "get the model itself")
     if kind == "adapter" or "adapter.type" in facts.metadata:
         role, what = Role.ADAPTER, "a LoRA adapter"
-    elif kind == "mmproj" or architecture == "clip":
+    elif kind == "mmproj" or architecture == "clip" or any(key.startswith("clip.") for key in facts.metadata):
         role, what = Role.PROJECTOR, "a vision projector"
     elif architecture in _PICTURE_MODELS:
         role, what = Role.COMPONENT, "the transformer of a picture model"

@@ -24,10 +24,10 @@ class Use:
 
 
 _ADAPTER = re.compile(
-    r"\.lora_(?:A|B|up|down)\b|^lora_(?:unet|te\d?|transformer)_|\.hada_w[12]_|\.lokr_w[12]|\.dora_scale"
+    r"(?:^|[._])lora\d?[._](?:A|B|up|down)\b|^lora_(?:unet|te\d?|transformer)_|\.hada_w[12]_|\.lokr_w[12]|\.dora_scale"
 )
 _PICTURE_ADAPTER = re.compile(
-    r"^(?:lora_(?:unet|te\d?|transformer)_|unet\.|transformer\.|diffusion_model\.|text_encoder)"
+    r"^(?:lora_(?:unet|te\d?|transformer)_|unet\.|transformer\.|diffusion_model\.|text_encoder|(?:double|single)_blocks\.)"
 )
 _UNET = "model.diffusion_model."
 
@@ -54,9 +54,16 @@ _COMPONENTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("first_stage_model.decoder.",), "a picture decoder (VAE)", ""),
     (("decoder.conv_in.",), "a picture decoder (VAE)", ""),
     (("decoder.layers.", "encoder.layers."), "a picture decoder (VAE)", ""),
+    (("decoder.conv1.", "encoder.conv1."), "a picture decoder (VAE)", ""),
     (("text_model.encoder.",), "a text encoder (CLIP)", ""),
+    (("transformer.resblocks.",), "a text encoder (CLIP)", ""),
+    (("vision_model.encoder.",), "an image encoder (CLIP)", ""),
+    (("model.layers.",), "a text encoder (a language model)", ""),
     (("encoder.block.",), "a text encoder (T5)", ""),
     (("emb_params",), "a textual inversion", ""),
+    ((_UNET,), "the diffusion model of a picture model", ""),
+    (("context_refiner.",), "the transformer of a picture model", ""),
+    (("blocks.", "patch_embedding."), "the transformer of a picture model", ""),
 )
 
 

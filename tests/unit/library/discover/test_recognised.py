@@ -89,9 +89,11 @@ def test_a_projector_among_many_models_is_told_by_its_name(tmp_path: Path) -> No
 
 
 def test_a_projector_is_known_by_its_header_whatever_its_name(tmp_path: Path) -> None:
-    stores.write_gguf(tmp_path / "m" / "innocent.gguf", architecture="clip")
+    stores.write_gguf(tmp_path / "m" / "a.gguf", architecture="clip")
+    stores.write_gguf(tmp_path / "m" / "b.gguf", kind="mmproj")
+    stores.write_gguf(tmp_path / "m" / "c.gguf", extra={"clip.has_vision_encoder": 1})
     report = in_folder(tmp_path / "m")
-    assert (ids(report), parts(report)) == ([], [("projector", "innocent.gguf")])
+    assert (ids(report), parts(report)) == ([], [("projector", f"{name}.gguf") for name in "abc"])
 
 
 def test_adapters_are_never_models(tmp_path: Path) -> None:
@@ -157,6 +159,11 @@ def test_parts_of_picture_models_as_gguf_are_no_text_builds(tmp_path: Path, arch
         (("encoder.block.0.layer.0.SelfAttention.q.weight",), "a text encoder (T5)"),
         (("transformer.h.0.lora_A.weight",), "a LoRA adapter"),
         (("lora_unet_x.hada_w1_a",), "a LoRA adapter"),
+        (("double_blocks.0.processor.proj_lora1.down.weight",), "a LoRA adapter"),
+        (("unet.mid_block.attn1.processor.to_q_lora.up.weight",), "a LoRA adapter"),
+        (("model.layers.0.self_attn.q_proj.weight",), "a text encoder (a language model)"),
+        (("model.diffusion_model.noise_refiner.0.w",), "the diffusion model of a picture model"),
+        (("decoder.explora_down.weight", "decoder.conv_in.weight"), "a picture decoder (VAE)"),
     ],
 )
 def test_safetensors_files_by_the_names_of_their_tensors(names: tuple[str, ...], what: str) -> None:
