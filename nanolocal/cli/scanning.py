@@ -57,7 +57,7 @@ def scan(args: argparse.Namespace, library: Library) -> int:
         progress.clear()
     library.descriptions.save()
     if not args.dry_run:
-        adopted.keep(merged_entries(adopted.entries(), reports))
+        adopted.keep(merged_entries(adopted.entries(), reports, library.directories))
         library.forget()
     if wants_json(args):
         output.as_json(_as_json(reports, total, not args.dry_run))

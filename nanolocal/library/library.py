@@ -136,7 +136,7 @@ class Library:
             elif isinstance(described, Part):
                 parts.append((described, entry))
             else:
-                listed.append((adopted_build(described, entry), entry))
+                listed.append((adopted_build(described, entry) if entry else _called(described, found), entry))
         projectors = projectors_of([b for b, entry in listed if entry is None], [p for p, e in parts if e is None])
         listed = [(replace(b, projector=projectors[b.path]) if b.path in projectors else b, e) for b, e in listed]
         merged = merge(listed, self.descriptions.fingerprints)
@@ -172,10 +172,13 @@ def _gone(store: str, root: str, entries: list[Entry]) -> list[str]:
     return [f"{entry.shown} is gone from {entry.path}, so it is left out" for entry in entries]
 
 
-def adopted_build(described: Build, entry: Entry | None) -> Build:
+def _called(described: Build, found: Found) -> Build:
+    """A build of an own folder; where that holds a whole store, it answers to its name there."""
+    return replace(described, aliases=(found.known_as,)) if found.known_as else described
+
+
+def adopted_build(described: Build, entry: Entry) -> Build:
     """``described`` with the names and the projector that its store gives it."""
-    if entry is None:
-        return described
     projector = Path(entry.projector) if entry.projector else None
     aliases = (entry.known_as,) if entry.known_as else ()
     return replace(described, name=entry.shown, projector=projector, aliases=aliases)

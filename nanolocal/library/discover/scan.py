@@ -47,11 +47,17 @@ def scan(targets: Iterable[Target], descriptions: Descriptions, tell: Callable[[
         descriptions.save()
 
 
-def merged_entries(before: Sequence[Entry], reports: Iterable[Report]) -> list[Entry]:
-    """The index after a scan: what was read replaces what was known of the same places, the rest stays."""
+def merged_entries(before: Sequence[Entry], reports: Iterable[Report], own: Iterable[Path] = ()) -> list[Entry]:
+    """The index after a scan: what was read replaces what was known of the same places, the rest stays.
+
+    What lies in the folders of ``own`` is found at every start anyway and is not adopted.
+    """
     readable = [report for report in reports if not report.is_unreadable]
     read = {report.root for report in readable}
-    return [entry for entry in before if entry.root not in read] + [e for report in readable for e in report.entries()]
+    folders = [folder.absolute() for folder in own]
+    found = [entry for report in readable for entry in report.entries()]
+    adopted = [entry for entry in found if not any(Path(entry.path).is_relative_to(folder) for folder in folders)]
+    return [entry for entry in before if entry.root not in read] + adopted
 
 
 def _read(target: Target, descriptions: Descriptions, tell: Callable[[str], None]) -> Report:

@@ -95,6 +95,14 @@ def test_a_scan_replaces_what_was_known_of_the_same_store_and_keeps_the_rest(mod
     assert models.listed() == ["m-Q8_0.gguf (folder)", "n-Q8_0.gguf (folder)"]
 
 
+def test_what_lies_in_nanolocals_own_folder_is_not_adopted(models: Models) -> None:
+    own = models.home / "data" / "models"
+    stores.write_gguf(own / "m-Q8_0.gguf", "m")
+    assert "m-Q8_0.gguf (folder)" in models("scan", str(own))
+    assert json.loads((models.home / "data" / "adopted.json").read_text())["entries"] == []
+    assert models.listed() == ["m"]
+
+
 def test_forgetting_a_store_or_a_place_touches_no_file(models: Models) -> None:
     write_ollama(models)
     folder = models.root / "mine"

@@ -58,6 +58,11 @@ def test_a_file_that_is_gone_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert found.notes() == [f"gone:1b (Ollama) is gone from {goes}, so it is left out"]
 
 
+def test_a_whole_store_in_an_own_folder_keeps_its_names(tmp_path: Path) -> None:
+    stores.write_ollama(tmp_path / "own" / "o", "registry.ollama.ai/library/a/1b", stores.write_gguf(tmp_path / "a"))
+    assert library(tmp_path, tmp_path / "own").get("a:1b").id == "a-1b:Q8_0"
+
+
 def test_a_disk_that_was_unplugged_is_one_note(tmp_path: Path) -> None:
     adopt(tmp_path, *(entry(tmp_path / "disk" / f"{n}.gguf", store="folder") for n in range(40)))
     assert library(tmp_path).notes() == [f"40 models are gone from {tmp_path / 'disk'} (folder), so they are left out"]
