@@ -191,8 +191,8 @@ def run_tampering(args: argparse.Namespace, room: Path) -> int:
         child.finish()
     for who, times in sorted(noticed.items()):
         print(f"{who:10} {times:6}")
-    silent = noticed["SILENT"]
-    print(f"{noticed.total()} attacks, {noticed.total() - silent} noticed, {wrong} went on wrongly")
+    silent, tried = noticed["SILENT"], noticed.total() - noticed["impossible"]
+    print(f"{tried} attacks that the tables take, {tried - silent} noticed, {wrong} went on wrongly")
     return int(bool(silent or wrong))
 
 

@@ -1,5 +1,6 @@
 """A ledger that was changed: the finding that makes the wallet read-only, and the owner's acceptance, on the record."""
 
+import secrets
 from dataclasses import replace
 
 from nanolocal.errors import Damaged, UsageError
@@ -64,6 +65,7 @@ def record(tx: SqlTransaction, device: DeviceKey, ts: int) -> tuple[int, str]:
     accepted = Entry(f"restore:{known}:{ts}", EntryKind.RESTORE, ADJUST, ADJUST, 0, ts, ref=known, note=what)
     try:
         audit.check_all(tx)
+        audit.check_written_here(tx, int(known.partition(":")[0]), device.public)
     except (Damaged, UsageError):
         new_head = _take_as_found(tx, device, accepted)
     else:
@@ -83,6 +85,9 @@ def _take_as_found(tx: SqlTransaction, device: DeviceKey, accepted: Entry) -> tu
     new_head = book.append(tx, replace(accepted, credit=WALLET, amount=shortfall, terms=terms), device)
     found.take(next(book.links(tx, number)))
     _set_sums(tx, found)
+    for entry in audit.declared(tx, number):
+        again = replace(entry, seq=0, idem=f"{entry.kind}:{secrets.token_hex(16)}", ts=accepted.ts)
+        new_head = book.post(tx, again, device)
     return new_head
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from nanolocal.errors import Damaged
 from nanolocal.ledger import book
 from nanolocal.ledger.book import HINT
-from nanolocal.ledger.chain import GENESIS, WALLET, Entry, chain_hash
+from nanolocal.ledger.chain import GENESIS, WALLET, Entry, EntryKind, chain_hash
 from nanolocal.ledger.links import device_of
 from nanolocal.ledger.replay import State, advance, follow
 from nanolocal.ledger.schema import GUARDS
@@ -35,8 +35,24 @@ class Checked:
     open_holds: int
 
 
+def check_newest(source: Source, seq: int, head_hash: str, device: bytes) -> None:
+    """Raise ``Damaged`` unless the ledger still contains the anchored entry and its newest entries are whole.
+
+    Whatever follows the anchored entry was written while the anchor could not follow: by this device, under its public
+    key ``device``, not under one that somebody brought along.
+    """
+    check_anchor(source, seq, head_hash)
+    state = _before(source, max(1, book.accepted_at(source), min(seq, book.head(source)[0] - _LATEST)))
+    with _of_the_vault():
+        for link in book.links(source, state.seq + 1):
+            follow(state, link)
+            state.step(link)
+            if 0 < seq < state.seq and state.public not in (None, device):
+                raise Damaged(f"ledger entry {state.seq} was not written by this device", HINT)
+
+
 def check_anchor(source: Source, seq: int, head_hash: str) -> None:
-    """Raise ``Damaged`` unless the ledger still contains the anchored entry and its newest entries are whole."""
+    """Raise ``Damaged`` unless the ledger still contains the anchored entry."""
     last = book.head(source)[0]
     if last < seq:
         raise Damaged(
@@ -44,11 +60,6 @@ def check_anchor(source: Source, seq: int, head_hash: str) -> None:
         )
     if seq and source.execute("SELECT hash FROM entry WHERE seq = ?", (seq,)) != [(head_hash,)]:
         raise Damaged(f"ledger entry {seq} is not the one that was settled: the ledger was replaced", HINT)
-    state = _before(source, max(1, book.accepted_at(source), min(seq, last - _LATEST)))
-    with _of_the_vault():
-        for link in book.links(source, state.seq + 1):
-            follow(state, link)
-            state.step(link)
 
 
 def check_all(
@@ -76,6 +87,13 @@ def check_all(
     return Checked(last, state.head, len(state.holds))
 
 
+def check_written_here(source: Source, seq: int, device: bytes) -> None:
+    """Raise ``Damaged`` where somebody brought a key along after entry ``seq``, which this device knew."""
+    keys = source.execute("SELECT body ->> '$.terms.public_key' FROM entry WHERE kind = 'device' AND seq > ?", (seq,))
+    if seq and any(key != device.hex() for (key,) in keys):
+        raise Damaged("a part of the ledger was not written by this device", HINT)
+
+
 def as_found(source: Source, before: int) -> State:
     """A ledger before its entry number ``before``, of which only what is genuine counts, and nothing is held."""
     state = _before(source, before)
@@ -89,6 +107,22 @@ def as_found(source: Source, before: int) -> State:
     for both in state.spent.values():
         both[1] = 0
     return state
+
+
+def declared(source: Source, before: int) -> list[Entry]:
+    """The newest genuine word on each budget, issuer and price before entry number ``before``."""
+    newest: dict[tuple[EntryKind, str], Entry] = {}
+    for entry in _genuine(source, before):
+        if entry.kind in (EntryKind.BUDGET, EntryKind.ISSUER, EntryKind.PRICE):
+            newest[entry.kind, entry.ref or entry.build_id or ""] = entry
+    return [entry for entry in newest.values() if entry.price_id is None or _has_card(source, entry.price_id)]
+
+
+def _has_card(source: Source, price_id: str) -> bool:
+    try:
+        return book.price_card(source, price_id) is not None
+    except Damaged:
+        return False
 
 
 def digest_before(source: Source, seq: int) -> str:
@@ -132,20 +166,40 @@ def _rows(source: Source, before: int) -> Iterator[Row]:
 
 
 def _genuine(source: Source, before: int) -> Iterator[Entry]:
-    """The entries before number ``before`` that fit their own hash and are signed, wherever they stand.
+    """The entries before number ``before`` that this device signed, or that a chain up to such an entry covers.
 
-    Those older than the first ``device`` entry have no signature.
+    Keys of earlier devices that are covered like that count as well.
     """
-    keys = list[bytes]()
+    keys = [book.signing_key(source, before)]
+    while new := [key for entry in _covered(source, before, keys) if (key := device_of(entry)) and key not in keys]:
+        keys += new
+    yield from _covered(source, before, keys)
+
+
+def _covered(source: Source, before: int, keys: list[bytes | None]) -> Iterator[Entry]:
+    """The entries that are signed under one of ``keys``, or chained without a gap to one behind them that is.
+
+    The owner who accepted a change, perhaps under a new key, did not thereby make what came before genuine.
+    """
+    chained, last = list[Entry](), ""
     for _, body, prev, stored_hash, sig in _rows(source, before):
         try:
             entry = Entry.from_body(body)
-            is_chained = stored_hash == chain_hash(prev, body) and entry.body() == body
-            keys += [key] if (key := device_of(entry)) else []
+            is_whole = stored_hash == chain_hash(prev, body) and entry.body() == body
         except (Damaged, ValueError):
-            continue
-        if is_chained and (any(is_signed(key, stored_hash, sig) for key in keys) or (sig is None and not keys)):
-            yield entry
+            is_whole = False
+        if not is_whole or prev != last:
+            chained.clear()
+        last = stored_hash
+        if is_whole:
+            if "rows" in (entry.terms or {}):
+                chained.clear()
+            chained.append(entry)
+            if entry.kind is not EntryKind.DEVICE and any(
+                key is not None and is_signed(key, stored_hash, sig) for key in keys
+            ):
+                yield from chained
+                chained.clear()
 
 
 def _check_accepted(source: Source, seq: int) -> None:

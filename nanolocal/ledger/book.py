@@ -9,7 +9,7 @@ from nanolocal.ledger.chain import GENESIS, WALLET, Entry, EntryKind, Link, chai
 from nanolocal.ledger.money import LARGEST
 from nanolocal.ledger.prices import PriceCard
 from nanolocal.ledger.signing import DeviceKey
-from nanolocal.ledger.sql import Source, SqlTransaction
+from nanolocal.ledger.sql import SINCE_ACCEPTED, Source, SqlTransaction
 
 HINT = "nanolocal vault restore"
 """What to do about a ledger that was changed."""
@@ -74,9 +74,8 @@ def resolution(source: Source, hold_id: str) -> Entry | None:
 
 def open_holds(source: Source) -> list[Entry]:
     """Every hold that is neither settled nor voided, nor closed by the acceptance of a changed ledger."""
-    return [
-        Entry.from_body(row[0]) for row in source.execute("SELECT body FROM held JOIN entry USING (idem) ORDER BY seq")
-    ]
+    rows = source.execute("SELECT body FROM held CROSS JOIN entry USING (idem) ORDER BY seq")  # not all entries first
+    return [Entry.from_body(row[0]) for row in rows]
 
 
 def is_open(source: Source, hold_id: str) -> bool:
@@ -136,8 +135,9 @@ def price_card(source: Source, price_id: str) -> PriceCard | None:
 def price_in_force(source: Source, build_id: str, build_sha256: str) -> PriceCard | None:
     """The card last put in force for a build, if it can still be read."""
     rows = source.execute(
-        """SELECT price.id, price.body FROM entry JOIN price ON price.id = entry.price_id
-           WHERE kind = 'price' AND entry.build_id = ? AND build_sha256 = ? ORDER BY entry.seq DESC LIMIT 1""",
+        f"""SELECT price.id, price.body FROM entry JOIN price ON price.id = entry.price_id
+            WHERE kind = 'price' AND entry.build_id = ? AND build_sha256 = ? AND entry.seq > {SINCE_ACCEPTED}
+            ORDER BY entry.seq DESC LIMIT 1""",  # noqa: S608 - own words
         (build_id, build_sha256),
     )
     if not rows:
@@ -170,6 +170,7 @@ def price_changes(source: Source, build_id: str) -> list[PriceChange]:
 def newest(source: Source, kind: EntryKind, ref: str) -> Entry | None:
     """The newest entry of that kind about ``ref``."""
     rows = source.execute(
-        "SELECT body FROM entry WHERE kind = ? AND ref = ? ORDER BY seq DESC LIMIT 1", (kind.value, ref)
+        f"SELECT body FROM entry WHERE kind = ? AND ref = ? AND seq > {SINCE_ACCEPTED} ORDER BY seq DESC LIMIT 1",  # noqa: S608
+        (kind.value, ref),
     )
     return Entry.from_body(rows[0][0]) if rows else None

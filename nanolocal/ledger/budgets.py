@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from nanolocal.chat.amounts import format_credits
 from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.ledger.chain import Entry, EntryKind, changes
-from nanolocal.ledger.sql import Source, SqlTransaction
+from nanolocal.ledger.sql import SINCE_ACCEPTED, Source, SqlTransaction
 
 _SCOPE = re.compile(r"(?:(day|month)|(chat|model|key)(?::((?!/).+?))?(?:/(day|month))?)", re.DOTALL)
 _HINT = "write it as day, month, chat, chat:ID, model:BUILD or key:NAME; the last four also with /day or /month"
@@ -71,7 +71,10 @@ def in_force(source: Source) -> list[Budget]:
 
     What is no budget comes from a ledger that was changed, and accepted like that.
     """
-    rows = source.execute("SELECT ref, body ->> '$.terms.limit' FROM entry WHERE kind = 'budget' ORDER BY seq")
+    rows = source.execute(
+        f"""SELECT ref, body ->> '$.terms.limit' FROM entry
+            WHERE kind = 'budget' AND seq > {SINCE_ACCEPTED} ORDER BY seq"""  # noqa: S608 - own words
+    )
     newest = {scope: limit for scope, limit in rows if isinstance(scope, str)}
     budgets = []
     for scope, limit in sorted(newest.items()):

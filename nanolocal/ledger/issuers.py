@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from nanolocal.errors import UsageError
 from nanolocal.ledger import base32, book
 from nanolocal.ledger.chain import Entry, EntryKind, Term
-from nanolocal.ledger.sql import Source, SqlTransaction
+from nanolocal.ledger.sql import SINCE_ACCEPTED, Source, SqlTransaction
 from nanolocal.ledger.vouchers import key_id
 from nanolocal.ledger.wallet import Wallet
 
@@ -51,7 +51,7 @@ def distrust(wallet: Wallet, which: str) -> Issuer:
 
 def issuers(source: Source) -> list[Issuer]:
     """Every issuer that was ever trusted here, by name."""
-    rows = source.execute("SELECT body FROM entry WHERE kind = 'issuer' ORDER BY seq")
+    rows = source.execute(f"SELECT body FROM entry WHERE kind = 'issuer' AND seq > {SINCE_ACCEPTED} ORDER BY seq")  # noqa: S608
     newest = {issuer.key_id: issuer for issuer in (_issuer(source, Entry.from_body(row[0])) for row in rows)}
     return sorted(newest.values(), key=lambda issuer: (issuer.name, issuer.key_id))
 

@@ -89,6 +89,7 @@ class Journal:
             with self._database.snapshot() as source:
                 if anchor is not None:
                     audit.check_anchor(source, *anchor)
+                    audit.check_written_here(source, anchor[0], self.device.public)
                 return audit.check_all(source, self.device.public, tell)
         except Damaged as error:
             self._note(error, anchor or book.head(self._database))

@@ -41,3 +41,9 @@ class SqlDatabase(Source, Protocol):
 def writable(tx: Transaction) -> SqlTransaction:
     """The turn's opaque transaction, as what it is: one begun by the shared database."""
     return cast("SqlTransaction", tx)
+
+
+SINCE_ACCEPTED = (
+    "(SELECT coalesce(max(seq), 0) FROM entry WHERE kind = 'restore' AND body ->> '$.terms.rows' IS NOT NULL)"
+)
+"""The number of the entry by which a changed ledger was accepted: what is declared counts from there on."""

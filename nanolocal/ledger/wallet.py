@@ -85,7 +85,7 @@ class Wallet(Pricing):
                 if acceptance.is_accepted(source):
                     acceptance.check_acceptance(anchor)
                 else:
-                    audit.check_anchor(source, *anchor)
+                    audit.check_newest(source, *anchor, device.public)
         except Damaged as error:
             wallet._note(error, anchor)
         if wallet.problem is None:

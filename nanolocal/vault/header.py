@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import NoReturn, TypeVar
 
 from nanolocal.errors import Damaged, VaultLocked
@@ -96,8 +97,12 @@ def encode(header: Header, mac_key: bytes) -> bytes:
     return _canonical({**record, "sum": _digest(record)})
 
 
+@lru_cache(maxsize=4)
 def decode(raw: bytes) -> Header:
-    """Read the file's bytes without any key, cheaply. Raises ``Damaged``, or ``VaultLocked`` for a newer version."""
+    """Read the file's bytes without any key; each commit does, mostly the same ones.
+
+    Raises ``Damaged``, or ``VaultLocked`` for a newer version.
+    """
     if len(raw) > MAX_BYTES:
         _damaged()
     try:

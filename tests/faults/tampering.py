@@ -89,7 +89,7 @@ def small_ledger(room: Path, rounds: int = 3) -> Ledger:
     key = unsealed_keys(header, unlock(directory, header, None)).database
     with home(directory, None) as here:
         rows = here.vault.database.execute("SELECT seq, body, prev, hash, sig FROM entry ORDER BY seq")
-    states.append({name: (directory / name).read_bytes() for name in FILES})
+    assert states[-1]["vault.hdr"] == (directory / "vault.hdr").read_bytes()
     return Ledger(directory, key, [(row[0], row[1], row[2], row[3], row[4]) for row in rows], states)
 
 

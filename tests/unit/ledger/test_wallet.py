@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -9,10 +9,14 @@ import pytest
 from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import Hold
 from nanolocal.errors import Damaged, OutOfCredit, UsageError
+from nanolocal.ledger import book, issuers
 from nanolocal.ledger.budgets import Scope
+from nanolocal.ledger.chain import GENESIS, Entry, EntryKind, chain_hash
 from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.ledger.owner import Owner
 from nanolocal.ledger.schema import GUARDS
+from nanolocal.ledger.signing import DeviceKey
+from nanolocal.ledger.sql import Row, Value
 from nanolocal.ledger.wallet import ALLOWANCE_MICRO, Wallet
 from nanolocal.vault.database import Database
 from nanolocal.vault.header import Anchor
@@ -385,6 +389,65 @@ def test_an_entry_that_names_no_budget_and_no_key_is_no_reason_to_fail(
         wallet = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
         assert wallet.budgets() == []
         wallet.verify(anchors.kept)
+
+
+def test_entries_that_another_device_wrote_after_the_anchor_are_reported(
+    database: Database, wallet: Wallet, anchors: Anchors
+) -> None:
+    """Whoever can write to the database can bring a key along, but not move the anchor."""
+    wallet.set_budget(Scope.parse("day"), 5000)
+    anchored = anchors.kept
+    stranger = Wallet(database, DeviceKey(bytes(32)), lambda seq, head: None)
+    with stranger.writing() as tx:
+        stranger._sign_from_here(tx)
+    stranger.top_up(10**6)
+    stranger.set_budget(Scope.parse("day"), None)
+    issuers.trust(stranger, DeviceKey(bytes(32)).public, "mallory")
+    again = Wallet.open(database, DEVICE, anchored, anchors.keep)
+    assert "was not written by this device" in read_only(database, again)
+    assert_acceptance_heals(database, anchors, "a stranger was here")
+    healed = Wallet.open(database, DEVICE, anchors.kept, anchors.keep)
+    assert healed.balance() < 10**6
+    assert [budget.limit_micro for budget, _ in healed.budgets()] == [5000]
+    assert issuers.issuers(database) == []
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_forged_beginning_does_not_count_once_the_change_is_accepted(
+    database: Database, wallet: Wallet, anchors: Anchors, signed: bool
+) -> None:
+    """An entry without a signature, or under a key that it brings along, in the place of the first ones."""
+    wallet.top_up(7)
+    own, prev = DeviceKey(bytes(32)), GENESIS
+    for seq, kind in ((1, EntryKind.DEVICE), (2, EntryKind.TRANSFER)):
+        forged = Entry(f"forged {seq}", kind, "grant:self", "wallet", (seq - 1) * 10**6, 1_800_000_000_000, seq)
+        if kind is EntryKind.DEVICE and signed:
+            forged = replace(forged, terms={"public_key": own.public.hex()})
+        body = forged.body()
+        prev, before = chain_hash(prev, body), prev
+        sig = own.sign(prev).hex() if signed else ""
+        change = f"body = '{body}', prev = '{before}', hash = '{prev}', sig = " + (f"x'{sig}'" if signed else "NULL")
+        attack(database, f"UPDATE entry SET {change} WHERE seq = {seq}")
+    with pytest.raises(Damaged):
+        wallet.verify(anchors.kept)
+    assert_acceptance_heals(database, anchors, "a forged beginning")
+    assert Wallet.open(database, DEVICE, anchors.kept, anchors.keep).balance() < 10**6
+
+
+def test_open_holds_are_found_without_reading_all_entries(database: Database, wallet: Wallet) -> None:
+    first, second = reserve(database, wallet, 5), reserve(database, wallet, 6)
+    asked = list[str]()
+
+    class Listening:
+        def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+            asked.append(sql)
+            return database.execute(sql, parameters)
+
+    assert [held.idem for held in book.open_holds(Listening())] == [first.id, second.id]
+    (sql,) = asked
+    plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert any(step.startswith("SEARCH entry") for step in plan)
+    assert not any(step.startswith("SCAN entry") for step in plan)
 
 
 def test_a_hold_that_was_taken_out_again_is_reported(database: Database, wallet: Wallet, anchors: Anchors) -> None:
