@@ -16,7 +16,8 @@ from nanolocal.ledger.schema import MIGRATIONS as LEDGER_MIGRATIONS
 from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
-from nanolocal.paths import Paths, make_private, starter_models
+from nanolocal.library.opening import open_library
+from nanolocal.paths import Paths, make_private
 from nanolocal.routing.router import RuleRouter
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
@@ -76,12 +77,6 @@ class Session:
 def vault_state(paths: Paths) -> VaultState:
     """Whether there is a vault, and what opens it."""
     return Vault.state(paths.vault)
-
-
-def open_library(paths: Paths, settings: Settings) -> Library:
-    """The builds on this device; needs no vault."""
-    folders = [starter_models(), paths.models, *(Path(name).expanduser() for name in settings.model_directories)]
-    return Library([folder for folder in folders if folder.is_dir()], paths.index)
 
 
 def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:

@@ -48,6 +48,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def adopted(self) -> Path:
+        """The index of builds adopted from other programs, which stay where they are."""
+        return self.data / "adopted.json"
+
+    @property
     def settings(self) -> Path:
         """The settings file."""
         return self.config / "settings.toml"

@@ -11,6 +11,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     IMAGE = "image"
+    EMBEDDING = "embedding"
 
 
 class Task(StrEnum):
@@ -34,6 +35,8 @@ class Build:
     """One stored file set of a model. ``id`` is ``model:quantization``; ``context_length`` is in tokens, 0 if unknown.
 
     ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
+    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, and ``needs``
+    says what is missing here to run it.
     """
 
     id: str
@@ -51,6 +54,13 @@ class Build:
     tiny: bool = False
     defaults: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
+    projector: Path | None = None
+    aliases: tuple[str, ...] = ()
+    needs: str = ""
+
+    def answers_to(self, name: str) -> bool:
+        """Whether ``name`` is its id, its model, or what another program calls it."""
+        return name in (self.id, self.id.partition(":")[0]) or name in self.aliases
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,9 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
 
 
 def wishes_of(args: argparse.Namespace, library: "Library") -> Wishes:
-    """The options as wishes; a path given as the build is adopted."""
+    """The options as wishes; a path given as the build is adopted for as long as this runs."""
     return Wishes(
-        model=library.adopt(Path(args.model)).id if _is_path(args.model) else args.model,
+        model=library.adopt(Path(args.model)).id if _is_path(args.model, library) else args.model,
         prefer=args.prefer,
         max_tokens=args.max_tokens,
         temperature=args.temperature,
@@ -100,8 +100,11 @@ async def _ask(
         await session.close()
 
 
-def _is_path(model: str) -> bool:
-    return model.endswith(".gguf") or Path(model).name != model
+def _is_path(model: str, library: "Library") -> bool:
+    """Whether a file is meant; builds of other programs have names such as org/model too."""
+    if not model.endswith(".gguf") and Path(model).name == model:
+        return False
+    return Path(model).exists() or not any(build.answers_to(model) for build in library.builds())
 
 
 def join_input(prompt: str) -> str:

@@ -1,8 +1,6 @@
 """What commands share: where the home is, how the vault opens, how a turn is rendered as lines."""
 
 import argparse
-import asyncio
-import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -73,6 +71,8 @@ def with_session(command: "Callable[[argparse.Namespace, Session], int]") -> Cal
     """``command`` as one that opens the session it works on, and closes it."""
 
     def run(args: argparse.Namespace) -> int:
+        import asyncio
+
         session = open_session(args)
         try:
             return command(args, session)
@@ -149,6 +149,8 @@ def agreed(args: argparse.Namespace, question: str) -> bool:
 
 def ask_passphrase(prompt: str) -> str:
     """Read a passphrase from the terminal without showing it; raises ``VaultLocked`` when there is none."""
+    import getpass
+
     if not sys.stdin.isatty():
         raise VaultLocked("the vault is locked", "set NANOLOCAL_PASSPHRASE or use --passphrase-file FILE")
     try:

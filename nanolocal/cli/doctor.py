@@ -109,7 +109,7 @@ def _ledger(args: argparse.Namespace) -> str:
 
 def _missing(builds: tuple[Build, ...]) -> list[str]:
     kinds = {build.kind for build in builds}
-    missing = [f"a build that makes {kind}" for kind in Kind if kind not in kinds]
+    missing = [f"a build that makes {kind}" for kind in (Kind.TEXT, Kind.IMAGE) if kind not in kinds]
     return missing + [f"the package {name}" for name in _PACKAGES if _version(name) == "missing"]
 
 

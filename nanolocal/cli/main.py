@@ -3,14 +3,19 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from nanolocal import __version__
-from nanolocal.cli import ask, chat, chats, doctor, image, ledger, models, output, receipts, route, vault
+from nanolocal.cli import output
 from nanolocal.errors import NanolocalError, UsageError, place_of
 
-_COMMANDS = (ask, image, chat, route, models, chats, ledger, receipts, vault, doctor)
+_COMMANDS = {
+    "ask": "ask", "image": "image", "chat": "chat", "route": "route", "models": "models", "chats": "chats",
+    "credits": "ledger", "receipt": "receipts", "vault": "vault", "doctor": "doctor",
+}  # fmt: skip
+"""Each command and its module in this package, in the order of the help."""
 _INTERRUPTED = 130
 _DESCRIPTION = "Private AI on this machine. Without a command: the terminal app."
 
@@ -55,14 +60,25 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    args = _build_parser().parse_args(arguments)
+    args = _build_parser(arguments).parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = getattr(args, "run", _open_app)
     result = command(args)
     sys.stdout.flush()
     return result
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _modules(arguments: Sequence[str]) -> list[str]:
+    """The module of the command that is given, so that no other is imported; all of them where none is for certain."""
+    rest: Iterator[str] = iter(arguments)
+    for argument in rest:
+        if argument in ("--home", "--passphrase-file"):
+            next(rest, None)
+        elif argument not in ("--json", "--quiet"):
+            return [_COMMANDS[argument]] if argument in _COMMANDS else list(_COMMANDS.values())
+    return list(_COMMANDS.values())
+
+
+def _build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--home", metavar="DIR", help="keep everything under DIR (also: NANOLOCAL_HOME)")
     common.add_argument("--passphrase-file", metavar="FILE", help="read the passphrase from FILE's first line")
@@ -71,8 +87,8 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="nanolocal", description=_DESCRIPTION, parents=[common])
     parser.add_argument("--version", action="version", version=f"nanolocal {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for module in _COMMANDS:
-        module.add(commands, common)
+    for module in _modules(arguments):
+        import_module(f"nanolocal.cli.{module}").add(commands, common)
     return parser
 
 

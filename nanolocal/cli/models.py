@@ -1,13 +1,20 @@
 """``nanolocal models``: the builds on this device."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
 from nanolocal.cli import catalogue, output
-from nanolocal.cli.common import Subparsers, paths_of, wants_json
+from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from nanolocal.library.library import Library
+
+
+_MOST_ADAPTERS = 20
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -20,53 +27,106 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.add_argument("build", metavar="BUILD")
     show.set_defaults(run=run_show)
     catalogue.add(parts, common)
+    scan = parts.add_parser("scan", parents=[common], help="use models where other programs keep them, copying nothing")
+    scan.add_argument("folder", metavar="FOLDER", nargs="*", help="instead of the usual places")
+    scan.add_argument("--dry-run", action="store_true", help="show what is there and adopt nothing")
+    scan.add_argument("--forget", metavar="STORE|PATH", help="adopt these no longer; no file is touched")
+    scan.set_defaults(run=run_scan)
+    remove = parts.add_parser("remove", parents=[common], help="delete a build of nanolocal's own, or forget another's")
+    remove.add_argument("build", metavar="BUILD")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove.set_defaults(run=run_remove)
+
+
+def open_library(args: argparse.Namespace) -> "Library":
+    """The library of this invocation's home."""
+    from nanolocal.library import opening
+
+    paths = paths_of(args)
+    return opening.open_library(paths, load_settings(paths.settings))
 
 
 def run_list(args: argparse.Namespace) -> int:
     """List the builds; files that were refused follow on stderr."""
-    from nanolocal import bootstrap
-
-    paths = paths_of(args)
-    library = bootstrap.open_library(paths, load_settings(paths.settings))
+    library = open_library(args)
+    builds = library.builds()
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
-        output.as_json({"builds": [_as_json(build) for build in library.builds()], "refused": refused})
+        adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
+        listed = [as_json(build, library) for build in builds]
+        output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": library.notes()})
         return 0
-    rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in library.builds()]
+    rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in builds]
     output.table(rows, ("BUILD", "MAKES", "SIZE", "CONTEXT", "LICENCE", "NAME"))
+    named = [part.name for part in library.adapters()]
+    if named:
+        more = f" and {len(named) - _MOST_ADAPTERS} more" if len(named) > _MOST_ADAPTERS else ""
+        output.line(f"adapters: {', '.join(named[:_MOST_ADAPTERS])}{more}")
     for problem in library.problems():
         output.note(f"refused: {problem.reason}")
+    for note in library.notes():
+        output.note(note)
     if not rows:
-        output.note(f"no builds: put a .gguf file or a diffusers folder into {paths.models}")
+        output.note(f"no builds: nanolocal models scan, or put a .gguf file into {paths_of(args).models}")
     return 0
 
 
 def run_show(args: argparse.Namespace) -> int:
     """Show one build, or what the catalogue has when it is not stored; raises ``UsageError`` for an unknown name."""
-    from nanolocal import bootstrap
-
-    paths = paths_of(args)
+    library = open_library(args)
     try:
-        build = bootstrap.open_library(paths, load_settings(paths.settings)).get(args.build)
+        build = library.get(args.build)
     except UsageError as error:
         if catalogue.show(args.build, wants_json(args)):
             return 0
         raise UsageError(error.message, f"{error.hint}; nanolocal models catalogue lists what exists") from error
-    facts = _as_json(build)
+    facts = as_json(build, library)
     if wants_json(args):
         output.as_json(facts)
         return 0
     for key, value in facts.items():
-        if value not in ("", 0, {}):
-            output.line(f"{key:16} {value}")
+        if value not in ("", 0, {}, [], None):
+            output.line(f"{key:16} {', '.join(value) if isinstance(value, list) else value}")
     return 0
 
 
-def _context(build: Build) -> str:
-    return str(build.context_length) if build.context_length else "-"
+def run_scan(args: argparse.Namespace) -> int:
+    """Find models in the stores of other programs and adopt them in place."""
+    from nanolocal.cli import scanning
+
+    library = open_library(args)
+    if args.forget is not None:
+        return scanning.forget(args, library)
+    return scanning.scan(args, library)
 
 
-def _as_json(build: Build) -> dict[str, object]:
+def run_remove(args: argparse.Namespace) -> int:
+    """Delete a build of nanolocal's own; forget one that was adopted. Raises ``UsageError`` for any other."""
+    from nanolocal.library import removal
+
+    library = open_library(args)
+    models = paths_of(args).models
+    planned = removal.plan(library, args.build, models)
+    what = f"{planned.build.id} ({format_bytes(planned.size_bytes)})"
+    if planned.own and not agreed(args, f"Delete {what} from {models}?"):
+        output.note("nothing was deleted")
+        return 0
+    removal.carry_out(planned, library, models)
+    if wants_json(args):
+        deleted, left = [str(path) for path in planned.own], [str(path) for path in planned.others]
+        result = {"build": planned.build.id, "deleted": deleted, "bytes": planned.size_bytes, "untouched": left}
+        output.as_json(result)
+    elif not is_quiet(args):
+        output.line(f"deleted {what}" if planned.own else f"forgot {planned.build.name}; no file was touched")
+        for place in planned.others:
+            output.line(f"still there: {place}")
+        if planned.entries:
+            output.note("it is not nanolocal's own, and the next `models scan` would find it again")
+    return 0
+
+
+def as_json(build: Build, library: "Library") -> dict[str, object]:
+    """Everything known about a build, for ``--json`` and ``models show``."""
     return {
         "build": build.id,
         "name": build.name,
@@ -82,4 +142,13 @@ def _as_json(build: Build) -> dict[str, object]:
         "quality": dict(build.quality),
         "sha256": build.sha256,
         "path": str(build.path),
+        "places": [str(place) for place in library.origin(build).places],
+        "stores": list(dict.fromkeys(entry.store for entry in library.origin(build).entries)),
+        "also_called": list(build.aliases),
+        "projector": str(build.projector) if build.projector else None,
+        "needs": build.needs,
     }
+
+
+def _context(build: Build) -> str:
+    return str(build.context_length) if build.context_length else "-"

@@ -129,7 +129,8 @@ def _traces(args: argparse.Namespace, progress: output.Progress) -> Iterator[Che
     from nanolocal.cli.features import FEATURES, THOROUGH
 
     paths = paths_of(args)
-    builds = bootstrap.open_library(paths, load_settings(paths.settings)).builds()
+    stored = bootstrap.open_library(paths, load_settings(paths.settings)).builds()
+    builds = tuple(build for build in stored if not build.needs)
     features = (*FEATURES, THOROUGH) if args.thorough else FEATURES
     yield from canary.run(paths, builds, progress.show, features)
 

@@ -1,11 +1,11 @@
 """``card.json``: what the makers of a build say about it, next to its files."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanolocal.errors import Damaged
+from nanolocal.library.jsonfiles import read_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,9 @@ class Card:
         """The card in the folder of ``path``, an empty one when there is none; raises ``Damaged`` for a broken one."""
         folder = path.parent
         try:
-            table = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+            table = read_object(folder / "card.json")
         except FileNotFoundError:
             return cls(folder)
-        except ValueError as error:
-            raise Damaged(f"{folder / 'card.json'} is not JSON", "mend or remove it") from error
-        if not isinstance(table, dict):
-            raise Damaged(f"{folder / 'card.json'} holds no object", "mend or remove it")
         files = table.get("files")
         return cls(
             folder=folder,

@@ -1,17 +1,18 @@
-"""From files to a ``Build``: what the header, the folder and the card say about it."""
+"""From files to a ``Build`` or a ``Part``: what the header, the name and the card say about a GGUF."""
 
 import hashlib
-import json
-import re
-import struct
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
 from nanolocal.library.cards import Card
+from nanolocal.library.checkpoints import describe_pipeline, describe_safetensors
 from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.found import Part, Role
 from nanolocal.library.gguf import GGUFFacts, read_facts
+from nanolocal.library.naming import QUANTIZATION, slug
+from nanolocal.library.splits import parts_of, stem_of
 
 # llama.h, enum llama_ftype
 _FILE_TYPES = {
@@ -20,30 +21,54 @@ _FILE_TYPES = {
     21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
     29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-_QUANTIZATION = re.compile(r"[-._](I?Q\d\w*|BF16|F16|F32|MXFP4|TQ\d_0)$", re.IGNORECASE)
-_SPLIT = re.compile(r"-00001-of-(\d{5})$")
-_MAX_HEADER_BYTES = 25 * 2**20
+_ENCODERS = frozenset({
+    "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llama-embed", "modern-bert", "neo-bert",
+    "nomic-bert", "nomic-bert-moe",
+})  # fmt: skip
+"""Architectures of llama.cpp (src/llama-arch.cpp) that turn text into vectors and write none."""
+_PICTURE_MODELS = frozenset({
+    "aura", "cosmos", "flux", "hidream", "hyvid", "lumina2", "ltxv", "qwen_image", "sana", "sd1", "sd3", "sdxl", "wan",
+})  # fmt: skip
+"""What ComfyUI-GGUF (tools/convert.py) writes into ``general.architecture``: the transformer or UNet alone."""
 
 
-def describe_gguf(path: Path, fingerprints: Fingerprints) -> Build:
-    """Describe a text build; raises ``Damaged`` when its header does not add up or it is not what its card says."""
+def describe(path: Path, fingerprints: Fingerprints, called: str = "") -> Build | Part:
+    """Describe the GGUF or safetensors file or pipeline folder at ``path``, which its store calls ``called``.
+
+    Raises ``Damaged`` with the reason when it is none, does not add up, or is not what its card says; ``OSError``.
+    """
+    if path.is_dir():
+        return describe_pipeline(path, fingerprints, called)
+    if path.suffix.lower() == ".safetensors":
+        return describe_safetensors(path, fingerprints, called)
+    return describe_gguf(path, fingerprints, called)
+
+
+def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> Build | Part:
+    """Describe a GGUF file, or a split one that begins with ``path``."""
+    parts = parts_of(path)
     facts = read_facts(path)
+    part = _part(path, facts, fingerprints)
+    if part is not None:
+        return part
+    if not facts.tensors and len(parts) == 1:
+        raise Damaged(f"{path.name} holds a vocabulary and no weights", "get the model itself")
+    parameters = facts.parameters + _others(parts, facts)
     architecture = str(facts.metadata.get("general.architecture"))
-    stem = _SPLIT.sub("", path.stem)
+    stem = stem_of(path)
     quantization = _quantization(facts, stem)
-    card = Card.beside(path)
-    sha256 = fingerprints.of(path)
-    card.check(path, sha256)
-    model = card.id or _slug(_QUANTIZATION.sub("", stem))
+    card = Card.beside(path) if not called else Card(path.parent)
+    sha256 = _fingerprint(parts, card, fingerprints)
+    model = card.id or slug(QUANTIZATION.sub("", called or stem))
     return Build(
         id=f"{model}:{quantization}",
         name=card.name or str(facts.metadata.get("general.name") or model),
-        kind=Kind.TEXT,
+        kind=Kind.EMBEDDING if _is_encoder(facts, architecture) else Kind.TEXT,
         path=path,
         quantization=quantization,
-        size_bytes=sum(part.stat().st_size for part in _parts(path)),
+        size_bytes=sum(part.stat().st_size for part in parts),
         sha256=sha256,
-        parameters=facts.parameters,
+        parameters=parameters,
         context_length=_int(facts, f"{architecture}.context_length"),
         kv_bytes_per_token=_kv_bytes_per_token(facts, architecture),
         architecture=architecture,
@@ -54,54 +79,56 @@ def describe_gguf(path: Path, fingerprints: Fingerprints) -> Build:
     )
 
 
-def describe_pipeline(folder: Path, fingerprints: Fingerprints) -> Build:
-    """Describe a diffusers pipeline folder; raises ``Damaged`` when weights are missing or not as its card says."""
-    index = _read_json(folder / "model_index.json")
-    weights = sorted(folder.rglob("*.safetensors"))
-    if not weights:
-        raise Damaged(f"{folder.name} holds no safetensors weights", "pickled weights (.bin, .ckpt) are not opened")
-    card = Card.beside(folder / "model_index.json")
-    digest = hashlib.sha256()
-    partial = False
-    for path in weights:
-        sha256 = fingerprints.of(path)
-        card.check(path, sha256)
-        partial = partial or sha256.startswith("part:")
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256}\n".encode())
-    model = card.id or _slug(folder.name)
-    quantization = card.quantization or "f16"
-    return Build(
-        id=f"{model}:{quantization}",
-        name=card.name or model,
-        kind=Kind.IMAGE,
-        path=folder,
-        quantization=quantization,
-        size_bytes=sum(path.stat().st_size for path in weights),
-        sha256=("part:" if partial else "") + digest.hexdigest(),
-        parameters=sum(_count_weights(path) for path in weights),
-        architecture=str(index.get("_class_name", "")),
-        licence=card.licence,
-        tiny=card.tiny,
-        defaults=card.defaults,
-        quality=card.quality,
-    )
+def _part(path: Path, facts: GGUFFacts, fingerprints: Fingerprints) -> Part | None:
+    """What the file is when it is no model by itself; the keys are those of gguf-py (constants.py, GGUFType)."""
+    kind = str(facts.metadata.get("general.type", "model"))
+    architecture = str(facts.metadata.get("general.architecture"))
+    if kind == "imatrix" or architecture == "imatrix":
+        raise Damaged(f"{path.name} is an importance matrix, not a model", "get the model itself")
+    if kind == "adapter" or "adapter.type" in facts.metadata:
+        role, what = Role.ADAPTER, "a LoRA adapter"
+    elif kind == "mmproj" or architecture == "clip" or any(key.startswith("clip.") for key in facts.metadata):
+        role, what = Role.PROJECTOR, "a vision projector"
+    elif architecture in _PICTURE_MODELS:
+        role, what = Role.COMPONENT, "the transformer of a picture model"
+    elif architecture == "t5encoder":
+        role, what = Role.COMPONENT, "a text encoder (T5)"
+    else:
+        return None
+    name = str(facts.metadata.get("general.name") or path.stem)
+    return Part(path, role, name, what, architecture, path.stat().st_size, fingerprints.of(path))
 
 
-def _parts(path: Path) -> list[Path]:
-    """All files of a split GGUF; raises ``Damaged`` when one is missing."""
-    match = _SPLIT.search(path.stem)
-    if not match:
-        return [path]
-    total = int(match.group(1))
-    parts = [path.with_name(f"{path.stem[: match.start()]}-{n:05d}-of-{total:05d}.gguf") for n in range(1, total + 1)]
-    missing = [part.name for part in parts if not part.is_file()]
-    if missing:
-        raise Damaged(f"{path.name} lacks {len(missing)} of its {total} parts, first {missing[0]}", "get them all")
-    return parts
+def _fingerprint(parts: Sequence[Path], card: Card, fingerprints: Fingerprints) -> str:
+    """The hash of the file, or one over those of all parts; raises ``Damaged`` where the card knows another."""
+    hashes = [fingerprints.of(part) for part in parts]
+    for part, sha256 in zip(parts, hashes, strict=True):
+        card.check(part, sha256)
+    if len(hashes) == 1:
+        return hashes[0]
+    is_partial = any(sha256.startswith("part:") for sha256 in hashes)
+    return ("part:" if is_partial else "") + hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _others(parts: Sequence[Path], facts: GGUFFacts) -> int:
+    """The weights in the parts after the first; raises ``Damaged`` for one that belongs to another file."""
+    if _int(facts, "split.count", len(parts)) != len(parts):
+        raise Damaged(f"{parts[0].name} has {_int(facts, 'split.count')} parts by its header", "get them all again")
+    weights = 0
+    for number, part in enumerate(parts[1:], 1):
+        other = read_facts(part, is_first=False)
+        if (_int(other, "split.no", number), _int(other, "split.count", len(parts))) != (number, len(parts)):
+            raise Damaged(f"{part.name} is another part than its name says", "get it again")
+        weights += other.parameters
+    return weights
+
+
+def _is_encoder(facts: GGUFFacts, architecture: str) -> bool:
+    return architecture in _ENCODERS or _int(facts, f"{architecture}.pooling_type") > 0
 
 
 def _quantization(facts: GGUFFacts, stem: str) -> str:
-    named = _QUANTIZATION.search(stem)
+    named = QUANTIZATION.search(stem)
     if named:
         return named.group(1).upper()
     return _FILE_TYPES.get(_int(facts, "general.file_type", -1), "unknown")
@@ -120,44 +147,3 @@ def _kv_bytes_per_token(facts: GGUFFacts, architecture: str) -> int:
 def _int(facts: GGUFFacts, key: str, default: int = 0) -> int:
     value = facts.metadata.get(key, default)
     return value if isinstance(value, int) else default
-
-
-def _count_weights(path: Path) -> int:
-    """The number of weights in a safetensors file; raises ``Damaged`` when its header does not fit the file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length_bytes = file.read(8)
-        length = struct.unpack("<Q", length_bytes)[0] if len(length_bytes) == 8 else 2**63
-        if length > min(_MAX_HEADER_BYTES, size - 8):
-            raise Damaged(f"{path.name} is not a usable safetensors file", "get the file again")
-        try:
-            header = json.loads(file.read(length))
-            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-            end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
-            count = sum(_product(tensor["shape"]) for tensor in tensors)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise Damaged(f"{path.name} is not a usable safetensors file", "get the file again") from error
-    if 8 + length + end != size:
-        raise Damaged(f"{path.name} is not as long as its header says", "get the file again")
-    return count
-
-
-def _product(shape: list[int]) -> int:
-    result = 1
-    for extent in shape:
-        result *= extent
-    return result
-
-
-def _read_json(path: Path) -> Mapping[str, object]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Damaged(f"{path} is not JSON", "get the model again") from error
-    if not isinstance(value, dict):
-        raise Damaged(f"{path} holds no object", "get the model again")
-    return value
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "model"

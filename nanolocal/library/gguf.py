@@ -47,12 +47,15 @@ class GGUFFacts:
     parameters: int
 
 
-def read_facts(path: Path) -> GGUFFacts:
-    """Read and check the header of ``path``; raises ``Damaged`` with one reason, ``OSError`` when it cannot be read."""
+def read_facts(path: Path, *, is_first: bool = True) -> GGUFFacts:
+    """Read and check the header of ``path``; raises ``Damaged`` with one reason, ``OSError`` when it cannot be read.
+
+    The later parts of a split file name no architecture: ``is_first`` says whether this one has to.
+    """
     with path.open("rb") as file:
         size = path.stat().st_size
         try:
-            return _Reader(file, size).read()
+            return _Reader(file, size, is_first).read()
         except _Refused as refused:
             raise Damaged(f"{path.name} is not a usable GGUF file: {refused}", "get the file again") from refused
         except struct.error as error:
@@ -66,9 +69,10 @@ class _Refused(Exception):
 class _Reader:
     """One pass over a header."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, is_first: bool) -> None:
         self._file = file
         self._size = size
+        self._is_first = is_first
         self._metadata: dict[str, Scalar] = {}
         self._lengths: dict[str, int] = {}
 
@@ -144,6 +148,8 @@ class _Reader:
         if not 1 <= alignment <= 65_536 or alignment & (alignment - 1):
             raise _Refused(f"alignment {alignment}")
         architecture = self._metadata.get("general.architecture")
+        if architecture is None and not self._is_first:
+            return
         if not isinstance(architecture, str) or not architecture:
             raise _Refused("it names no architecture")
         if self._int(f"{architecture}.block_count", 1) > MAX_BLOCKS:

@@ -1,50 +1,90 @@
-"""The builds stored on this device: every folder searched, every header checked, nothing copied."""
+"""The builds on this device: those in nanolocal's own folders and those adopted in place, nothing copied."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanolocal.chat.routes import Build
-from nanolocal.errors import NanolocalError, UsageError
-from nanolocal.library.describe import describe_gguf, describe_pipeline
+from nanolocal.errors import Damaged, UsageError
+from nanolocal.library.adopted import Adopted, Entry
+from nanolocal.library.companions import projectors_of
+from nanolocal.library.descriptions import Descriptions
+from nanolocal.library.discover import folder
+from nanolocal.library.duplicates import merge
 from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.found import Found, Part, Problem, Role
+from nanolocal.library.naming import with_unique_ids
 
-_MAX_DEPTH = 6
+__all__ = ["Library", "Origin", "Problem"]
+
+_MOST_NOTES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """A file that looks like a build but cannot be used, and why."""
+class Origin:
+    """Where a build lies: every place that holds it, the first being the one that is used.
 
-    path: Path
-    reason: str
+    ``entries`` are those places that were adopted from other programs.
+    """
+
+    places: tuple[Path, ...]
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(slots=True)
+class _Contents:
+    builds: tuple[Build, ...]
+    origins: dict[str, Origin]
+    adapters: tuple[Part, ...]
+    problems: tuple[Problem, ...]
+    missing: tuple[Entry, ...]
 
 
 class Library:
-    """Finds builds in ``directories``; ``index`` keeps their fingerprints between starts."""
+    """Finds builds in ``directories`` and, where there is one, in the index of ``adopted`` ones.
 
-    def __init__(self, directories: Iterable[Path], index: Path) -> None:
-        self._directories = tuple(directories)
-        self._fingerprints = Fingerprints(index)
-        self._found: tuple[tuple[Build, ...], tuple[Problem, ...]] | None = None
+    ``index`` keeps fingerprints between starts, and a file beside it descriptions.
+    """
+
+    def __init__(self, directories: Iterable[Path], index: Path, adopted: Adopted | None = None) -> None:
+        self.directories = tuple(directories)
+        self.adopted = adopted
+        self.descriptions = Descriptions(index.with_name("descriptions.json"), Fingerprints(index))
+        self._contents: _Contents | None = None
 
     def builds(self) -> tuple[Build, ...]:
         """Every usable build, by id."""
-        return self._look()[0]
+        return self._look().builds
 
     def problems(self) -> tuple[Problem, ...]:
         """What was found and refused."""
-        return self._look()[1]
+        return self._look().problems
+
+    def adapters(self) -> tuple[Part, ...]:
+        """LoRA adapters: they change a build and are none."""
+        return self._look().adapters
+
+    def notes(self) -> list[str]:
+        """What the user should know besides: adopted files that are gone, a damaged index."""
+        roots: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self._look().missing:
+            roots.setdefault((entry.store, entry.root), []).append(entry)
+        gone = [note for (store, root), entries in roots.items() for note in _gone(store, root, entries)]
+        return [*gone, self.adopted.note] if self.adopted is not None and self.adopted.note else gone
+
+    def origin(self, build: Build) -> Origin:
+        """Where ``build`` lies."""
+        return self._look().origins.get(build.id, Origin((build.path,)))
 
     def get(self, build_id: str) -> Build:
-        """The build of that id or of that model name; raises ``UsageError`` naming the nearest ones."""
+        """The build of that id, model or name elsewhere; raises ``UsageError`` naming what there is."""
         builds = self.builds()
-        matches = [build for build in builds if build_id in (build.id, build.id.partition(":")[0])]
+        matches = [build for build in builds if build.answers_to(build_id)]
         if matches:
-            return max(matches, key=lambda build: build.size_bytes)
-        known = ", ".join(build.id for build in builds) or "none"
-        raise UsageError(f"no build is called {build_id!r}", f"stored here: {known}")
+            return max(matches, key=lambda build: (build.id == build_id, build.size_bytes))
+        known = ", ".join(build.id for build in builds[:20]) or "none"
+        more = f" and {len(builds) - 20} more" if len(builds) > 20 else ""
+        raise UsageError(f"no build is called {build_id!r}", f"stored here: {known}{more}")
 
     def adopt(self, path: Path) -> Build:
         """Add the GGUF file or pipeline folder at ``path`` for as long as this library is open, copying nothing.
@@ -53,73 +93,92 @@ class Library:
         """
         if not path.exists():
             raise UsageError(f"there is no file {path}", "nanolocal models list")
-        index = path / "model_index.json"
-        if path.is_dir() and not index.is_file():
+        if path.is_dir() and not (path / "model_index.json").is_file():
             raise UsageError(
                 f"{path} is a folder without a model_index.json", "give a .gguf file or a diffusers folder"
             )
-        build = self._describe(index if path.is_dir() else path)
-        builds, problems = self._look()
-        known = next((other for other in builds if other.path.resolve() == build.path.resolve()), None)
+        build = self.descriptions.of(Found(path))
+        if isinstance(build, Problem):
+            raise Damaged(build.reason, "get the file again")
+        if isinstance(build, Part):
+            raise UsageError(f"{path.name} is {build.what} and no model", "give the model it belongs to")
+        contents = self._look()
+        known = next((other for other in contents.builds if other.path.resolve() == build.path.resolve()), None)
         if known is None:
             known = replace(build, id=str(path))
-            self._found = (*builds, known), problems
+            contents.builds = (*contents.builds, known)
         return known
 
-    def _look(self) -> tuple[tuple[Build, ...], tuple[Problem, ...]]:
-        if self._found is None:
-            builds: list[Build] = []
-            problems: list[Problem] = []
-            for path in _candidates(self._directories):
-                try:
-                    builds.append(self._describe(path))
-                except NanolocalError as error:
-                    problems.append(Problem(path, error.message))
-                except OSError as error:
-                    problems.append(Problem(path, f"cannot be read: {error.strerror}"))
-            self._fingerprints.save()
-            self._found = _with_unique_ids(builds), tuple(problems)
-        return self._found
+    def forget(self) -> None:
+        """Look again when next asked: files or the index have changed."""
+        self._contents = None
 
-    def _describe(self, path: Path) -> Build:
-        if path.name == "model_index.json":
-            return describe_pipeline(path.parent, self._fingerprints)
-        return describe_gguf(path, self._fingerprints)
+    def _look(self) -> _Contents:
+        if self._contents is None:
+            self._contents = self._read()
+            self.descriptions.save()
+        return self._contents
+
+    def _read(self) -> _Contents:
+        listed: list[tuple[Build, Entry | None]] = []
+        parts: list[tuple[Part, Entry | None]] = []
+        problems: list[Problem] = []
+        missing: list[Entry] = []
+        for found, entry in self._everything(problems):
+            try:
+                described = self.descriptions.of(found)
+            except FileNotFoundError:
+                if entry is not None:
+                    missing.append(entry)
+                continue
+            if isinstance(described, Problem):
+                problems.append(described)
+            elif isinstance(described, Part):
+                parts.append((described, entry))
+            else:
+                listed.append((adopted_build(described, entry) if entry else _called(described, found), entry))
+        projectors = projectors_of([b for b, entry in listed if entry is None], [p for p, e in parts if e is None])
+        listed = [(replace(b, projector=projectors[b.path]) if b.path in projectors else b, e) for b, e in listed]
+        merged = merge(listed, self.descriptions.fingerprints)
+        builds = with_unique_ids(build for build, _, _ in merged)
+        by_path = {build.path: build.id for build in builds}
+        return _Contents(
+            builds=builds,
+            origins={by_path[build.path]: Origin(places, entries) for build, places, entries in merged},
+            adapters=tuple({part.path: part for part, _ in parts if part.role is Role.ADAPTER}.values()),
+            problems=tuple(problems),
+            missing=tuple(missing),
+        )
+
+    def _everything(self, problems: list[Problem]) -> Iterator[tuple[Found, Entry | None]]:
+        seen: set[Path] = set()
+        for directory in self.directories:
+            for found in folder.read(directory, lambda text: None):
+                if isinstance(found, Problem):
+                    problems.append(found)
+                elif found.path not in seen:
+                    seen.add(found.path)
+                    yield found, None
+        for entry in self.adopted.entries() if self.adopted is not None else ():
+            found = entry.found
+            if found.path not in seen:
+                yield found, entry
 
 
-def _candidates(directories: Iterable[Path]) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for directory in directories:
-        for folder, subfolders, files in os.walk(directory):
-            here = Path(folder)
-            subfolders.sort()
-            if len(here.relative_to(directory).parts) >= _MAX_DEPTH:
-                subfolders.clear()
-            names = ["model_index.json"] if "model_index.json" in files else sorted(files)
-            if names == ["model_index.json"]:
-                subfolders.clear()
-            for name in names:
-                path = here / name
-                if (name == "model_index.json" or _is_first_gguf(name)) and path.resolve() not in seen:
-                    seen.add(path.resolve())
-                    yield path
+def _gone(store: str, root: str, entries: list[Entry]) -> list[str]:
+    """One note for each file that is gone, or one for all when a whole store seems to be."""
+    if len(entries) > _MOST_NOTES:
+        return [f"{len(entries)} models are gone from {root} ({store}), so they are left out"]
+    return [f"{entry.shown} is gone from {entry.path}, so it is left out" for entry in entries]
 
 
-def _is_first_gguf(name: str) -> bool:
-    """A GGUF file of its own or the first of a split one; vision projectors belong to their model."""
-    lower = name.lower()
-    if not lower.endswith(".gguf") or lower.startswith("mmproj"):
-        return False
-    return "-of-" not in lower or "-00001-of-" in lower
+def _called(described: Build, found: Found) -> Build:
+    """A build of an own folder; where that holds a whole store, it answers to its name there."""
+    return replace(described, aliases=(found.known_as,)) if found.known_as else described
 
 
-def _with_unique_ids(builds: list[Build]) -> tuple[Build, ...]:
-    taken: set[str] = set()
-    unique: list[Build] = []
-    for build in sorted(builds, key=lambda build: (build.id, str(build.path))):
-        build_id, n = build.id, 2
-        while build_id in taken:
-            build_id, n = f"{build.id}#{n}", n + 1
-        taken.add(build_id)
-        unique.append(replace(build, id=build_id))
-    return tuple(unique)
+def adopted_build(described: Build, entry: Entry) -> Build:
+    """``described`` with the names and the projector that its store gives it."""
+    projector = Path(entry.projector) if entry.projector else None
+    aliases = (entry.known_as,) if entry.known_as else ()
+    return replace(described, name=entry.shown, projector=projector, aliases=aliases)

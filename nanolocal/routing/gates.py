@@ -60,9 +60,14 @@ def gate_of(build: Build, demand: Demand, n_ctx: int) -> Rejected | None:
 
 def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
     if build.kind is not demand.kind:
-        yield f"it makes {'pictures' if build.kind is Kind.IMAGE else 'text'}"
+        yield f"it makes {_PRODUCTS[build.kind]}"
     elif demand.has_picture:
         yield "it cannot look at pictures"
+
+
+def _engine(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    if build.needs:
+        yield f"it needs {build.needs}"
 
 
 def _context(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
@@ -78,4 +83,10 @@ def _memory(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
 
 
 _Gate = Callable[[Build, Demand, int], Iterator[str]]
-_GATES: tuple[tuple[str, _Gate], ...] = (("modality", _modality), ("context", _context), ("memory", _memory))
+_PRODUCTS = {Kind.TEXT: "text", Kind.IMAGE: "pictures", Kind.EMBEDDING: "embeddings"}
+_GATES: tuple[tuple[str, _Gate], ...] = (
+    ("modality", _modality),
+    ("engine", _engine),
+    ("context", _context),
+    ("memory", _memory),
+)

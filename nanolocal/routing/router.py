@@ -56,9 +56,9 @@ class RuleRouter:
     def _wanted(self, request: RouteRequest) -> Sequence[Build]:
         builds = self._builds()
         wanted = request.wishes.model
-        if wanted in (None, "", "auto"):
+        if wanted is None or wanted in ("", "auto"):
             return builds
-        named = [build for build in builds if wanted in (build.id, build.id.partition(":")[0])]
+        named = [build for build in builds if build.answers_to(wanted)]
         if not named:
             known = ", ".join(build.id for build in builds) or "none"
             raise UsageError(f"no build is called {wanted!r}", f"stored here: {known}")

@@ -97,8 +97,8 @@ def test_a_safetensors_file_that_lies_about_its_length_is_refused(tmp_path: Path
 
 
 def test_two_files_of_one_name_get_two_ids(tmp_path: Path) -> None:
-    write_gguf(tmp_path / "a" / "same-Q4_0.gguf")
-    write_gguf(tmp_path / "b" / "same-Q4_0.gguf")
+    write_gguf(tmp_path / "a" / "same-Q4_0.gguf", name="One")
+    write_gguf(tmp_path / "b" / "same-Q4_0.gguf", name="Other")
     assert [build.id for build in library(tmp_path).builds()] == ["same:Q4_0", "same:Q4_0#2"]
 
 
@@ -107,6 +107,15 @@ def test_the_same_file_in_two_folders_is_listed_once(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "m.gguf").symlink_to(path)
     assert len(library(tmp_path / "a", tmp_path / "b").builds()) == 1
+
+
+def test_two_copies_of_a_file_are_one_build_with_two_places(tmp_path: Path) -> None:
+    first = write_gguf(tmp_path / "a" / "m.gguf")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "copy.gguf").write_bytes(first.read_bytes())
+    found = library(tmp_path)
+    (build,) = found.builds()
+    assert found.origin(build).places == (first, tmp_path / "b" / "copy.gguf")
 
 
 def test_parts_of_a_split_build_are_one_build_and_a_missing_part_refuses_it(tmp_path: Path) -> None:

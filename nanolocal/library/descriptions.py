@@ -1,0 +1,141 @@
+"""What is known about files, remembered: a header is read again only when the file, its parts or its card changed."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from nanolocal.chat.routes import Build, Kind
+from nanolocal.errors import Damaged
+from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.found import Found, Part, Problem, Role
+from nanolocal.library.jsonfiles import write_object
+from nanolocal.library.splits import parts_of
+
+Described: TypeAlias = Build | Part | Problem
+Row: TypeAlias = dict[str, Any]
+Stamp: TypeAlias = list[list[int]]
+
+_VERSION = 1
+_MOST_ROWS = 50_000
+_BUILD = {
+    "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
+    "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
+    "defaults": dict, "quality": dict, "needs": str,
+}  # fmt: skip
+_PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
+
+
+class Descriptions:
+    """Descriptions kept at ``index``: a cache, made again when it is missing, damaged or of another version."""
+
+    def __init__(self, index: Path, fingerprints: Fingerprints) -> None:
+        self._index = index
+        self.fingerprints = fingerprints
+        self._rows: Row | None = None
+        self._learned: Row = {}
+        self._cards: dict[str, list[int]] = {}
+
+    def of(self, found: Found) -> Described:
+        """What ``found`` is; a ``Problem`` when it cannot be used. Raises ``FileNotFoundError`` when it is gone."""
+        try:
+            stamp = self._stamp(found.path)
+            key = f"{found.path}|{found.model}"
+            known = _from_row(found.path, self._known().get(key), stamp)
+            if known is None:
+                known = self._describe(found)
+                self._learned[key] = _to_row(known, stamp)
+        except Damaged as error:
+            return Problem(found.path, error.message)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            return Problem(found.path, f"cannot be read: {error.strerror}")
+        return known
+
+    def save(self) -> None:
+        """Write what was learned; a cache that cannot be written is not an error."""
+        self.fingerprints.save()
+        if not self._learned:
+            return
+        rows = dict([*self._known().items(), *self._learned.items()][-_MOST_ROWS:])
+        try:
+            write_object(self._index, {"version": _VERSION, "rows": rows}, durably=False)
+        except OSError:
+            return
+        self._learned = {}
+
+    def _describe(self, found: Found) -> Described:
+        from nanolocal.library.describe import describe
+
+        try:
+            return describe(found.path, self.fingerprints, found.model)
+        except Damaged as error:
+            return Problem(found.path, error.message)
+
+    def _known(self) -> Row:
+        if self._rows is None:
+            self._rows = _read(self._index)
+        return self._rows
+
+    def _stamp(self, path: Path) -> Stamp:
+        """Size, time of change and inode of everything that the description rests on."""
+        name = os.fspath(path)
+        whole = os.stat(name) if "-of-" not in name else None  # noqa: PTH116 (once for every file)
+        if whole is not None and not stat.S_ISDIR(whole.st_mode):
+            return [_numbers(whole), self._card(os.path.dirname(name))]  # noqa: PTH120
+        if whole is None and not path.is_dir():
+            return [*(_numbers(part.stat()) for part in parts_of(path)), self._card(os.path.dirname(name))]  # noqa: PTH120
+        weights = sorted(file for file in path.rglob("*.safetensors") if file.is_file())
+        return [*(_numbers(file.stat()) for file in [path / "model_index.json", *weights]), self._card(name)]
+
+    def _card(self, folder: str) -> list[int]:
+        if folder not in self._cards:
+            try:
+                self._cards[folder] = _numbers(os.stat(f"{folder}/card.json"))  # noqa: PTH116
+            except OSError:
+                self._cards[folder] = []
+        return self._cards[folder]
+
+
+def _numbers(found: os.stat_result) -> list[int]:
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def _read(index: Path) -> Row:
+    try:
+        table = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    rows = table.get("rows") if isinstance(table, dict) and table.get("version") == _VERSION else None
+    return rows if isinstance(rows, dict) else {}
+
+
+def _to_row(described: Described, stamp: Stamp) -> Row:
+    if isinstance(described, Problem):
+        return {"stamp": stamp, "problem": described.reason}
+    if isinstance(described, Part):
+        return {"stamp": stamp, "role": described.role, "part": [getattr(described, name) for name in _PART]}
+    values = [getattr(described, name) for name in _BUILD]
+    return {"stamp": stamp, "kind": described.kind, "build": values}
+
+
+def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
+    """What a row says, or nothing when it is of another time or was damaged."""
+    if not isinstance(row, dict) or row.get("stamp") != stamp:
+        return None
+    try:
+        if "build" in row:
+            return Build(path=path, kind=Kind(row["kind"]), **_checked(_BUILD, row["build"]))
+        if "part" in row:
+            return Part(path=path, role=Role(row["role"]), **_checked(_PART, row["part"]))
+        return Problem(path, str(row["problem"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _checked(wanted: dict[str, type], values: list[object]) -> dict[str, Any]:
+    if [type(value) for value in values] != list(wanted.values()):
+        raise TypeError("values of other types")
+    return dict(zip(wanted, values, strict=True))

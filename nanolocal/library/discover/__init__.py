@@ -1,0 +1,1 @@
+"""Models where other programs keep them: read in place, never copied, never changed."""

@@ -1,0 +1,50 @@
+"""What a search turns up, before and after it was described."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+UNREADABLE = "cannot be read: "
+"""How the reason of a problem begins when the system did not let us look."""
+
+
+class Role(StrEnum):
+    """What a file is that is no build of its own."""
+
+    ADAPTER = "adapter"
+    PROJECTOR = "projector"
+    COMPONENT = "component"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file or pipeline folder, not opened yet, and what its store says about it.
+
+    ``known_as`` is what people call it there; ``model`` what its id is made of where the file's name says nothing.
+    """
+
+    path: Path
+    known_as: str = ""
+    model: str = ""
+    projector: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that looks like a build but cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file that is used together with a build: what it is, for which architecture, and in words."""
+
+    path: Path
+    role: Role
+    name: str
+    what: str
+    architecture: str
+    size_bytes: int
+    sha256: str
