@@ -68,6 +68,13 @@ class Session:
     meter: Meter
     chat: Chat
 
+    def redeem(self, code: str) -> tuple[int, str]:
+        """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
+        from nanolocal.ledger.redeeming import redeem
+
+        taken = redeem(self.ledger, code)
+        return taken.voucher.amount, taken.issuer.name
+
     async def close(self) -> None:
         """End the engines, then close the vault."""
         await self.engines.close()

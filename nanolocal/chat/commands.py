@@ -40,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("credits", "balance, budgets and the last charges"),
     Command("receipt", "how the last answer's charge was reckoned", "[ENTRY]"),
     Command("topup", "grant yourself credits; no money moves", "AMOUNT"),
+    Command("redeem", "add the credits of a voucher", "CODE"),
     Command("budget", "limit what may be spent a day, month, conversation", "[SCOPE AMOUNT|off]"),
     Command("save", "write the last answer or picture to an unencrypted file", "[FILE]"),
     Command("attach", "add a text file or a picture to the prompt", "FILE"),

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from nanolocal.chat.commands import find
+from nanolocal.chat.routes import Build
 from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach, clipboard, pages
@@ -42,6 +43,7 @@ class Actions:
             "credits": paid.credits,
             "receipt": paid.receipt,
             "topup": paid.topup,
+            "redeem": paid.redeem,
             "budget": paid.budget,
             "save": self._save,
             "attach": self._attach,
@@ -84,7 +86,7 @@ class Actions:
         library = self._stage.session.library
         builds = await asyncio.to_thread(library.builds)
         if args:
-            self._pin(_build_id(args, [build.id for build in builds]))
+            self._pin(_build_id(args, builds))
             return
         problems = await asyncio.to_thread(library.problems)
         screen = ModelsScreen(builds, problems, self._stage.conversation.pinned)
@@ -100,7 +102,7 @@ class Actions:
 
     async def _once(self, args: str) -> None:
         builds = await asyncio.to_thread(self._stage.session.library.builds)
-        self._stage.conversation.once = _build_id(args, [build.id for build in builds])
+        self._stage.conversation.once = _build_id(args, builds)
         self._stage.conversation.offer = None
         self._stage.show_choice()
 
@@ -175,11 +177,12 @@ class Actions:
         self._stage.leave("")
 
 
-def _build_id(typed: str, ids: list[str]) -> str:
-    """The one build that ``typed`` names, in full or by a part that only it has."""
-    found = [typed] if typed in ids else [build_id for build_id in ids if typed.lower() in build_id.lower()]
+def _build_id(typed: str, builds: Sequence[Build]) -> str:
+    """The one build that ``typed`` names: by its id, as another program calls it, or by a part that only it has."""
+    found = [build for build in builds if typed == build.id] or [build for build in builds if build.answers_to(typed)]
+    found = found or [build for build in builds if typed.lower() in build.id.lower()]
     if len(found) == 1:
-        return found[0]
+        return found[0].id
     problem = f"{typed} fits {len(found)} builds" if found else f"there is no build {typed}"
     raise UsageError(problem, "Ctrl+T lists them.")
 

@@ -54,6 +54,11 @@ class CreditActions:
         await asyncio.to_thread(self._stage.session.ledger.top_up, micro)
         await self._tell(f"Added {format_credits(micro)} credits.")
 
+    async def redeem(self, code: str) -> None:
+        """Add a voucher to the balance."""
+        micro, issuer = await asyncio.to_thread(self._stage.session.redeem, code)
+        await self._tell(f"Added {format_credits(micro)} credits from {safe_line(issuer)}.")
+
     async def budget(self, args: str) -> None:
         """Set or lift a budget; without words, show them all."""
         if not args:

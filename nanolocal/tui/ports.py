@@ -310,6 +310,10 @@ class SessionPort(Protocol):
         """The turn."""
         ...
 
+    def redeem(self, code: str) -> tuple[int, str]:
+        """Add a voucher to the balance; returns its micro-credits and who issued it. Raises ``UsageError``."""
+        ...
+
     async def close(self) -> None:
         """End the engines and close the vault."""
         ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from nanolocal.bootstrap import Session
 from nanolocal.chat.events import Event, Finished, Held, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
@@ -369,6 +370,10 @@ class FakeSession:
         self.engines = FakeEngines(on_kill=self.chat.died.set)
         self.vault: VaultPort = FakeVault()
         self.closed = 0
+
+    def redeem(self, code: str) -> tuple[int, str]:
+        """As the real session does, with whatever wallet there is."""
+        return Session.redeem(self, code)  # type: ignore[arg-type]
 
     async def close(self) -> None:
         self.closed += 1

@@ -6,6 +6,7 @@ import pytest
 from nanolocal.chat.events import CostSoFar
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, OutOfCredit
+from nanolocal.ledger import issuers, issuing, redeeming
 from nanolocal.tui.screens.credits import CreditsScreen
 from nanolocal.tui.widgets.hint import HintLine
 from tests.fakes.homes import home
@@ -273,6 +274,13 @@ def test_the_credits_of_a_real_wallet_are_shown_limited_and_receipted(tmp_path: 
         await stand.pilot.press("escape")
         await stand.type("/receipt 999", "enter")
         await stand.sees("! The ledger has no entry for '999'")
+        stand.chat.composer.put(f"/redeem {code}")
+        await stand.pilot.press("enter")
+        await stand.sees("Added 0.025000 credits from Ms Huber.")
+        await stand.sees("bal 0.12")
+        stand.chat.composer.put(f"/redeem {code}")
+        await stand.pilot.press("enter")
+        await stand.sees("! This voucher was already redeemed here")
         stand.chat.composer.put("/budget month off")
         await stand.pilot.press("enter")
         await stand.sees("The budget month is lifted.")
@@ -280,6 +288,8 @@ def test_the_credits_of_a_real_wallet_are_shown_limited_and_receipted(tmp_path: 
     with home(tmp_path / "vault", None) as real:
         real.turn("hello", "an answer")
         session.store, session.ledger = real.store, real.wallet  # type: ignore[assignment]
+        code = issuing.issue(real.wallet, "issuer", 25_000, 1, [redeeming.own_device(real.wallet)])[0].text()
+        issuers.trust(real.wallet, issuing.issuer_keys(real.vault.database)[0].public_key, "Ms Huber")
         drive(body, session)
         assert real.wallet.budgets() == []
 
