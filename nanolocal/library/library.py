@@ -1,5 +1,6 @@
 """The builds on this device: those in nanolocal's own folders and those adopted in place, nothing copied."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +106,7 @@ class Library:
         contents = self._look()
         known = next((other for other in contents.builds if other.path.resolve() == build.path.resolve()), None)
         if known is None:
-            known = replace(build, id=str(path))
+            known = replace(build, id=os.fsencode(path).decode("utf-8", "replace"))  # a name that can be stored
             contents.builds = (*contents.builds, known)
         return known
 

@@ -1,6 +1,7 @@
 """Builds found in folders: described, refused with a reason, never opened by a native parser."""
 
 import json
+import os
 from pathlib import Path
 
 import gguf
@@ -142,3 +143,10 @@ def test_an_unknown_name_says_what_is_stored(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         library(tmp_path).get("nobody")
     assert "m:Q8_0" in caught.value.hint
+
+
+def test_a_file_whose_name_is_no_text_is_adopted_under_one_that_can_be_stored(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.gguf"))
+    write_gguf(tmp_path / "plain.gguf").rename(path)
+    library = Library([], tmp_path / "index.json")
+    assert library.adopt(path).id.endswith("caf\ufffd.gguf")
