@@ -174,13 +174,13 @@ class ChatScreen(Screen[None]):
     async def on_composer_sent(self, event: Composer.Sent) -> None:
         """Run a command, or ask."""
         command = parse(event.text)
-        if command is not None:
+        if self.runner.is_ending:
+            self.set_timer(_SOON_S, partial(self.post_message, event))
+        elif command is not None:
             self.composer.forget(event.text)
             self.composer.put("", self.composer.attachments)
             await self._try(self.actions.run(*command), event.text)
             self.composer.put_back()
-        elif self.runner.is_ending:
-            self.set_timer(_SOON_S, partial(self.post_message, event))
         elif self.runner.busy:
             self.say("An answer is being written; Esc stops it and keeps the text.")
         else:
@@ -260,9 +260,9 @@ class ChatScreen(Screen[None]):
         try:
             await action
         except NanolocalError as error:
-            await self.transcript.show_notice(error_text(error))
             if text and not self.composer.box.text:
                 self.composer.put(text, self.composer.attachments)
+            await self.transcript.show_notice(error_text(error))
 
     def _branch_with(self, chat_id: str, message_id: str | None) -> tuple[StoredMessage, ...]:
         """The newest branch, or where it lacks the message, the newest one that has it."""
