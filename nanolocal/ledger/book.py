@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.ledger import budgets
-from nanolocal.ledger.chain import GENESIS, WALLET, Entry, EntryKind, Link, chain_hash, moves
+from nanolocal.ledger.chain import GENESIS, WALLET, Entry, EntryKind, Link, chain_hash, changes
 from nanolocal.ledger.money import LARGEST
 from nanolocal.ledger.prices import PriceCard
 from nanolocal.ledger.signing import DeviceKey
@@ -18,9 +18,10 @@ HINT = "nanolocal vault restore"
 def post(tx: SqlTransaction, entry: Entry, device: DeviceKey) -> tuple[int, str]:
     """Append ``entry`` and add it to its sums; returns its number and hash, the chain's new head."""
     seq, new_head = append(tx, entry, device)
-    for move in moves(entry):
-        if move.posted or move.pending:
-            _move(tx, move.account, move.side, move.posted, move.pending)
+    posted, pending = changes(entry)
+    if posted or pending:
+        _move(tx, entry.debit, "debits", posted, pending)
+        _move(tx, entry.credit, "credits", posted, pending)
     if entry.kind is EntryKind.HOLD:
         tx.execute("INSERT INTO held (idem) VALUES (?)", (entry.idem,))
     if entry.kind in (EntryKind.SETTLE, EntryKind.VOID):

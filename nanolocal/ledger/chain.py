@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -129,25 +129,8 @@ def chain_hash(prev: str, body: str) -> str:
     return hashlib.sha256(_DOMAIN + bytes.fromhex(prev) + body.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A change of one account: of its posted and its pending sum, on the debit or on the credit side."""
-
-    account: str
-    side: str
-    posted: int
-    pending: int
-
-
-def moves(entry: Entry) -> Iterator[Move]:
-    """What an entry does to its two accounts; debits and credits always change alike."""
-    posted, pending = changes(entry)
-    yield Move(entry.debit, "debits", posted, pending)
-    yield Move(entry.credit, "credits", posted, pending)
-
-
 def changes(entry: Entry) -> tuple[int, int]:
-    """What an entry adds to what is posted and to what is pending."""
+    """What an entry adds, on both sides alike, to what is posted and to what is pending."""
     match entry.kind:
         case EntryKind.TRANSFER | EntryKind.RESTORE:
             return entry.amount, 0
