@@ -4,6 +4,7 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
 
     NanolocalError
     ├── EngineFailed      1    an engine could not load, run or finish
+    ├── TransferFailed    1    a download could not be finished; what arrived is kept
     ├── UsageError        2    the command, a setting or a file given by the user is wrong
     ├── VaultLocked       3    the passphrase is missing or wrong
     ├── NoBuildFits       4    no stored build can answer this prompt on this machine
@@ -28,6 +29,12 @@ class NanolocalError(Exception):
 
 class EngineFailed(NanolocalError):
     """An engine could not load its build, died, or stopped answering."""
+
+    exit_code = 1
+
+
+class TransferFailed(NanolocalError):
+    """A download could not be finished: no network, the server refused, or what came is not what was promised."""
 
     exit_code = 1
 
