@@ -36,7 +36,8 @@ class Footprint:
 
     ``file`` is what is read to load it, ``mapped`` the pages of it that stay and ``used`` those that are still read;
     the system may take the others back. ``held`` is everything else, whatever the context is, ``per_token`` what each
-    token of context adds, and ``loading`` is held while the file is read, before there is a context.
+    token of context adds, and ``loading`` is held while the file is read, before there is a context. ``read`` is how
+    much of the weights is read to write one token.
     """
 
     file: int
@@ -45,6 +46,7 @@ class Footprint:
     held: int
     loading: int
     per_token: int
+    read: int = 0
 
     def needed(self, n_ctx: int) -> int:
         """What has to be free to run with ``n_ctx`` tokens of context."""
@@ -64,7 +66,7 @@ class Build:
 
     ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
     ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, and ``needs``
-    says what is missing here to run it.
+    says what is missing here to run it. ``footprint`` is its memory, where that is known from its files.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Build:
     projector: Path | None = None
     aliases: tuple[str, ...] = ()
     needs: str = ""
+    footprint: Footprint | None = None
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is its id, its model, or what another program calls it."""

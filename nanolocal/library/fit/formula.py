@@ -8,6 +8,7 @@ from nanolocal.library.fit.compute import compute_of
 from nanolocal.library.fit.layout import Layout, Span
 from nanolocal.library.fit.process import LIBRARIES, PER_CELL, process_of
 from nanolocal.library.fit.repacking import Rows, is_copied, rows_here
+from nanolocal.library.fit.speed import weights_read
 from nanolocal.library.gguf import Tensor
 
 BATCH = 256
@@ -48,6 +49,7 @@ def footprint_of(layout: Layout, kv: str = "f16", *, ubatch: int = BATCH, rows: 
         held=held,
         loading=LIBRARIES + process.loading + weights.copied,
         per_token=_per_token(caches, kv) + compute.per_cell + PER_CELL,
+        read=weights_read(layout) + caches.state_bytes,
     )
 
 

@@ -28,7 +28,7 @@ _PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISI
 _MAX_ROWS = 2000
 _MAX_CACHE_BYTES = 2**20
 _MAX_REASON = 200
-_HOST = 3_500_000
+_HOST = 4_500_000
 """What the child that answers holds beyond the one that only asks: its modules, threads and work buffers."""
 
 
