@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     verdicts = [verdict for _, group in groups for verdict in advise(list(group), budget, speed, args.context)]
     if wants_json(args):
         rows = [{**asdict(verdict), "tokens_per_s": round(verdict.tokens_per_s, 2)} for verdict in verdicts]
-        output.as_json({"memory_budget": budget, "bandwidth": int(speed), "kv": args.kv, "builds": rows, "notes": notes})
+        output.as_json(
+            {"memory_budget": budget, "bandwidth": int(speed), "kv": args.kv, "builds": rows, "notes": notes}
+        )
     else:
         output.table([_row(verdict) for verdict in verdicts], _HEADER)
         if not is_quiet(args):
@@ -57,25 +59,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _candidates(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str]) -> "list[Candidate]":
-    """Everything that ``NAME`` stands for; raises ``UsageError`` when that is nothing."""
+    """Everything that ``NAME`` stands for; raises ``UsageError`` when that is nothing, or nothing is stored."""
     from nanolocal.library.fit.candidates import from_build
 
     if args.name and args.name.startswith(("http://", "https://")):
         return [_remote(args, paths, budget, notes)]
     builds = _stored(args, paths)
+    if not args.name and not builds:
+        raise UsageError("no build is stored here", "nanolocal models scan, or nanolocal models fit MODEL")
     if not args.name:
         return [from_build(build, args.kv) for build in builds]
     return _asked(args, paths, builds, budget, notes) if builds else _offers(args.name)
 
 
 def _stored(args: argparse.Namespace, paths: Paths) -> list[Build]:
-    """The stored text builds of that name, all of them without one."""
+    """The stored builds of that name that an engine here runs; all of them without a name."""
     from nanolocal.library import opening
     from nanolocal.settings import load as load_settings
 
     builds = opening.open_library(paths, load_settings(paths.settings)).builds()
     named = [build for build in builds if not args.name or build.answers_to(args.name)]
-    return [build for build in named if build.kind is not Kind.EMBEDDING]
+    return [build for build in named if build.kind is not Kind.EMBEDDING and not build.needs]
 
 
 def _asked(
@@ -133,7 +137,7 @@ def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str
 def _row(verdict: "Verdict") -> tuple[str, ...]:
     pace = f"{verdict.tokens_per_s:.1f}" if verdict.tokens_per_s else "-"
     says = verdict.says or ("fits" if verdict.fits else "does not fit")
-    context = str(verdict.context) if verdict.context else "-"
+    context = str(verdict.context) if verdict.tokens_per_s else "-"
     return (verdict.label, format_bytes(verdict.size_bytes), format_bytes(verdict.needed), context, pace, says)
 
 

@@ -71,9 +71,7 @@ def largest_context(candidate: Candidate, budget: int) -> int:
     return context
 
 
-def for_size(
-    label: str, quantization: str, size_bytes: int, trained: int = 0, active_share: float = 1.0
-) -> Candidate:
+def for_size(label: str, quantization: str, size_bytes: int, trained: int = 0, active_share: float = 1.0) -> Candidate:
     """A candidate of which only the size is known: a tenth on top, and for the context what most models keep.
 
     Keys and values of a token take 112 to 144 KiB in models of 0.6 to 8 billion weights and 320 KiB in one of 70

@@ -1,7 +1,8 @@
 """What a model remembers of the text: keys and values by layer, and the fixed state of recurrent layers.
 
 The rules are llama.cpp's (src/llama-model.cpp ``create_memory``, src/llama-hparams.cpp, src/models/*.cpp), told by the
-same keys of the header.
+same keys of the header. For the few architectures with caches of their own (DeepSeek 4, GLM 5, Hunyuan 4, Kimi K3,
+MiniMax M3) they come close; there the probe knows.
 """
 
 from dataclasses import dataclass
@@ -28,8 +29,6 @@ _WINDOWS = {
 }  # fmt: skip
 _BY_ARRAY = frozenset({"gemma4", "granite_swa", "maple", "mimo2", "spark2_5", "step35", "dots3note"})
 """Architectures whose header lists the layers with a window."""
-_UNKNOWN = frozenset({"deepseek4", "dots3note", "glm5-next", "hy_v4", "kimi-k3", "minimax-m3", "nanbeige", "qwen4exp"})
-"""Architectures with caches of their own that these rules only come close to."""
 
 _BLOCK_BYTES = {"f16": (1, 2), "q8_0": (32, 34), "q4_0": (32, 18)}
 _CELLS = 256
@@ -39,7 +38,7 @@ _CELLS = 256
 class Caches:
     """Elements of keys and values per token of context, by kind of layer, and bytes of recurrent state.
 
-    ``window`` is in tokens, 0 where no layer has one. ``is_exact`` is false for architectures these rules come close to.
+    ``window`` is in tokens, 0 where no layer has one.
     """
 
     keys: int
@@ -48,12 +47,6 @@ class Caches:
     window_keys: int
     window_values: int
     state_bytes: int
-    is_exact: bool
-
-    @property
-    def has_attention(self) -> bool:
-        """Whether anything grows with the context."""
-        return bool(self.keys or self.window_keys)
 
     def size_bytes(self, n_ctx: int, kv: str = "f16", *, ubatch: int = 256, full_window: bool = True) -> int:
         """Bytes for ``n_ctx`` tokens; ``full_window`` is how this program runs them, so that a text can be rewound."""
@@ -97,7 +90,6 @@ def caches_of(layout: Layout) -> Caches:
         window_keys=totals[True][0],
         window_values=totals[True][1],
         state_bytes=4 * sum(recurrent) * _state(layout, max(heads, default=0)),
-        is_exact=layout.architecture not in _UNKNOWN,
     )
 
 

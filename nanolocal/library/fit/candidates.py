@@ -53,9 +53,7 @@ def from_offers(model: Model) -> Iterator[Candidate]:
             yield for_size(label, quantization, size, model.context or 0, share)
 
 
-def probed_build(
-    candidate: Candidate, build: Build, n_ctx: int, kv: str, cache: Path | None
-) -> tuple[Candidate, str]:
+def probed_build(candidate: Candidate, build: Build, n_ctx: int, kv: str, cache: Path | None) -> tuple[Candidate, str]:
     """``candidate`` put right by what llama.cpp says at ``n_ctx`` tokens; unchanged, and why, where it says nothing."""
     try:
         return _put_right(candidate, build.path, read_layout(build.path), n_ctx, kv, cache), ""

@@ -122,9 +122,8 @@ def _known(row: object) -> Probed | None:
     if not isinstance(row, dict):
         return None
     values = {name: row.get(name) for name in Probed.__dataclass_fields__}
-    if any(not isinstance(value, int) or value < 0 for value in values.values()):
-        return None
-    return Probed(**values)
+    sizes = {name: value for name, value in values.items() if isinstance(value, int) and value >= 0}
+    return Probed(**sizes) if len(sizes) == len(values) else None
 
 
 def _key(path: Path, layout: Layout, n_ctx: int, kv: str) -> str:

@@ -1,17 +1,21 @@
 """The parts of the formula that can be checked by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nanolocal.chat.routes import Build, Kind
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.formula import footprint_of, weights_of
 from nanolocal.library.fit.layout import Layout, read_layout
 from nanolocal.library.fit.repacking import Q4_K, Q8_0, is_copied, rows_for
 from nanolocal.library.fit.speed import tokens_per_second, weights_read
 from nanolocal.library.gguf import Tensor
-from tests.fakes.blank_gguf import Shape, write_blank_gguf
+from nanolocal.library.library import Library
+from nanolocal.routing.gates import memory_needed
+from tests.fakes.blank_gguf import Shape, Value, write_blank_gguf
 from tests.fakes.shapes import SHAPES
 
 
@@ -36,7 +40,7 @@ def test_a_window_caps_what_its_layers_keep_only_if_nothing_is_to_be_rewound(tmp
 
 
 def test_the_pattern_in_a_file_wins_over_the_usual_one(tmp_path: Path) -> None:
-    more = {"attention.sliding_window": 512, "attention.sliding_window_pattern": [1, 0, 0, 1]}
+    more: dict[str, Value] = {"attention.sliding_window": 512, "attention.sliding_window_pattern": [1, 0, 0, 1]}
     caches = caches_of(layout_of(tmp_path, Shape("gemma2", layers=4, is_tied=True, more=more)))
     assert (caches.keys, caches.window_keys) == (2 * 128, 2 * 128)
 
@@ -114,3 +118,25 @@ def test_all_parts_of_a_split_file_count(tmp_path: Path) -> None:
     first, second = whole.spans[0], replace(whole.spans[0], tensors=whole.tensors[:3])
     assert Layout(whole.facts, (first, second)).size_bytes == 2 * whole.size_bytes
     assert len(Layout(whole.facts, (first, second)).tensors) == len(whole.tensors) + 3
+
+
+def test_a_build_remembers_what_it_takes(tmp_path: Path) -> None:
+    folder, index = tmp_path / "models", tmp_path / "cache" / "builds.json"
+    write_blank_gguf(folder / "blank-Q4_K_M.gguf", Shape("llama"), "Q4_K_M")
+    first = Library([folder], index).builds()[0].footprint
+    assert first == footprint_of(read_layout(folder / "blank-Q4_K_M.gguf"))
+    table = json.loads(index.with_name("descriptions.json").read_text(encoding="utf-8"))
+    for row in table["rows"].values():
+        row["footprint"][3] += 1000
+    index.with_name("descriptions.json").write_text(json.dumps(table), encoding="utf-8")
+    kept = Library([folder], index).builds()[0].footprint
+    assert first is not None and kept == replace(first, held=first.held + 1000)
+
+
+def test_the_router_counts_with_it(tmp_path: Path) -> None:
+    layout = layout_of(tmp_path, Shape("llama", layers=4, kv_heads=4, head=128))
+    build = Build("blank:Q8_0", "blank", Kind.TEXT, tmp_path / "model.gguf", "Q8_0", layout.size_bytes, "sha")
+    known = replace(build, footprint=footprint_of(layout))
+    assert memory_needed(known, 32_768) == footprint_of(layout).needed(32_768)
+    assert memory_needed(known, 32_768) - memory_needed(known, 8192) > 24_576 * 4 * 4 * 128 * 2 * 2
+    assert memory_needed(build, 8192) == int(layout.size_bytes * 1.15) + 64 * 2**20
