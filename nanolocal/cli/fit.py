@@ -14,10 +14,11 @@ from nanolocal.paths import Paths
 
 if TYPE_CHECKING:
     from nanolocal.library.fit.advice import Candidate, Verdict
+    from nanolocal.library.fit.candidates import Terms
 
 _HEADER = ("BUILD", "SIZE", "MEMORY", "CONTEXT", "TOK/S", "VERDICT")
 _KV = ("f16", "q8_0", "q4_0")
-_MOST_TOKENS = 2**24
+_MOST_TOKENS, _MOST_LAYERS = 2**24, 513
 
 
 def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -26,6 +27,9 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a stored build or model, a catalogue model, or a URL")
     parser.add_argument("--context", type=_tokens, metavar="N", help="at N tokens, not at the most that fit")
     parser.add_argument("--kv", choices=_KV, default="f16", help="how keys and values are kept (default f16)")
+    parser.add_argument(
+        "--gpu-layers", type=_layers, default=0, metavar="N", help="as if the last N layers were on a GPU (NAME only)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -86,18 +90,24 @@ def _asked(
     args: argparse.Namespace, paths: Paths, builds: list[Build], budget: int, notes: list[str]
 ) -> "list[Candidate]":
     """Stored builds as llama.cpp itself accounts for them; where it does not, the reason is noted."""
-    from nanolocal.library.fit.advice import largest_context
     from nanolocal.library.fit.candidates import from_build, probed_build
 
     candidates = []
     for build in builds:
         candidate = from_build(build, args.kv)
-        n_ctx = args.context or largest_context(candidate, budget)
         if build.footprint is not None and build.kind is Kind.TEXT:
-            candidate, problem = probed_build(candidate, build, n_ctx, args.kv, paths.cache / "probes.json")
+            candidate, problem = probed_build(candidate, build, _terms(args, paths, candidate, budget))
             notes.extend([f"{problem}, so the memory of {build.id} is computed"] if problem else [])
         candidates.append(candidate)
     return candidates
+
+
+def _terms(args: argparse.Namespace, paths: Paths, candidate: "Candidate", budget: int) -> "Terms":
+    from nanolocal.library.fit.advice import largest_context
+    from nanolocal.library.fit.candidates import Terms
+
+    n_ctx = args.context or largest_context(candidate, budget)
+    return Terms(n_ctx, args.kv, args.gpu_layers, paths.cache / "probes.json")
 
 
 def _offers(name: str) -> "list[Candidate]":
@@ -116,7 +126,6 @@ def _offers(name: str) -> "list[Candidate]":
 
 def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str]) -> "Candidate":
     """The model behind a URL, of which only the header is fetched."""
-    from nanolocal.library.fit.advice import largest_context
     from nanolocal.library.fit.candidates import from_layout, probed_header
     from nanolocal.library.fit.remote import read_remote
     from nanolocal.library.naming import QUANTIZATION
@@ -128,8 +137,7 @@ def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str
     notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(file.size)}")
     quantization = QUANTIZATION.search(name)
     candidate = from_layout(name, quantization.group(1) if quantization else "", remote.layout, args.kv)
-    n_ctx = args.context or largest_context(candidate, budget)
-    candidate, problem = probed_header(candidate, remote, n_ctx, args.kv, paths.cache / "probes.json")
+    candidate, problem = probed_header(candidate, remote, _terms(args, paths, candidate, budget))
     notes.extend([f"{problem}, so the memory is computed"] if problem else [])
     return candidate
 
@@ -144,6 +152,12 @@ def _row(verdict: "Verdict") -> tuple[str, ...]:
 def _sources(verdicts: "list[Verdict]") -> str:
     named = ", ".join(dict.fromkeys(str(verdict.source) for verdict in verdicts))
     return f"memory is {named or 'unknown'}; speed is the most that this memory allows"
+
+
+def _layers(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_LAYERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of layers from 0 to {_MOST_LAYERS}")
+    return int(text)
 
 
 def _tokens(text: str) -> int:

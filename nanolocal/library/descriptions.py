@@ -24,7 +24,7 @@ _BUILD = {
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
     "defaults": dict, "quality": dict, "needs": str,
 }  # fmt: skip
-_FOOTPRINT: dict[str, type] = {"file": int, "mapped": int, "used": int, "held": int, "loading": int, "per_token": int, "read": int}
+_FOOTPRINT: dict[str, type] = dict.fromkeys(("file", "mapped", "used", "held", "loading", "per_token", "read"), int)
 _PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
 
 

@@ -5,18 +5,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.formula import footprint_of, weights_of
-from nanolocal.library.fit.layout import Layout, read_layout
+from nanolocal.library.fit.layout import Layout, Span, read_layout
+from nanolocal.library.fit.offload import on_device
 from nanolocal.library.fit.repacking import Q4_K, Q8_0, is_copied, rows_for
 from nanolocal.library.fit.speed import tokens_per_second, weights_read
-from nanolocal.library.gguf import Tensor
+from nanolocal.library.gguf import GGUFFacts, Tensor
 from nanolocal.library.library import Library
 from nanolocal.routing.gates import memory_needed
 from tests.fakes.blank_gguf import Shape, Value, write_blank_gguf
 from tests.fakes.shapes import SHAPES
+
+_KEYS = (
+    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.key_length_mla",
+    "attention.kv_lora_rank", "attention.sliding_window", "attention.sliding_window_pattern", "embedding_length",
+    "expert_count", "expert_feed_forward_length", "expert_used_count", "feed_forward_length", "full_attention_interval",
+    "kda.head_dim", "nextn_predict_layers", "shortconv.l_cache", "ssm.conv_kernel", "ssm.group_count", "ssm.inner_size",
+    "ssm.state_size", "wkv.head_size", "attention.shared_kv_layers",
+)  # fmt: skip
+_NAMES = ("llama", "gemma3", "gemma4", "lfm2", "qwen35", "nemotron_h", "rwkv7", "falcon-h1", "grok", "unheard-of")
 
 
 def layout_of(tmp_path: Path, shape: Shape, quantization: str = "Q8_0") -> Layout:
@@ -118,6 +130,24 @@ def test_all_parts_of_a_split_file_count(tmp_path: Path) -> None:
     first, second = whole.spans[0], replace(whole.spans[0], tensors=whole.tensors[:3])
     assert Layout(whole.facts, (first, second)).size_bytes == 2 * whole.size_bytes
     assert len(Layout(whole.facts, (first, second)).tensors) == len(whole.tensors) + 3
+
+
+def test_layers_move_to_a_device_from_the_end_and_the_embedding_stays(tmp_path: Path) -> None:
+    layout = layout_of(tmp_path, Shape("llama", layers=4))
+    sizes = {tensor.name: tensor.size_bytes for tensor in layout.tensors}
+    output = sizes["output.weight"] + sizes["output_norm.weight"]
+    layer = sum(size for name, size in sizes.items() if name.startswith("blk.3."))
+    cache = caches_of(layout).size_bytes(4096) // 4
+    moved = [on_device(layout, layers, 4096) for layers in (0, 1, 2, 5, 99)]
+    assert moved == [0, output, output + layer + cache, output + 4 * (layer + cache), output + 4 * (layer + cache)]
+
+
+@given(st.dictionaries(st.sampled_from(_KEYS), st.integers(-(2**63), 2**64 - 1)), st.sampled_from(_NAMES))
+def test_no_header_breaks_the_arithmetic(numbers: dict[str, int], name: str) -> None:
+    metadata = {f"{name}.{key}": value for key, value in numbers.items()} | {f"{name}.block_count": 40}
+    facts = GGUFFacts({"general.architecture": name, **metadata}, {"tokenizer.ggml.tokens": 2**24}, 0, 0)
+    footprint = footprint_of(Layout(facts, (Span(100, 50, ()),)))
+    assert min(footprint.needed(8192), footprint.peak(8192), footprint.per_token, footprint.read) >= 0
 
 
 def test_a_build_remembers_what_it_takes(tmp_path: Path) -> None:
