@@ -67,8 +67,11 @@ LARGER = {
 
 def _smaller(shape: Shape) -> Shape:
     """The same at half the width and a vocabulary of 32,000, so that a long prompt is read in minutes."""
-    heads = 4 if shape.heads else 0
-    kv_heads = min(shape.kv_heads, 2) if isinstance(shape.kv_heads, int) else tuple(min(n, 2) for n in shape.kv_heads)
+    heads = 512 // shape.head if shape.heads * shape.head == shape.width else min(shape.heads, 4)
+    most = heads if shape.kv_heads == shape.heads else 2
+    kv_heads = (
+        min(shape.kv_heads, most) if isinstance(shape.kv_heads, int) else tuple(min(n, 2) for n in shape.kv_heads)
+    )
     more = _state_space(1024) if "ssm.inner_size" in shape.more else shape.more
     return replace(shape, width=512, heads=heads, kv_heads=kv_heads, feed_forward=min(shape.feed_forward, 1536),
                    vocabulary=32_000, layers=min(shape.layers, 6), more=more)  # fmt: skip

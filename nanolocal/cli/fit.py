@@ -1,6 +1,7 @@
 """``nanolocal models fit``: what a model takes here and how fast it will be, before it is fetched or loaded."""
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = parts.add_parser("fit", parents=[common], help="what fits here, with how much context, and how fast")
     parser.add_argument("name", nargs="?", metavar="NAME", help="a stored build or model, a catalogue model, or a URL")
     parser.add_argument("--context", type=_tokens, metavar="N", help="at N tokens, not at the most that fit")
-    parser.add_argument("--kv", choices=_KV, default="f16", help="how keys and values are kept (default f16)")
+    parser.add_argument("--kv", choices=_KV, default="f16", help="as if keys and values were kept so (default f16)")
     parser.add_argument(
         "--gpu-layers", type=_layers, default=0, metavar="N", help="as if the last N layers were on a GPU (NAME only)"
     )
@@ -55,10 +56,11 @@ def run(args: argparse.Namespace) -> int:
         output.table([_row(verdict) for verdict in verdicts], _HEADER)
         if not is_quiet(args):
             output.note(f"{format_bytes(budget)} may be used, and memory is read at {speed / 1e9:.1f} GB a second")
-            for note in [_sources(verdicts), *notes]:
+            moved = [f"{v.label}: {format_bytes(v.on_device)} more on the GPU" for v in verdicts if v.on_device]
+            for note in [_sources(verdicts), *moved, *notes]:
                 output.note(note)
     if not any(verdict.fits for verdict in verdicts):
-        raise NoBuildFits(f"nothing fits into {format_bytes(budget)}", "try a smaller model, --context N or --kv q8_0")
+        raise NoBuildFits(f"nothing fits as asked into {format_bytes(budget)}", "try a smaller model or --context N")
     return 0
 
 
@@ -126,18 +128,22 @@ def _offers(name: str) -> "list[Candidate]":
 
 def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str]) -> "Candidate":
     """The model behind a URL, of which only the header is fetched."""
-    from nanolocal.library.fit.candidates import from_layout, probed_header
+    from nanolocal.library.fit.candidates import from_layout, probed_headers
     from nanolocal.library.fit.remote import read_remote
     from nanolocal.library.naming import QUANTIZATION
     from nanolocal.library.pull.ranges import open_remote
+    from nanolocal.library.splits import part_names
 
-    name = args.name.partition("?")[0].rpartition("/")[2] or args.name
-    with open_remote(args.name) as file:
-        remote = read_remote(file.read_range, file.size, name)
-    notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(file.size)}")
+    place, mark, query = args.name.partition("?")
+    folder, _, name = place.rpartition("/")
+    with ExitStack() as stack:
+        names = part_names(name)
+        files = [stack.enter_context(open_remote(f"{folder}/{part}{mark}{query}")) for part in names]
+        remote = read_remote((part, file.size, file.read_range) for part, file in zip(names, files, strict=True))
+    notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(remote.layout.size_bytes)}")
     quantization = QUANTIZATION.search(name)
     candidate = from_layout(name, quantization.group(1) if quantization else "", remote.layout, args.kv)
-    candidate, problem = probed_header(candidate, remote, _terms(args, paths, candidate, budget))
+    candidate, problem = probed_headers(candidate, remote, _terms(args, paths, candidate, budget))
     notes.extend([f"{problem}, so the memory is computed"] if problem else [])
     return candidate
 
@@ -145,7 +151,7 @@ def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str
 def _row(verdict: "Verdict") -> tuple[str, ...]:
     pace = f"{verdict.tokens_per_s:.1f}" if verdict.tokens_per_s else "-"
     says = verdict.says or ("fits" if verdict.fits else "does not fit")
-    context = str(verdict.context) if verdict.tokens_per_s else "-"
+    context = str(verdict.context) if verdict.context else "-"
     return (verdict.label, format_bytes(verdict.size_bytes), format_bytes(verdict.needed), context, pace, says)
 
 

@@ -20,7 +20,7 @@ class Served:
 
 @contextmanager
 def serving(path: Path, *, fault: str = "", redirect_to: str = "") -> Iterator[Served]:
-    """Serve ``path`` under any name; ``fault`` is what goes wrong (see ``_Handler``)."""
+    """Serve ``path`` under any name, or the files of a folder; ``fault`` is what goes wrong (see ``_Handler``)."""
     served = Served()
 
     class Handler(_Handler):
@@ -53,13 +53,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", self.redirect_to or self.path)
             self.end_headers()
             return
-        size = self.file.stat().st_size
+        place = self.file / self.path.rpartition("/")[2] if self.file.is_dir() else self.file
+        size = place.stat().st_size
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if match is None or fault == "whole":
             self._answer(200, b"x", {})
             return
         start, end = int(match[1]), min(int(match[2]) + 1, size)
-        with self.file.open("rb") as file:
+        with place.open("rb") as file:
             file.seek(start)
             data = file.read(end - start)
         if fault == "elsewhere":

@@ -23,7 +23,8 @@ class Source(StrEnum):
 class Candidate:
     """A build, stored or on offer. ``needs`` gives bytes of memory, ``reads`` bytes read for a token, by the context.
 
-    ``trained`` is the longest context that the model knows, 0 if unknown.
+    ``trained`` is the longest context that the model knows, 0 if unknown. One that draws reads nothing for a token.
+    ``moves`` is what is held in the memory of a graphics processor instead.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Candidate:
     needs: Callable[[int], int]
     reads: Callable[[int], int]
     source: Source
+    moves: Callable[[int], int] = lambda n_ctx: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Verdict:
     is_best: bool
     says: str
     source: Source
+    on_device: int = 0
 
 
 def advise(
@@ -91,6 +94,8 @@ def for_size(label: str, quantization: str, size_bytes: int, trained: int = 0, a
 
 def _judge(candidate: Candidate, budget: int, bandwidth: float, context: int | None) -> Verdict:
     n_ctx = largest_context(candidate, budget) if context is None else context
+    if not candidate.reads(n_ctx):
+        n_ctx = 0
     needed = candidate.needs(n_ctx)
     return Verdict(
         label=candidate.label,
@@ -102,6 +107,7 @@ def _judge(candidate: Candidate, budget: int, bandwidth: float, context: int | N
         is_best=False,
         says=_obstacle(candidate, needed, budget, n_ctx),
         source=candidate.source,
+        on_device=candidate.moves(n_ctx),
     )
 
 

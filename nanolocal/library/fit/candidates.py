@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nanolocal.chat.routes import Build, Footprint
+from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.errors import Damaged, EngineFailed
 from nanolocal.library.catalogue.entries import Model
 from nanolocal.library.fit.advice import Candidate, Source, for_size
@@ -12,7 +12,7 @@ from nanolocal.library.fit.formula import footprint_of
 from nanolocal.library.fit.layout import Layout, read_layout
 from nanolocal.library.fit.offload import on_device
 from nanolocal.library.fit.probe import probe, stand_in
-from nanolocal.library.fit.remote import RemoteHeader
+from nanolocal.library.fit.remote import Remote
 from nanolocal.library.naming import QUANTIZATION
 
 _BITS = {
@@ -35,7 +35,7 @@ class Terms:
 def from_build(build: Build, kv: str = "f16") -> Candidate:
     """A stored build: what its header says, or its size where that is all there is."""
     footprint = build.footprint
-    if footprint is not None and kv != "f16":
+    if footprint is not None and kv != "f16" and build.kind is Kind.TEXT:
         try:
             footprint = footprint_of(read_layout(build.path), kv)
         except (Damaged, OSError):
@@ -75,10 +75,10 @@ def probed_build(candidate: Candidate, build: Build, terms: Terms) -> tuple[Cand
         return candidate, f"{build.path.name} cannot be read: {error.strerror}"
 
 
-def probed_header(candidate: Candidate, remote: RemoteHeader, terms: Terms) -> tuple[Candidate, str]:
+def probed_headers(candidate: Candidate, remote: Remote, terms: Terms) -> tuple[Candidate, str]:
     """The same for a model that is not here: llama.cpp sees its header in a file that is a hole otherwise."""
     try:
-        with stand_in(remote.header, remote.layout.size_bytes) as path:
+        with stand_in(remote.headers) as path:
             return _put_right(candidate, path, remote.layout, terms)
     except OSError as error:
         return candidate, f"llama.cpp could not be asked: {error.strerror}"
@@ -93,11 +93,13 @@ def _put_right(candidate: Candidate, path: Path, layout: Layout, terms: Terms) -
         problem, source = error.message, candidate.source
     needs = candidate.needs
 
-    def here(n_ctx: int) -> int:
-        moved = on_device(layout, terms.gpu_layers, n_ctx, terms.kv) if terms.gpu_layers else 0
-        return max(needs(n_ctx) + off_by - moved, 0)
+    def moved(n_ctx: int) -> int:
+        return on_device(layout, terms.gpu_layers, n_ctx, terms.kv) if terms.gpu_layers else 0
 
-    return replace(candidate, needs=here, source=source), problem
+    def here(n_ctx: int) -> int:
+        return max(needs(n_ctx) + off_by - moved(n_ctx), 0)
+
+    return replace(candidate, needs=here, moves=moved, source=source), problem
 
 
 def _from_footprint(label: str, quantization: str, footprint: Footprint, trained: int) -> Candidate:

@@ -77,8 +77,30 @@ def test_a_url_takes_its_header_alone(fit: Fit, tmp_path: Path) -> None:
     path = write_blank_gguf(tmp_path / "far.gguf", Shape("llama", 8192, 80, 64, 8, 128, 28_672, 32_000), "Q8_0")
     with serving(path) as served:
         fit(served.url, code=4)
-        assert "nothing fits into" in fit.err and "hint:" in fit.err
+        assert "nothing fits as asked" in fit.err and "hint:" in fit.err
     assert served.sent < path.stat().st_size // 1000
+
+
+def test_a_split_model_at_a_url_is_read_in_all_its_parts(fit: Fit, tmp_path: Path) -> None:
+    path = write_blank_gguf(tmp_path / "far-Q8_0.gguf", Shape("llama"), "Q8_0", parts=2)
+    whole = write_blank_gguf(fit.models / "near-Q8_0.gguf", Shape("llama"), "Q8_0")
+    with serving(tmp_path) as served:
+        rows = fit.json(f"{served.url.rpartition('/')[0]}/{path.name}", "--context", "2048")
+    assert [(row["source"], row["fits"]) for row in rows] == [("probed", True)]
+    near = fit.json("near", "--context", "2048")[0]
+    assert abs(int(str(rows[0]["needed"])) - int(str(near["needed"]))) < 2 * 2**20
+    assert abs(int(str(rows[0]["size_bytes"])) - whole.stat().st_size) < 4096
+
+
+def test_layers_on_a_gpu_leave_room_here(fit: Fit) -> None:
+    write_blank_gguf(fit.models / "blank-Q8_0.gguf", Shape("llama", width=1024, heads=16), "Q8_0")
+    here = fit.json("blank", "--context", "2048")[0]
+    there = fit.json("blank", "--context", "2048", "--gpu-layers", "99")[0]
+    moved = int(str(there["on_device"]))
+    assert moved > 0 == here["on_device"]
+    assert int(str(here["needed"])) - int(str(there["needed"])) == moved
+    fit("blank", "--gpu-layers", "99")
+    assert "more on the GPU" in fit.err
 
 
 def test_a_name_that_is_nothing_is_an_error(fit: Fit) -> None:

@@ -125,13 +125,6 @@ def test_a_token_reads_the_experts_it_uses_and_one_row_of_the_embedding(tmp_path
     assert tokens_per_second(weights_read(layout), 10.0 * weights_read(layout)) == 10.0
 
 
-def test_all_parts_of_a_split_file_count(tmp_path: Path) -> None:
-    whole = layout_of(tmp_path, Shape("llama"))
-    first, second = whole.spans[0], replace(whole.spans[0], tensors=whole.tensors[:3])
-    assert Layout(whole.facts, (first, second)).size_bytes == 2 * whole.size_bytes
-    assert len(Layout(whole.facts, (first, second)).tensors) == len(whole.tensors) + 3
-
-
 def test_layers_move_to_a_device_from_the_end_and_the_embedding_stays(tmp_path: Path) -> None:
     layout = layout_of(tmp_path, Shape("llama", layers=4))
     sizes = {tensor.name: tensor.size_bytes for tensor in layout.tensors}

@@ -9,7 +9,7 @@ from nanolocal.errors import Damaged, TransferFailed, UsageError
 from nanolocal.library.fit.blocks import FIRST_BLOCK, LARGEST_BLOCK, MAX_FETCHED, BlockFile
 from nanolocal.library.fit.formula import footprint_of
 from nanolocal.library.fit.layout import read_layout
-from nanolocal.library.fit.remote import RemoteHeader, read_remote
+from nanolocal.library.fit.remote import Remote, read_remote
 from nanolocal.library.pull.ranges import open_remote
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
 from tests.fakes.range_server import serving
@@ -17,9 +17,9 @@ from tests.fakes.range_server import serving
 LLAMA_70B = Shape("llama", 8192, 80, 64, 8, 128, 28_672, 128_256)
 
 
-def read(url: str, token: str = "") -> RemoteHeader:
+def read(url: str, token: str = "") -> Remote:
     with open_remote(url, token) as file:
-        return read_remote(file.read_range, file.size, "model.gguf")
+        return read_remote([("model.gguf", file.size, file.read_range)])
 
 
 def test_the_header_of_a_40_gb_model_takes_less_than_half_a_per_cent_of_it(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_hostile_header_costs_one_block(header: bytes) -> None:
         return (header + bytes(end - start))[start:end] if not start else bytes(end - start)
 
     with pytest.raises(Damaged):
-        read_remote(read_range, size, "hostile.gguf")
+        read_remote([("hostile.gguf", size, read_range)])
     assert asked == [FIRST_BLOCK]
 
 
