@@ -18,7 +18,7 @@ from pathlib import Path
 from nanolocal.errors import Damaged, EngineFailed
 from nanolocal.library.fit.formula import BATCH, weights_of
 from nanolocal.library.fit.layout import Layout
-from nanolocal.library.fit.process import PER_CELL
+from nanolocal.library.fit.process import per_cell
 from nanolocal.library.fit.remote import Header
 from nanolocal.library.fit.repacking import Rows, rows_here
 from nanolocal.library.jsonfiles import read_object, write_object
@@ -57,7 +57,7 @@ class Probed:
 
     def _running(self, copied: int, n_ctx: int) -> int:
         buffers = self.cache + self.compute + self.output
-        return self.process + _HOST + copied + buffers + PER_CELL * n_ctx
+        return self.process + _HOST + copied + buffers + per_cell(has_attention=self.cache > 0) * n_ctx
 
 
 def probe(path: Path, layout: Layout, n_ctx: int, kv: str = "f16", *, cache: Path | None = None) -> Probed:
