@@ -8,16 +8,16 @@ from typing import Any, TypeAlias
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
-from nanolocal.library.splits import parts_of
 
 Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = 1
+_VERSION = 2
 _MOST_ROWS = 50_000
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
