@@ -4,9 +4,9 @@
     scripts/stress_headers.py --gguf 10000 --safetensors 1000
 
 Every mutant is read as the library does it, with its CPU seconds. Refused ones then go to real engine children, which
-have to refuse them too without a native library in memory; accepted ones are loaded there and answer a prompt. Prints
-what became of each kind of change, and ends with 1 when the preflight raised anything but ``Damaged``, took a second, or
-let a child that refused a file have llama.cpp in memory. Accepted files that end llama.cpp are listed with their reason.
+have to refuse them too without a native library in memory; those that are taken are loaded there and answer a prompt.
+Prints what became of each kind of change, and why llama.cpp ended over a file that was taken. Ends with 1 when the
+preflight raised anything but ``Damaged``, took a second, or left it to llama.cpp to refuse what it had refused.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,13 +26,14 @@ from nanolocal.engines.client import Child, ChildDied
 from nanolocal.errors import Damaged
 from nanolocal.formats.preflight import check_model
 from nanolocal.formats.safetensors_header import read_header
-from tests.faults import mutants, safetensors_mutants
 from tests.fakes.small_models import write_all
+from tests.faults import mutants, safetensors_mutants
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory: the mutants are short-lived
 FILES_A_CHILD = 200
 """A child never gives the memory of a build back before it ends."""
 STALL_S = 30.0
+PATIENCE_S = 60.0
 NATIVE = ("libllama", "libggml", "libtorch", "_safetensors_rust")
 
 
@@ -109,6 +110,7 @@ async def run_gguf(args: argparse.Namespace, room: Path) -> int:
             tally.fates[f"taken: {fate.split(':')[0]}"] += 1
             if fate.startswith("died"):
                 tally.ends[fate] += 1
+                print(f"mutant {number} ({mutant.base.name}: {', '.join(mutant.kinds)}) {fate}", flush=True)
                 keep(args.keep, mutant, number)
         else:
             await refuse(refusing, path, tally)
@@ -159,7 +161,7 @@ def natively(content: bytes) -> str:
     from safetensors import SafetensorError, deserialize
 
     try:
-        deserialize(content)
+        deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         return f"refused by safetensors: {error}"
     return "read by safetensors"
@@ -198,7 +200,11 @@ class Engine:
             self._files = 0
         self._files += 1
         try:
-            return await self._try(self._child, path)
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._try(self._child, path)
+        except TimeoutError:
+            await self.close()
+            return f"died: was still busy after {PATIENCE_S:.0f} seconds"
         except ChildDied as death:
             await self.close()
             return f"died: {death}"

@@ -1,11 +1,14 @@
 """What the numbers of a model must be, so that llama.cpp does not end the process over them.
 
-The rules are the assertions of llama-model.cpp (``load_hparams``). What llama.cpp refuses with an error is left to it.
+The rules are assertions of llama-model.cpp (``load_hparams``), of the graphs in src/models and of ggml's operations.
+What llama.cpp refuses with an error is left to it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nanolocal.formats.architectures import SAME_HEADS, WHOLE_HEAD_TURNED
 from nanolocal.formats.refusal import Refused
 
 MAX_BLOCKS = 512
@@ -16,6 +19,7 @@ _COUNTS = (
     "context_length", "embedding_length", "expert_count", "expert_group_count", "expert_group_used_count",
     "expert_used_count", "feed_forward_length", "nextn_predict_layers", "rope.dimension_count", "vocab_size",
 )  # fmt: skip
+_EPSILONS = ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon")
 _FEW_EXPERTS_ARE_NONE = frozenset({"hunyuan-dense", "hunyuan_vl"})
 
 
@@ -47,16 +51,46 @@ def check_hyperparameters(architecture: str, metadata: Mapping[str, object], len
     if blocks is not None and numbers.count("nextn_predict_layers") > blocks:
         raise Refused("it has more layers that predict ahead than layers")
     _check_heads(numbers)
+    _check_epsilons(numbers)
     _check_experts(numbers, f"{architecture}.expert_used_count" in lengths)
     scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
     if scaling not in _ROPE_SCALINGS:
         raise Refused(f"its rope scaling {str(scaling)[:40]!r} is unknown")
 
 
+def query_rows(architecture: str, metadata: Mapping[str, object]) -> int:
+    """How many rows the tensor of the queries has, heads times their size; 0 where that cannot be told."""
+    numbers = _Numbers(architecture, metadata)
+    heads = numbers.count("attention.head_count")
+    if not heads or architecture not in WHOLE_HEAD_TURNED:
+        return 0
+    return heads * (numbers.of("attention.key_length") or numbers.count("embedding_length") // heads)
+
+
 def _check_heads(numbers: _Numbers) -> None:
+    """Heads that are counted layer by layer, or not at all, are left to llama.cpp."""
     heads, kv_heads = numbers.count("attention.head_count"), numbers.count("attention.head_count_kv")
-    if heads and kv_heads and heads % kv_heads:
+    if not heads:
+        return
+    if kv_heads and heads % kv_heads:
         raise Refused(f"{heads} heads cannot share {kv_heads} heads of keys and values")
+    size = numbers.count("embedding_length") // heads
+    key, value = numbers.of("attention.key_length") or size, numbers.of("attention.value_length") or size
+    if numbers.architecture in SAME_HEADS and key != value:
+        raise Refused(f"its heads have {key} numbers for keys and {value} for values")
+    turned = numbers.of("rope.dimension_count")
+    if turned is None:
+        return
+    is_still = not turned and (numbers.architecture in SAME_HEADS or numbers.architecture.startswith("gemma"))
+    if turned > key or turned % 2 or is_still or (numbers.architecture in WHOLE_HEAD_TURNED and turned != key):
+        raise Refused(f"position turns {turned} numbers of heads of {key}")
+
+
+def _check_epsilons(numbers: _Numbers) -> None:
+    for name in _EPSILONS:
+        value = numbers.metadata.get(f"{numbers.architecture}.attention.{name}", 0.0)
+        if not isinstance(value, float) or not 0 <= value < math.inf:
+            raise Refused(f"its {name} is {str(value)[:20]}")
 
 
 def _check_experts(numbers: _Numbers, is_used_by_layer: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import gguf
 import numpy as np
@@ -11,7 +12,7 @@ from tests.fakes.tiny_gguf import CHATML, MERGES, bpe_vocabulary, spm_vocabulary
 _WIDTH, _HEADS, _EXPERTS, _CONTEXT = 64, 2, 4, 128
 _WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(c) for c in range(33, 127)), "▁the", "▁a"]
 
-Writer = gguf.GGUFWriter
+Writer: TypeAlias = gguf.GGUFWriter
 Shapes = Mapping[str, tuple[int, ...]]
 
 

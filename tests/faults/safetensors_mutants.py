@@ -16,7 +16,27 @@ BASE: Header = {
     "steps": {"dtype": "I64", "shape": [], "data_offsets": [56, 64]},
 }
 _DATA = bytes(range(64))
-_NUMBERS = (0, 1, -1, 31, 33, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 2**70, 1e300, 0.5, True, None, "8", [8], {})
+_NUMBERS: tuple[Any, ...] = (
+    0,
+    1,
+    -1,
+    31,
+    33,
+    2**31,
+    2**32,
+    2**53,
+    2**63 - 1,
+    2**63,
+    2**64,
+    2**70,
+    1e300,
+    0.5,
+    True,
+    None,
+    "8",
+    [8],
+    {},
+)
 _TYPES = ("F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "F4", "f32", "X", "", 5, None, ["F32"])
 
 
@@ -118,6 +138,7 @@ class Mutator:
         return struct.pack("<Q", len(text)) + text.encode() + _DATA
 
     def _around(self) -> bytes:
-        before, after = self._random.choice((("", " " * 9), (" ", ""), ("\ufeff", ""), ("", "{}"), ("[", "]"), ("", "\0")))
+        ends = (("", " " * 9), (" ", ""), ("\ufeff", ""), ("", "{}"), ("[", "]"), ("", "\0"))
+        before, after = self._random.choice(ends)
         text = (before + json.dumps(BASE) + after).encode()
         return struct.pack("<Q", len(text)) + text + _DATA

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanolocal.errors import Damaged
-from nanolocal.formats.gguf import BLOCKS, read_facts
+from nanolocal.formats.gguf import read_facts
+from nanolocal.formats.tensors import BLOCKS
 
 
 @pytest.fixture(scope="module")
