@@ -14,6 +14,8 @@ from nanolocal.formats.refusal import Refused
 
 MAX_TOKENS = 2**21
 MAX_TEMPLATE_BYTES = 64 * 2**10
+MAX_SQUARES = 2**30
+"""Of the tokens' lengths, summed: llama.cpp writes a whole token once more for each character that it cannot decode."""
 
 _PREFIX = "tokenizer.ggml."
 _WITH_MERGES = frozenset({"gemma4", "gpt2"})
@@ -110,6 +112,8 @@ def _check_specials(metadata: Mapping[str, object], count: int) -> None:
 def _check_texts(name: str, tokens: Tokens) -> None:
     if tokens.repeated is not None:
         raise Refused(f"the token {tokens.repeated[:40].decode('utf-8', 'replace')!r} appears twice")
+    if sum(len(text) ** 2 for text in tokens.texts) > MAX_SQUARES:
+        raise Refused("its vocabulary has tokens that are far too long")
     names_of = _BYTE_NAMES.get(name)
     if names_of is None:
         return

@@ -113,6 +113,7 @@ CRASHERS = [
             vocabulary(b"gpt2", [b"a"], texts("tokenizer.ggml.token_type", [b"x"]))),
     Crasher("word pieces with bytes", _ASSERTED, "word pieces",
             vocabulary(b"bert", [b"a"], array("tokenizer.ggml.token_type", 5, 1, struct.pack("<i", 6)))),
+    Crasher("a token that fills memory", _ASSERTED, "far too long", vocabulary(b"gpt2", [b"a", b"{ " * 42_000])),
     Crasher("end outside the vocabulary", _ASSERTED, "eos token 9 is outside",
             vocabulary(b"gpt2", [b"a"], number("tokenizer.ggml.eos_token_id", 9))),
     Crasher("unknown scaling", _ASSERTED, "rope scaling 'odd'", gguf(LLAMA, string("llama.rope.scaling.type", b"odd"))),
