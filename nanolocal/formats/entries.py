@@ -75,8 +75,10 @@ class Entries:
 
     def _text(self, limit: int) -> bytes:
         (length,) = self.unpack("<Q")
-        if length > limit or length > self._size - self._file.tell():
+        if length > limit:
             raise Refused(f"a text of {length} bytes")
+        if length > self._size - self._file.tell():
+            raise Refused("it ends in its header")
         return self._file.read(length)
 
     def _scalar(self, key: str, kind: int) -> Scalar:

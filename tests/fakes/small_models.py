@@ -34,6 +34,12 @@ def write_all(folder: Path) -> list[Path]:
     return [*(folder / f"{name}.gguf" for name in made), *_write_split(folder)]
 
 
+def write_ending(path: Path) -> Path:
+    """A model that adds up and yet ends llama.cpp on a processor, which cannot multiply by a norm of 16 bits."""
+    _write_text(path, "llama", _bpe, halves=("output_norm.weight",))
+    return path
+
+
 def _write_text(
     path: Path,
     architecture: str,
@@ -42,13 +48,14 @@ def _write_text(
     more: Shapes | None = None,
     without: tuple[str, ...] = (),
     quantized: bool = False,
+    halves: tuple[str, ...] = (),
 ) -> None:
     writer = Writer(path, architecture)
     shapes = _text_shapes(_describe_text(writer, vocabulary)) | dict(more or {})
     if more is _EXPERT_WEIGHTS:
         writer.add_expert_count(_EXPERTS)
         writer.add_expert_used_count(2)
-    _add_tensors(writer, {name: shape for name, shape in shapes.items() if name not in without}, quantized)
+    _add_tensors(writer, {name: shape for name, shape in shapes.items() if name not in without}, quantized, halves)
     _finish(writer)
 
 
@@ -177,7 +184,7 @@ def _write_adapter(path: Path) -> None:
     _finish(writer)
 
 
-def _add_tensors(writer: Writer, shapes: Shapes, quantized: bool = False) -> None:
+def _add_tensors(writer: Writer, shapes: Shapes, quantized: bool = False, halves: tuple[str, ...] = ()) -> None:
     random = np.random.default_rng(5)
     for name, shape in shapes.items():
         values = (random.standard_normal(shape) * 0.1).astype(np.float32)
@@ -185,7 +192,7 @@ def _add_tensors(writer: Writer, shapes: Shapes, quantized: bool = False) -> Non
             kind = gguf.GGMLQuantizationType.Q8_0
             writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
         else:
-            writer.add_tensor(name, values)
+            writer.add_tensor(name, values.astype(np.float16) if name in halves else values)
 
 
 def _finish(writer: Writer) -> None:
