@@ -67,7 +67,7 @@ def check_vocabulary(metadata: Mapping[str, object], lengths: Mapping[str, int],
     tokens = vocabulary.tokens
     _check_template(metadata)
     name = metadata.get(f"{_PREFIX}model")
-    if name is None and tokens is None:
+    if name is None:
         return
     if not isinstance(name, str):
         raise Refused("its vocabulary names no tokenizer")
