@@ -17,7 +17,8 @@ from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
-from nanolocal.paths import Paths, make_private
+from nanolocal.library.watched import WatchedEngines
+from nanolocal.paths import Paths, make_private, starter_models
 from nanolocal.routing.router import RuleRouter
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
@@ -91,10 +92,13 @@ def open_router(library: Library, settings: Settings, machine: Machine) -> RuleR
     return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
 
 
-def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = None) -> Session:
+def open_session(
+    paths: Paths, passphrase: str | None, vault: Vault | None = None, *, tells_licences: bool = True
+) -> Session:
     """Open the vault, or make one: with ``passphrase``, or with a key file when it is ``None``; or take an open one.
 
-    Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
+    ``tells_licences`` is false where no one reads what is said before a build's first answer. Raises ``VaultLocked``,
+    ``Damaged`` or ``UsageError``; then nothing was changed.
     """
     settings = load_settings(paths.settings)
     vault = vault or open_vault(paths, passphrase)
@@ -105,7 +109,8 @@ def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = Non
     ledger = open_wallet(vault, settings)
     meter = Meter.open()
     engines = EnginePool(machine.memory_budget(settings.memory_mb))
-    chat = Chat(router, store, ledger, engines, meter)
+    watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
+    chat = Chat(router, store, ledger, watched, meter)
     return Session(paths, settings, machine, vault, store, ledger, library, router, engines, meter, chat)
 
 

@@ -35,8 +35,8 @@ class Build:
     """One stored file set of a model. ``id`` is ``model:quantization``; ``context_length`` is in tokens, 0 if unknown.
 
     ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
-    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, and ``needs``
-    says what is missing here to run it.
+    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, ``needs`` says
+    what is missing here to run it, and ``set_aside`` why it is not used although nothing is.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Build:
     projector: Path | None = None
     aliases: tuple[str, ...] = ()
     needs: str = ""
+    set_aside: str = ""
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is its id, its model, or what another program calls it."""

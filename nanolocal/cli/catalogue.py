@@ -12,6 +12,9 @@ from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, wants_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nanolocal.chat.routes import Build
     from nanolocal.library.catalogue.entries import Model
 
 _KINDS = ("text", "code", "reasoning", "vision", "embedding", "image")
@@ -70,6 +73,30 @@ def as_json(model: "Model") -> dict[str, object]:
         "builds": [_known(asdict(build)) for build in model.builds],
         "scores": [_known(asdict(score)) for score in model.scores],
     }
+
+
+def facts_of(build: "Build") -> dict[str, object]:
+    """What the catalogue adds to the facts of a stored build; nothing where it does not know it."""
+    from nanolocal.library.catalogue import shelf, stored
+
+    model = stored.model_of(build, shelf.load())
+    licence = build.licence or (model.licence if model else "")
+    facts: dict[str, object] = {"licence": licence, "licence_limit": stored.limit_of(licence) if licence else ""}
+    if model is None:
+        return facts
+    scores = [f"{score.name} {score.score:g} ({score.date})" for score in model.scores]
+    known = {"model": model.id, "maker": model.maker, "licence_url": model.licence_url, "published_scores": scores}
+    return facts | known
+
+
+def licences_of(builds: "Sequence[Build]") -> "Mapping[str, str]":
+    """The licence of each build by its id, from the catalogue where the file says nothing."""
+    if all(build.licence for build in builds):
+        return {build.id: build.licence for build in builds}
+    from nanolocal.library.catalogue import shelf, stored
+
+    known = shelf.load()
+    return {build.id: stored.licence_of(build, known) for build in builds}
 
 
 def _facts(model: "Model") -> Iterator[tuple[str, str]]:

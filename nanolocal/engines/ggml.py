@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from nanolocal.errors import EngineFailed
+from nanolocal.errors import BuildFailed, EngineFailed
 
 BATCH = 256
 """Tokens read in one step."""
@@ -68,7 +68,10 @@ class Backend:
 
 
 class Model:
-    """A loaded GGUF file; raises ``EngineFailed`` when it cannot be loaded. ``on_progress`` gets 0..1."""
+    """A loaded GGUF file; ``on_progress`` gets 0..1.
+
+    Raises ``BuildFailed`` when it cannot be loaded, ``EngineFailed`` when it is gone or there is no memory for it.
+    """
 
     def __init__(self, path: Path, on_progress: Callable[[float], None]) -> None:
         _check_file(path)
@@ -86,13 +89,15 @@ class Model:
         log.forget_errors()
         self.pointer = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
-            raise EngineFailed(f"llama.cpp cannot load {path.name}: {log.last_error() or 'no reason given'}")
+            reason = log.last_error() or "no reason given"
+            error = EngineFailed if "alloc" in reason else BuildFailed
+            raise error(f"llama.cpp cannot load {path.name}: {reason}")
         self._vocabulary = lib.llama_model_get_vocab(self.pointer)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
         self.trained_context: int = lib.llama_model_n_ctx_train(self.pointer)
         if not self.vocabulary_size or not lib.llama_model_has_decoder(self.pointer):
             self.close()
-            raise EngineFailed(f"{path.name} writes no text", "choose a build of a language model")
+            raise BuildFailed(f"{path.name} writes no text", "choose a build of a language model")
 
     def close(self) -> None:
         """Give the memory back."""
@@ -180,7 +185,7 @@ class Context:
         self._memory = lib.llama_get_memory(self.pointer)
         if not self._memory:
             self.close()
-            raise EngineFailed("this model keeps no memory of what it reads, so it cannot chat", "choose another build")
+            raise BuildFailed("this model keeps no memory of what it reads, so it cannot chat", "choose another build")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
 
     def close(self) -> None:
@@ -268,7 +273,7 @@ def _check_file(path: Path) -> None:
         raise EngineFailed(f"{path.name} is {'a folder' if path.is_dir() else 'missing'}, not a GGUF file")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise EngineFailed(f"{path.name} is not a GGUF file", "get the file again")
+            raise BuildFailed(f"{path.name} is not a GGUF file", "get the file again")
 
 
 def _when_not_empty(lib: ModuleType) -> object:

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,6 +54,12 @@ class Descriptions:
         except OSError as error:
             return Problem(found.path, f"cannot be read: {error.strerror}")
         return known
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Describe what lies at ``paths`` anew when next asked: its hash is known better now."""
+        known, gone = self._known(), {os.fspath(path) for path in paths}
+        for key in [key for key in known if key.rpartition("|")[0] in gone]:
+            del known[key]
 
     def save(self) -> None:
         """Write what was learned; a cache that cannot be written is not an error."""

@@ -65,6 +65,11 @@ def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
         yield "it cannot look at pictures"
 
 
+def _health(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    if build.set_aside:
+        yield build.set_aside
+
+
 def _engine(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
     if build.needs:
         yield f"it needs {build.needs}"
@@ -86,6 +91,7 @@ _Gate = Callable[[Build, Demand, int], Iterator[str]]
 _PRODUCTS = {Kind.TEXT: "text", Kind.IMAGE: "pictures", Kind.EMBEDDING: "embeddings"}
 _GATES: tuple[tuple[str, _Gate], ...] = (
     ("modality", _modality),
+    ("health", _health),
     ("engine", _engine),
     ("context", _context),
     ("memory", _memory),

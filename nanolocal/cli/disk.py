@@ -1,0 +1,200 @@
+"""``nanolocal models disk``: what the builds take, which are used, and what deleting one would change."""
+
+import argparse
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanolocal.chat.amounts import format_bytes
+from nanolocal.chat.routes import Build
+from nanolocal.cli import output
+from nanolocal.cli.common import Subparsers, given_passphrase, paths_of, wants_json
+from nanolocal.errors import NanolocalError
+from nanolocal.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from nanolocal.library.leftovers import Leftover
+    from nanolocal.library.library import Library
+    from nanolocal.routing.deletion import Change, Deletions
+
+_UNUSED_DAYS = 30
+_WIDEST = 34
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """How often a build answered, and on which day the last time."""
+
+    times: int = 0
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    build: Build
+    owner: str
+    used: _Used | None
+    changes: "tuple[Change, ...] | None"
+    """What deleting it would change; ``None`` where it is not nanolocal's own or lies elsewhere too."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can go: it is never picked, and was not used for a month as far as that is known."""
+        if self.changes is None or self.changes or self.used is None:
+            return False
+        return not self.used.last or (date.today() - date.fromisoformat(self.used.last)).days >= _UNUSED_DAYS
+
+
+def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
+    """Declare the command."""
+    parser = parts.add_parser("disk", parents=[common], help="what the builds take, and what deleting one would change")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the builds, the largest first. Deletes nothing; looks into the vault where that asks for nothing."""
+    from nanolocal.library import opening
+    from nanolocal.library.leftovers import leftovers
+
+    paths = paths_of(args)
+    settings = load_settings(paths.settings)
+    library = opening.open_library(paths, settings)
+    used = _usage(args)
+    rows = _rows(library, paths.models, _deletions(args, library), used)
+    left, free = leftovers(paths.models), _free(paths.models)
+    if wants_json(args):
+        output.as_json(_as_json(rows, left, free, used is not None))
+    else:
+        _show(rows, left, free, paths.models)
+    return 0
+
+
+def _deletions(args: argparse.Namespace, library: "Library") -> "Deletions":
+    """Picks as this machine would make them with nothing else in its memory: what is free just now is chance."""
+    from dataclasses import replace
+
+    from nanolocal.device.machine import inspect
+    from nanolocal.routing.deletion import Deletions
+    from nanolocal.routing.router import RuleRouter
+
+    settings = load_settings(paths_of(args).settings)
+    machine = inspect()
+    budget = replace(machine, memory_available=machine.memory_total).memory_budget(settings.memory_mb)
+    return Deletions(library.builds(), lambda builds: RuleRouter(lambda: builds, budget, settings.prefer))
+
+
+def _usage(args: argparse.Namespace) -> Mapping[str, _Used] | None:
+    """What the ledger says of each build; ``None`` where there is no vault, or it is locked or damaged."""
+    from nanolocal import bootstrap
+    from nanolocal.ledger.usage import usage
+
+    vault = bootstrap.peek(paths_of(args), given_passphrase(args))
+    if vault is None:
+        return None
+    used: dict[str, _Used] = {}
+    try:
+        with vault.database.snapshot() as source:
+            for row in usage(source, ("model", "day")):
+                build_id, day = row.group
+                before = used.get(build_id, _Used())
+                used[build_id] = _Used(before.times + row.requests, max(before.last, day))
+    except NanolocalError:
+        return None
+    finally:
+        vault.close()
+    return used
+
+
+def _rows(library: "Library", models: Path, deletions: "Deletions", used: Mapping[str, _Used] | None) -> Sequence[_Row]:
+    from nanolocal.library.removal import owns
+
+    rows = []
+    for build in library.builds():
+        origin = library.origin(build)
+        ours = [place for place in origin.places if owns(models, place)]
+        stores = dict.fromkeys(entry.store for entry in origin.entries)
+        owner = ", ".join([*(["nanolocal"] if ours else []), *stores]) or _whose(build)
+        changes = deletions.without({build.id}) if ours and len(ours) == len(origin.places) else None
+        rows.append(_Row(build, owner, None if used is None else used.get(build.id, _Used()), changes))
+    return sorted(rows, key=lambda row: (-row.build.size_bytes, row.build.id))
+
+
+def _whose(build: Build) -> str:
+    from nanolocal.paths import starter_models
+
+    return "the program" if build.path.is_relative_to(starter_models()) else "a folder"
+
+
+def _free(models: Path) -> int:
+    """Bytes free where the models folder is, or would be."""
+    place = next(place for place in (models, *models.parents) if place.exists())
+    return shutil.disk_usage(place).free
+
+
+def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, models: Path) -> None:
+    cells = [(_cut(row.build.id), format_bytes(row.build.size_bytes), row.owner, *_when(row.used)) for row in rows]
+    output.table(cells, ("BUILD", "SIZE", "WHOSE", "ANSWERS", "LAST USED"))
+    own = [row for row in rows if row.changes is not None]
+    if own:
+        output.line()
+        output.line("If one of nanolocal's own is deleted:")
+    for row in own:
+        output.line(f"  {row.build.id}: {_effect(row.changes or ())}")
+    output.line()
+    output.line(
+        f"{format_bytes(sum(row.build.size_bytes for row in own))} are nanolocal's own, {format_bytes(free)} free"
+    )
+    if left:
+        size = format_bytes(sum(each.size_bytes for each in left))
+        output.line(f"{len(left)} unfinished download{'' if len(left) == 1 else 's'}, {size}, in {models}")
+    idle = [row.build for row in rows if row.is_idle]
+    if idle:
+        size = format_bytes(sum(build.size_bytes for build in idle))
+        output.line(f"never picked and not used for {_UNUSED_DAYS} days, {size}: {', '.join(each.id for each in idle)}")
+        output.line(f"  nanolocal models remove {idle[0].id}")
+
+
+def _when(used: _Used | None) -> tuple[str, str]:
+    if used is None:
+        return "not known", "not known"
+    return f"{used.times:,}", used.last or "never"
+
+
+def _effect(changes: "Sequence[Change]") -> str:
+    """One short line: ``code, math: goes to X; chat: nobody answers``."""
+    if not changes:
+        return "nothing changes, it is never picked"
+    return "; ".join(
+        f"{', '.join(change.tasks)}: {f'goes to {change.after}' if change.after else 'nobody answers'}"
+        for change in changes
+    )
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _WIDEST else name[: _WIDEST - 1] + "…"
+
+
+def _as_json(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, is_usage_known: bool) -> dict[str, object]:
+    return {
+        "builds": [
+            {
+                "build": row.build.id,
+                "size_bytes": row.build.size_bytes,
+                "owner": row.owner,
+                "path": str(row.build.path),
+                "answers": row.used.times if row.used else None,
+                "last_used": (row.used.last or None) if row.used else None,
+                "deleting": None
+                if row.changes is None
+                else [{"tasks": list(change.tasks), "goes_to": change.after} for change in row.changes],
+                "suggested": row.is_idle,
+            }
+            for row in rows
+        ],
+        "usage_known": is_usage_known,
+        "free_bytes": free,
+        "unfinished": [{"path": str(each.path), "size_bytes": each.size_bytes} for each in left],
+    }
