@@ -7,6 +7,8 @@ from pathlib import Path
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
+from nanolocal.engines import abilities
+from nanolocal.engines.abilities import Abilities
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
@@ -37,6 +39,7 @@ __all__ = [
     "back_up_vault",
     "erase_vault",
     "has_recovery_code",
+    "llama_cpp_abilities",
     "open_library",
     "open_router",
     "open_session",
@@ -163,6 +166,11 @@ def has_recovery_code(paths: Paths) -> bool:
 def snapshots(paths: Paths) -> list[Snapshot]:
     """The encrypted copies of the database, the newest first; needs no passphrase."""
     return listed_snapshots(paths.vault / "snapshots")
+
+
+def llama_cpp_abilities() -> Abilities | None:
+    """What llama.cpp was built with, asked in a child of its own; ``None`` when it cannot be loaded."""
+    return abilities.ask()
 
 
 def erase_vault(paths: Paths) -> None:

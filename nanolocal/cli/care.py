@@ -121,11 +121,9 @@ def _show(check: "BuildCheck") -> None:
         return
     alike = [each for each in check.files if each.verdict == telling.verdict and each.says == telling.says]
     more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-    changed = " (changed since then)" if telling.is_changed and telling.verdict == "ok" else ""
-    size = format_bytes(check.subject.size)
-    output.marked(
-        *_MARKS[check.verdict], f"{check.subject.name}, {size}: {telling.path.name}{more} {telling.says}{changed}"
-    )
+    changed = " (written anew since it was read last)" if telling.is_changed and telling.verdict == "ok" else ""
+    what = f"{check.subject.name}, {format_bytes(check.subject.size)}"
+    output.marked(*_MARKS[check.verdict], f"{what}: {telling.path.name}{more}: {telling.says}{changed}")
 
 
 def _conclude(checks: "Sequence[BuildCheck]", freed: Sequence[str], reading: _Reading) -> None:

@@ -1,10 +1,10 @@
 """``nanolocal models disk``: what the builds take, which are used, and what deleting one would change."""
 
 import argparse
-import shutil
+import textwrap
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, given_passphrase, paths_of, wants_json
+from nanolocal.cli.doctor import disk_free
 from nanolocal.errors import NanolocalError
+from nanolocal.safetext import safe_line
 from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _UNUSED_DAYS = 30
 _WIDEST = 34
+_COLUMNS = 80
+_DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,10 @@ class _Row:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it can go: it is never picked, and was not used for a month as far as that is known."""
+        """Whether it can go: it is never picked, and neither used nor new in the last month."""
         if self.changes is None or self.changes or self.used is None:
             return False
-        return not self.used.last or (date.today() - date.fromisoformat(self.used.last)).days >= _UNUSED_DAYS
+        return max(self.used.last, _day_of(self.build.path)) <= _days_ago(_UNUSED_DAYS)
 
 
 def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     library = opening.open_library(paths, settings)
     used = _usage(args)
     rows = _rows(library, paths.models, _deletions(args, library), used)
-    left, free = leftovers(paths.models), _free(paths.models)
+    left, free = leftovers(paths.models), disk_free(paths.models)
     if wants_json(args):
         output.as_json(_as_json(rows, left, free, used is not None))
     else:
@@ -128,12 +132,6 @@ def _whose(build: Build) -> str:
     return "the program" if build.path.is_relative_to(starter_models()) else "a folder"
 
 
-def _free(models: Path) -> int:
-    """Bytes free where the models folder is, or would be."""
-    place = next(place for place in (models, *models.parents) if place.exists())
-    return shutil.disk_usage(place).free
-
-
 def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, models: Path) -> None:
     cells = [(_cut(row.build.id), format_bytes(row.build.size_bytes), row.owner, *_when(row.used)) for row in rows]
     output.table(cells, ("BUILD", "SIZE", "WHOSE", "ANSWERS", "LAST USED"))
@@ -142,7 +140,8 @@ def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, models: P
         output.line()
         output.line("If one of nanolocal's own is deleted:")
     for row in own:
-        output.line(f"  {row.build.id}: {_effect(row.changes or ())}")
+        for line in textwrap.wrap(safe_line(f"{row.build.id}: {_effect(row.changes or ())}"), _COLUMNS - 4):
+            output.line(f"  {line}")
     output.line()
     output.line(
         f"{format_bytes(sum(row.build.size_bytes for row in own))} are nanolocal's own, {format_bytes(free)} free"
@@ -157,6 +156,18 @@ def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, models: P
         output.line(f"  nanolocal models remove {idle[0].id}")
 
 
+def _day_of(path: Path) -> str:
+    """The day on which what lies there was changed last."""
+    try:
+        return time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
+    except OSError:
+        return ""
+
+
+def _days_ago(days: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(time.time() - days * _DAY_S))
+
+
 def _when(used: _Used | None) -> tuple[str, str]:
     if used is None:
         return "not known", "not known"
@@ -167,10 +178,19 @@ def _effect(changes: "Sequence[Change]") -> str:
     """One short line: ``code, math: goes to X; chat: nobody answers``."""
     if not changes:
         return "nothing changes, it is never picked"
-    return "; ".join(
-        f"{', '.join(change.tasks)}: {f'goes to {change.after}' if change.after else 'nobody answers'}"
-        for change in changes
-    )
+    return "; ".join(f"{_tasks(change)}: {_heir(change)}" for change in changes)
+
+
+def _tasks(change: "Change") -> str:
+    from nanolocal.routing.deletion import PROBES
+    from nanolocal.routing.router import IMAGE_TASKS
+
+    texts = [task for task in PROBES if task not in IMAGE_TASKS]
+    return "all text" if set(change.tasks) == set(texts) else ", ".join(change.tasks)
+
+
+def _heir(change: "Change") -> str:
+    return f"goes to {change.after}" if change.after else "nobody answers"
 
 
 def _cut(name: str) -> str:

@@ -32,7 +32,7 @@ class Health:
             return record.damaged
         if len(record.failures) < MOST_FAILURES:
             return ""
-        return f"it failed to load {len(record.failures)} times in a row: {record.failures[-1][1]}"
+        return f"it failed {len(record.failures)} times in a row before its first word: {record.failures[-1][1]}"
 
     def failed(self, build: Build, words: str) -> bool:
         """Remember a failure, in the engine's words; true when the build is set aside for it."""

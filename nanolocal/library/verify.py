@@ -48,7 +48,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """One file: ``says`` goes on after its name; ``is_changed`` since it was last read whole, by size or time."""
+    """One file: ``says`` goes on after its name and a colon.
+
+    ``is_changed`` since it was read whole the last time, by its size or time of change.
+    """
 
     path: Path
     verdict: Verdict
@@ -117,7 +120,7 @@ class Verifier:
             self._checked.append(build)
             wrong = next((each for each in check.files if each.verdict is Verdict.DAMAGED and each.sha256), None)
             if wrong is not None:
-                self._wrong[build.path] = f"{wrong.path.name} {wrong.says} ({_day(self._clock())})"
+                self._wrong[build.path] = f"{wrong.path.name}: {wrong.says} (models verify, {_day(self._clock())})"
         return check
 
     def finish(self) -> list[Build]:
@@ -147,12 +150,12 @@ class Verifier:
             sha256, git = self._read(path, found, promise is not None and promise.is_git)
             after = path.stat()
         except OSError as error:
-            words = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+            words = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
             return FileCheck(path, Verdict.DAMAGED, words)
         stamp = found.st_size, found.st_mtime_ns
         is_changed = before is not None and before.stamp != stamp
         if (after.st_size, after.st_mtime_ns) != stamp:
-            return FileCheck(path, Verdict.FIRST, "was changed while it was read: check it again", is_changed=True)
+            return FileCheck(path, Verdict.FIRST, "changed while it was read, check it again", is_changed=True)
         verdict, says = _judge(promise, before, stamp, git if promise and promise.is_git else sha256)
         self._library.descriptions.fingerprints.learn(path, sha256)
         if verdict is not Verdict.DAMAGED:
@@ -183,17 +186,17 @@ def _judge(promise: Promise | None, before: Hashed | None, stamp: Stamp, digest:
     is_same = before is not None and before.stamp == stamp
     if promise is not None:
         if digest == promise.digest:
-            return Verdict.OK, f"is as {promise.by} says"
+            return Verdict.OK, f"as {promise.by} says"
         changes = f"; size and time are as they were{since}, so the disk may be failing" if is_same else ""
         changes = f"; it was changed{since}" if before is not None and not is_same else changes
-        return Verdict.DAMAGED, f"is not what {promise.by} says{changes}"
+        return Verdict.DAMAGED, f"not what {promise.by} says{changes}"
     if before is None:
-        return Verdict.FIRST, "is known from now on: nobody says what it should be, so this first check is trusted"
+        return Verdict.FIRST, "nobody says what it should be, so this first check is trusted from now on"
     if digest == before.sha256:
-        return Verdict.OK, f"is as it was on {_day(before.at)}"
+        return Verdict.OK, f"as on {_day(before.at)}"
     if is_same:
-        return Verdict.DAMAGED, f"is not what it was on {_day(before.at)}, though its size and time are"
-    return Verdict.FIRST, f"is another file than on {_day(before.at)}, and nobody says what it should be"
+        return Verdict.DAMAGED, f"not as on {_day(before.at)}, though size and time are: the disk may be failing"
+    return Verdict.FIRST, f"another file than on {_day(before.at)}, and nobody says what it should be"
 
 
 def _subject(library: Library, build: Build) -> Subject:

@@ -39,7 +39,8 @@ class WatchedEngines:
                         self._library.health.worked(build)
                     yield event
         except BuildFailed as error:
-            if has_answered or not self._library.health.failed(build, error.message):
+            words = error.message.replace(f"the engine of {build.id} ", "its engine ")
+            if has_answered or not self._library.health.failed(build, words):
                 raise
             self._library.mark()
             hint = f"it is set aside now; nanolocal models verify {build.id}, or models release {build.id} to try again"
