@@ -12,8 +12,6 @@ from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, wants_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from nanolocal.chat.routes import Build
     from nanolocal.library.catalogue.entries import Model
 
@@ -80,23 +78,12 @@ def facts_of(build: "Build") -> dict[str, object]:
     from nanolocal.library.catalogue import shelf, stored
 
     model = stored.model_of(build, shelf.load())
-    licence = build.licence or (model.licence if model else "")
-    facts: dict[str, object] = {"licence": licence, "licence_limit": stored.limit_of(licence) if licence else ""}
+    facts: dict[str, object] = {"licence_limit": stored.limit_of(build.licence) if build.licence else ""}
     if model is None:
         return facts
     scores = [f"{score.name} {score.score:g} ({score.date})" for score in model.scores]
     known = {"model": model.id, "maker": model.maker, "licence_url": model.licence_url, "published_scores": scores}
     return facts | known
-
-
-def licences_of(builds: "Sequence[Build]") -> "Mapping[str, str]":
-    """The licence of each build by its id, from the catalogue where the file says nothing."""
-    if all(build.licence for build in builds):
-        return {build.id: build.licence for build in builds}
-    from nanolocal.library.catalogue import shelf, stored
-
-    known = shelf.load()
-    return {build.id: stored.licence_of(build, known) for build in builds}
 
 
 def _facts(model: "Model") -> Iterator[tuple[str, str]]:

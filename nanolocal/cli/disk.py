@@ -12,7 +12,6 @@ from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, given_passphrase, paths_of, wants_json
-from nanolocal.cli.doctor import disk_free
 from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
 from nanolocal.settings import load as load_settings
@@ -60,6 +59,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show the builds, the largest first. Deletes nothing; looks into the vault where that asks for nothing."""
+    from nanolocal.device.disk import free_bytes
     from nanolocal.library import opening
     from nanolocal.library.leftovers import leftovers
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     library = opening.open_library(paths, settings)
     used = _usage(args)
     rows = _rows(library, paths.models, _deletions(args, library), used)
-    left, free = leftovers(paths.models), disk_free(paths.models)
+    left, free = leftovers(paths.models), free_bytes(paths.models)
     if wants_json(args):
         output.as_json(_as_json(rows, left, free, used is not None))
     else:

@@ -3,10 +3,8 @@
 import argparse
 import importlib.metadata
 import platform
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal import __version__
@@ -35,7 +33,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report. Needs no vault and makes none; the ledger is looked at where that asks for nothing."""
     from nanolocal import bootstrap
-    from nanolocal.device import gpus, privacy
+    from nanolocal.device import disk, gpus, privacy
     from nanolocal.device.machine import inspect
     from nanolocal.hardening import harden_process
 
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     library = bootstrap.open_library(paths, settings)
     budget = machine.memory_budget(settings.memory_mb)
     abilities = bootstrap.llama_cpp_abilities()
-    free = disk_free(paths.models)
+    free = disk.free_bytes(paths.models)
     report: dict[str, object] = {
         "nanolocal": __version__,
         "python": platform.python_version(),
@@ -71,12 +69,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         checkup.show(report)
     return 0
-
-
-def disk_free(folder: Path) -> int:
-    """Bytes free where ``folder`` is, or would be made."""
-    place = next(place for place in (folder, *folder.parents) if place.exists())
-    return shutil.disk_usage(place).free
 
 
 def _machine_as_json(machine: "Machine", cards: "Sequence[Gpu]") -> dict[str, object]:

@@ -55,12 +55,10 @@ def run_list(args: argparse.Namespace) -> int:
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
         adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
-        licences = catalogue.licences_of(builds)
-        listed = [as_json(build, library) | {"licence": licences[build.id]} for build in builds]
+        listed = [as_json(build, library) for build in builds]
         output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": library.notes()})
         return 0
-    licences = catalogue.licences_of(builds)
-    rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), licences[b.id] or "-", b.name) for b in builds]
+    rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in builds]
     output.table(rows, ("BUILD", "MAKES", "SIZE", "CONTEXT", "LICENCE", "NAME"))
     named = [part.name for part in library.adapters()]
     if named:

@@ -4,8 +4,10 @@ import json
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
@@ -14,11 +16,14 @@ from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
 from nanolocal.library.splits import parts_of
 
+if TYPE_CHECKING:
+    from nanolocal.library.catalogue.shelf import Catalogue
+
 Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = 1
+_VERSION = 2
 _MOST_ROWS = 50_000
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
@@ -77,9 +82,20 @@ class Descriptions:
         from nanolocal.library.describe import describe
 
         try:
-            return describe(found.path, self.fingerprints, found.model)
+            described = describe(found.path, self.fingerprints, found.model)
         except Damaged as error:
             return Problem(found.path, error.message)
+        if not isinstance(described, Build) or described.licence:
+            return described
+        model = self._shelf.match(described, tag=found.known_as)
+        return described if model is None else replace(described, licence=model.licence)
+
+    @cached_property
+    def _shelf(self) -> "Catalogue":
+        """Read once a build is new here and its file names no licence; takes a tenth of a second."""
+        from nanolocal.library.catalogue import shelf
+
+        return shelf.load()
 
     def _known(self) -> Row:
         if self._rows is None:

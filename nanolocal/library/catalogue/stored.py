@@ -26,15 +26,7 @@ _OWN_TERMS = "it has terms of its own, which may limit the use"
 
 def model_of(build: Build, catalogue: Catalogue) -> Model | None:
     """The model by what the file's header, its path and its names elsewhere say; ``None`` rather than a guess."""
-    return _matched(build, catalogue, _metadata(build))
-
-
-def licence_of(build: Build, catalogue: Catalogue) -> str:
-    """The licence that the file or the catalogue names, without opening the file again; empty where neither does."""
-    if build.licence:
-        return build.licence
-    model = _matched(build, catalogue, None)
-    return model.licence if model is not None else ""
+    return catalogue.match(build, _metadata(build), tag=build.aliases[0] if build.aliases else "")
 
 
 def limit_of(licence: str) -> str:
@@ -53,10 +45,6 @@ def first_words(build: Build, model: Model | None) -> str:
         return f"{name} answers for the first time. Its licence is not known: its file and the catalogue say none"
     limit = limit_of(licence)
     return f"{name} answers for the first time. Licence: {licence}{f' ({limit})' if limit else ''}{where}"
-
-
-def _matched(build: Build, catalogue: Catalogue, metadata: dict[str, object] | None) -> Model | None:
-    return catalogue.match(build, metadata, tag=build.aliases[0] if build.aliases else "")
 
 
 def _metadata(build: Build) -> dict[str, object] | None:
