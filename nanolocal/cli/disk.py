@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if wants_json(args):
         output.as_json(_as_json(rows, left, free, used is not None))
     else:
-        _show(rows, left, free, paths.models)
+        _show(rows, left, free)
     return 0
 
 
@@ -132,7 +132,7 @@ def _whose(build: Build) -> str:
     return "the program" if build.path.is_relative_to(starter_models()) else "a folder"
 
 
-def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, models: Path) -> None:
+def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int) -> None:
     cells = [(_cut(row.build.id), format_bytes(row.build.size_bytes), row.owner, *_when(row.used)) for row in rows]
     output.table(cells, ("BUILD", "SIZE", "WHOSE", "ANSWERS", "LAST USED"))
     own = [row for row in rows if row.changes is not None]
@@ -148,7 +148,7 @@ def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int, models: P
     )
     if left:
         size = format_bytes(sum(each.size_bytes for each in left))
-        output.line(f"{len(left)} unfinished download{'' if len(left) == 1 else 's'}, {size}, in {models}")
+        output.line(f"{len(left)} unfinished download{'' if len(left) == 1 else 's'}, {size}, in the models folder")
     idle = [row.build for row in rows if row.is_idle]
     if idle:
         size = format_bytes(sum(build.size_bytes for build in idle))

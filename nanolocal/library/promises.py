@@ -60,7 +60,8 @@ def files_at(place: Path, card: Card) -> list[Path]:
         weights = [place]
     if not place.is_dir():
         return weights
-    listed = {place / name for name in card.hashes if ".." not in Path(name).parts}
+    inside = [name for name in card.hashes if name and not Path(name).is_absolute() and ".." not in Path(name).parts]
+    listed = {place / name for name in inside}
     return sorted({*weights, *(listed or _visible(place))})
 
 
