@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,8 +38,8 @@ class Typed:
         self.err = told.err
         return told.out
 
-    def json(self, *args: str, code: int = 0) -> dict[str, object]:
-        table: dict[str, object] = json.loads(self(*args, "--json", code=code))
+    def json(self, *args: str, code: int = 0) -> dict[str, Any]:
+        table: dict[str, Any] = json.loads(self(*args, "--json", code=code))
         return table
 
     def library(self) -> Library:
@@ -89,7 +90,7 @@ def test_verify_says_of_every_build_how_it_is(typed: Typed) -> None:
 def test_verify_as_json_names_every_file(typed: Typed) -> None:
     path = write_build(typed)
     report = typed.json("models", "verify", "m")
-    (build,) = report["builds"]  # type: ignore[misc, attr-defined]
+    (build,) = report["builds"]
     assert (build["build"], build["verdict"], build["bytes"]) == ("m:Q8_0", "first-time", path.stat().st_size)
     (file,) = build["files"]
     assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -109,7 +110,7 @@ def test_a_damaged_build_ends_with_6_and_is_not_used(typed: Typed) -> None:
         "nanolocal: error: m-Q8_0.gguf is damaged, and not used any more\nhint: get the file again"
     )
     report = typed.json("models", "verify", code=6)
-    assert "damaged" in [build["verdict"] for build in report["builds"]]  # type: ignore[attr-defined]
+    assert "damaged" in [build["verdict"] for build in report["builds"]]
     assert "m:Q8_0" not in typed("models", "list")
     assert "refused: m-Q8_0.gguf is not the file that its card describes" in typed.err
 
@@ -193,12 +194,12 @@ def test_disk_says_what_deleting_a_build_would_change(typed: Typed) -> None:
     assert "not known" in told
     assert narrow(told)
     typed("ask", "hello", "--model", "nanolocal-starter-text", "--max-tokens", "2")
-    rows = {row["build"]: row for row in typed.json("models", "disk")["builds"]}  # type: ignore[attr-defined]
+    rows = {row["build"]: row for row in typed.json("models", "disk")["builds"]}
     assert rows["nanolocal-starter-text:Q8_0"]["answers"] == 1
     assert rows["nanolocal-starter-text:Q8_0"]["owner"] == "the program"
     assert not any(row["suggested"] for row in rows.values())
     os.utime(old, (1, 1))
-    rows = {row["build"]: row for row in typed.json("models", "disk")["builds"]}  # type: ignore[attr-defined]
+    rows = {row["build"]: row for row in typed.json("models", "disk")["builds"]}
     assert [name for name, row in rows.items() if row["suggested"]] == ["idle:Q8_0"]
     assert "nanolocal models remove idle:Q8_0" in typed("models", "disk")
 
@@ -219,7 +220,7 @@ def test_doctor_fits_a_terminal_and_names_what_there_is(typed: Typed) -> None:
     report = typed.json("doctor")
     assert report["missing"] == []
     assert report["llama_cpp"] is not None
-    assert set(report["machine"]) >= {"system", "processor", "cores", "memory", "memory_free", "accelerators"}  # type: ignore[call-overload]
+    assert set(report["machine"]) >= {"system", "processor", "cores", "memory", "memory_free", "accelerators"}
 
 
 def test_damaged_records_are_said_and_set_aside(typed: Typed) -> None:

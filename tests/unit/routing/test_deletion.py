@@ -13,14 +13,14 @@ from nanolocal.routing.tasks import guess_task
 GIB = 2**30
 
 
-def build(name: str, kind: Kind = Kind.TEXT, **quality: float) -> Build:
+def build(name: str, quality: dict[str, float], kind: Kind = Kind.TEXT) -> Build:
     return Build(f"{name}:Q8_0", name, kind, Path(name), "Q8_0", 10**7, name * 8, 10**7, 4096, quality=quality)
 
 
-CODER = build("coder", code=0.9, math=0.9)
-WRITER = build("writer", **{"*": 0.5})
-SPARE = build("spare", **{"*": 0.1})
-PAINTER = build("painter", Kind.IMAGE, image_gen=0.5)
+CODER = build("coder", {"code": 0.9, "math": 0.9})
+WRITER = build("writer", {"*": 0.5})
+SPARE = build("spare", {"*": 0.1})
+PAINTER = build("painter", {"image_gen": 0.5}, Kind.IMAGE)
 
 
 def deletions(*builds: Build) -> Deletions:
