@@ -32,7 +32,8 @@ def _machine(report: Table) -> Iterator[tuple[str, str]]:
     machine, llama = report["machine"], report["llama_cpp"]
     yield "processor", f"{machine['processor']}, {_cores(machine)}"
     limited = " as its container allows" if machine["memory_limit_bytes"] else ""
-    yield "memory", f"{machine['memory']}{limited}, {machine['memory_free']} free"
+    speed = f"read at {format_bytes(report['memory_bandwidth'])}/s"
+    yield "memory", f"{machine['memory']}{limited}, {machine['memory_free']} free, {speed}"
     yield "swap", format_bytes(machine["swap_bytes"]) if machine["swap_bytes"] else "none"
     yield "graphics", "; ".join(_card(card) for card in machine["graphics"]) or "no card"
     yield "power", _power(machine["battery"])

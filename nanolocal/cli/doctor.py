@@ -33,7 +33,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report. Needs no vault and makes none; the ledger is looked at where that asks for nothing."""
     from nanolocal import bootstrap
-    from nanolocal.device import disk, gpus, privacy
+    from nanolocal.device import bandwidth, disk, gpus, privacy
     from nanolocal.device.machine import inspect
     from nanolocal.hardening import harden_process
 
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         "packages": {name: _version(name) for name in _PACKAGES},
         "machine": _machine_as_json(machine, cards),
         "llama_cpp": None if abilities is None else asdict(abilities),
+        "memory_bandwidth": round(bandwidth.memory_bandwidth(paths.cache / "bandwidth.json")),
         "disk_free_bytes": free,
         "memory_budget": budget,
         "builds": {build.id: _fits(build, budget) for build in library.builds()},

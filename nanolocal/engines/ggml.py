@@ -19,6 +19,9 @@ from nanolocal.errors import BuildFailed, EngineFailed
 BATCH = 256
 """Tokens read in one step."""
 
+KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
+"""What keys and values can be kept as, with the numbers of ``ggml_type``; anything but f16 needs flash attention."""
+
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _ALL_LAYERS = 99
 _PENALTY_WINDOW = 64
@@ -168,13 +171,13 @@ class Context:
     wait for each other, and one that has to share its core with the screen holds up all the others.
     """
 
-    def __init__(self, model: Model, size: int, threads: int, stop: ctypes.Array[ctypes.c_char]) -> None:
+    def __init__(
+        self, model: Model, size: int, threads: int, stop: ctypes.Array[ctypes.c_char], kv: str = "f16"
+    ) -> None:
         self._lib = lib = library()
         self.size = size
         self._stop = stop
-        parameters = lib.llama_context_default_params()
-        parameters.n_ctx = size
-        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters = context_parameters(size, kv)
         parameters.n_threads, parameters.n_threads_batch = max(threads - 1, 1), threads
         parameters.no_perf = True
         parameters.abort_callback = _when_not_empty(lib)
@@ -219,6 +222,20 @@ class Context:
             return True
         self._lib.llama_memory_clear(self._memory, True)
         return False
+
+
+def context_parameters(size: int, kv: str) -> ctypes.Structure:
+    """What a context of ``size`` tokens is made with: all that decides how much memory it takes.
+
+    Only the last token of a batch is ever predicted from, so there is room for the logits of one, not of all.
+    """
+    lib = library()
+    parameters: ctypes.Structure = lib.llama_context_default_params()
+    parameters.n_ctx = size
+    parameters.n_batch = parameters.n_ubatch = BATCH
+    parameters.n_outputs_max = 1
+    parameters.type_k = parameters.type_v = KV_TYPES[kv]
+    return parameters
 
 
 @dataclass(frozen=True, slots=True)

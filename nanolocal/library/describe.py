@@ -9,6 +9,8 @@ from nanolocal.errors import Damaged
 from nanolocal.library.cards import Card
 from nanolocal.library.checkpoints import describe_pipeline, describe_safetensors
 from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.fit.formula import footprint_of
+from nanolocal.library.fit.layout import join
 from nanolocal.library.found import Part, Role
 from nanolocal.library.gguf import GGUFFacts, read_facts
 from nanolocal.library.naming import QUANTIZATION, slug
@@ -47,13 +49,14 @@ def describe(path: Path, fingerprints: Fingerprints, called: str = "") -> Build 
 def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> Build | Part:
     """Describe a GGUF file, or a split one that begins with ``path``."""
     parts = parts_of(path)
-    facts = read_facts(path)
+    facts = read_facts(path, with_layout=True)
     part = _part(path, facts, fingerprints)
     if part is not None:
         return part
     if not facts.tensors and len(parts) == 1:
         raise Damaged(f"{path.name} holds a vocabulary and no weights", "get the model itself")
-    parameters = facts.parameters + _others(parts, facts)
+    others = _others(parts, facts)
+    sizes = [part.stat().st_size for part in parts]
     architecture = str(facts.metadata.get("general.architecture"))
     stem = stem_of(path)
     quantization = _quantization(facts, stem)
@@ -66,9 +69,9 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
         kind=Kind.EMBEDDING if _is_encoder(facts, architecture) else Kind.TEXT,
         path=path,
         quantization=quantization,
-        size_bytes=sum(part.stat().st_size for part in parts),
+        size_bytes=sum(sizes),
         sha256=sha256,
-        parameters=parameters,
+        parameters=facts.parameters + sum(other.parameters for other in others),
         context_length=_int(facts, f"{architecture}.context_length"),
         kv_bytes_per_token=_kv_bytes_per_token(facts, architecture),
         architecture=architecture,
@@ -76,6 +79,7 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
         tiny=card.tiny,
         defaults=card.defaults,
         quality=card.quality,
+        footprint=footprint_of(join([facts, *others], sizes)),
     )
 
 
@@ -110,17 +114,17 @@ def _fingerprint(parts: Sequence[Path], card: Card, fingerprints: Fingerprints) 
     return ("part:" if is_partial else "") + hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _others(parts: Sequence[Path], facts: GGUFFacts) -> int:
-    """The weights in the parts after the first; raises ``Damaged`` for one that belongs to another file."""
+def _others(parts: Sequence[Path], facts: GGUFFacts) -> list[GGUFFacts]:
+    """The headers of the parts after the first; raises ``Damaged`` for one that belongs to another file."""
     if _int(facts, "split.count", len(parts)) != len(parts):
         raise Damaged(f"{parts[0].name} has {_int(facts, 'split.count')} parts by its header", "get them all again")
-    weights = 0
+    others = []
     for number, part in enumerate(parts[1:], 1):
-        other = read_facts(part, is_first=False)
+        other = read_facts(part, is_first=False, with_layout=True)
         if (_int(other, "split.no", number), _int(other, "split.count", len(parts))) != (number, len(parts)):
             raise Damaged(f"{part.name} is another part than its name says", "get it again")
-        weights += other.parameters
-    return weights
+        others.append(other)
+    return others
 
 
 def _is_encoder(facts: GGUFFacts, architecture: str) -> bool:

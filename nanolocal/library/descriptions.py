@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.errors import Damaged
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
@@ -23,13 +23,14 @@ Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = 2
+_VERSION = 3
 _MOST_ROWS = 50_000
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
     "defaults": dict, "quality": dict, "needs": str,
 }  # fmt: skip
+_FOOTPRINT = {"file": int, "mapped": int, "used": int, "held": int, "loading": int, "per_token": int, "read": int}
 _PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
 
 
@@ -141,7 +142,10 @@ def _to_row(described: Described, stamp: Stamp) -> Row:
     if isinstance(described, Part):
         return {"stamp": stamp, "role": described.role, "part": [getattr(described, name) for name in _PART]}
     values = [getattr(described, name) for name in _BUILD]
-    return {"stamp": stamp, "kind": described.kind, "build": values}
+    row = {"stamp": stamp, "kind": described.kind, "build": values}
+    if described.footprint is not None:
+        row["footprint"] = [getattr(described.footprint, name) for name in _FOOTPRINT]
+    return row
 
 
 def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
@@ -150,7 +154,8 @@ def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
         return None
     try:
         if "build" in row:
-            return Build(path=path, kind=Kind(row["kind"]), **_checked(_BUILD, row["build"]))
+            footprint = Footprint(**_checked(_FOOTPRINT, row["footprint"])) if "footprint" in row else None
+            return Build(path=path, kind=Kind(row["kind"]), footprint=footprint, **_checked(_BUILD, row["build"]))
         if "part" in row:
             return Part(path=path, role=Role(row["role"]), **_checked(_PART, row["part"]))
         return Problem(path, str(row["problem"]))

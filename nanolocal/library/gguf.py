@@ -8,7 +8,7 @@ repeat, and each tensor has to end inside the file.
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,9 +23,12 @@ MAX_STRING_BYTES = 16 * 2**20
 MAX_ARRAY_ITEMS = 2**24
 MAX_ELEMENTS = 2**48
 MAX_BLOCKS = 512
+MAX_KEPT_ITEMS = 1024
+"""Arrays of whole numbers up to this length are kept: some facts differ from layer to layer."""
 
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_FRACTIONS = frozenset({6, 12})
 
 # ggml type -> (elements in a block, bytes of a block), from ggml.c's type traits
 BLOCKS = {
@@ -38,28 +41,52 @@ BLOCKS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where the weights of one name lie: ``kind`` is the ggml type, ``offset`` counts from the start of the data."""
+
+    name: str
+    kind: int
+    shape: tuple[int, ...]
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class GGUFFacts:
-    """What a header says. ``metadata`` holds scalars and strings; ``lengths`` the item count of each array."""
+    """What a header says. ``metadata`` holds scalars and strings; ``lengths`` the item count of each array.
+
+    ``arrays`` holds short arrays of whole numbers. ``layout`` are the tensors, if asked for, and ``data_start`` is the
+    byte where their data begin.
+    """
 
     metadata: Mapping[str, Scalar]
     lengths: Mapping[str, int]
     tensors: int
     parameters: int
+    arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    layout: tuple[Tensor, ...] = ()
+    data_start: int = 0
 
 
-def read_facts(path: Path, *, is_first: bool = True) -> GGUFFacts:
+def read_facts(path: Path, *, is_first: bool = True, with_layout: bool = False) -> GGUFFacts:
     """Read and check the header of ``path``; raises ``Damaged`` with one reason, ``OSError`` when it cannot be read.
 
     The later parts of a split file name no architecture: ``is_first`` says whether this one has to.
     """
     with path.open("rb") as file:
-        size = path.stat().st_size
-        try:
-            return _Reader(file, size, is_first).read()
-        except _Refused as refused:
-            raise Damaged(f"{path.name} is not a usable GGUF file: {refused}", "get the file again") from refused
-        except struct.error as error:
-            raise Damaged(f"{path.name} is not a usable GGUF file: it ends in its header", "get it again") from error
+        return read_header(file, path.stat().st_size, path.name, is_first=is_first, with_layout=with_layout)
+
+
+def read_header(
+    file: BinaryIO, size: int, name: str, *, is_first: bool = True, with_layout: bool = False
+) -> GGUFFacts:
+    """Read and check the header of a seekable file of ``size`` bytes; raises ``Damaged`` with one reason."""
+    try:
+        return _Reader(file, size, is_first, with_layout).read()
+    except _Refused as refused:
+        raise Damaged(f"{name} is not a usable GGUF file: {refused}", "get the file again") from refused
+    except struct.error as error:
+        raise Damaged(f"{name} is not a usable GGUF file: it ends in its header", "get it again") from error
 
 
 class _Refused(Exception):
@@ -69,12 +96,15 @@ class _Refused(Exception):
 class _Reader:
     """One pass over a header."""
 
-    def __init__(self, file: BinaryIO, size: int, is_first: bool) -> None:
+    def __init__(self, file: BinaryIO, size: int, is_first: bool, with_layout: bool) -> None:
         self._file = file
         self._size = size
         self._is_first = is_first
+        self._with_layout = with_layout
+        self._layout: list[Tensor] = []
         self._metadata: dict[str, Scalar] = {}
         self._lengths: dict[str, int] = {}
+        self._arrays: dict[str, tuple[int, ...]] = {}
 
     def read(self) -> GGUFFacts:
         if self._file.read(4) != b"GGUF":
@@ -92,7 +122,8 @@ class _Reader:
         start = -(-self._file.tell() // alignment) * alignment
         if any(start + end > self._size for end in ends):
             raise _Refused("it is shorter than its tensors need (cut off in a download?)")
-        return GGUFFacts(self._metadata, self._lengths, tensors, parameters)
+        layout = tuple(self._layout)
+        return GGUFFacts(self._metadata, self._lengths, tensors, parameters, self._arrays, layout, start)
 
     def _unpack(self, layout: str) -> tuple[int, ...]:
         return struct.unpack(layout, self._file.read(struct.calcsize(layout)))
@@ -111,19 +142,22 @@ class _Reader:
         if kind == _STRING:
             self._metadata[key] = self._string(MAX_STRING_BYTES)
         elif kind == _ARRAY:
-            self._lengths[key] = self._skip_array()
+            self._lengths[key] = self._read_array(key)
         elif kind in _SCALARS:
             self._metadata[key] = self._unpack("<" + _SCALARS[kind])[0]
         else:
             raise _Refused(f"{key[:80]!r} has unknown type {kind}")
 
-    def _skip_array(self) -> int:
+    def _read_array(self, key: str) -> int:
+        """Return how many items there are, and keep them when they are few whole numbers."""
         kind, count = self._unpack("<IQ")
         rest = self._size - self._file.tell()
         if count > MAX_ARRAY_ITEMS or count > rest:
             raise _Refused(f"an array of {count} items")
         if kind == _STRING:
             self._skip_strings(count)
+        elif kind in _SCALARS and kind not in _FRACTIONS and count <= MAX_KEPT_ITEMS:
+            self._arrays[key] = tuple(int(item) for item in self._unpack(f"<{count}{_SCALARS[kind]}"))
         elif kind in _SCALARS:
             self._file.seek(count * struct.calcsize("<" + _SCALARS[kind]), 1)
         else:
@@ -183,6 +217,9 @@ class _Reader:
             block, block_bytes = BLOCKS[kind]
             if shape[0] % block:
                 raise _Refused(f"tensor {name[:80]!r} does not fill its blocks")
-            ends.append(offset + elements // block * block_bytes)
+            size_bytes = elements // block * block_bytes
+            ends.append(offset + size_bytes)
             parameters += elements
+            if self._with_layout:
+                self._layout.append(Tensor(name, kind, shape, offset, size_bytes))
         return ends, parameters
