@@ -3,15 +3,17 @@
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import output
-from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
+from nanolocal.cli.common import Subparsers, given_passphrase, is_quiet, paths_of, wants_json
 from nanolocal.errors import Damaged
 from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
+    from nanolocal.chat.routes import Build
     from nanolocal.library.verify import BuildCheck, Subject
 
 _MARKS = {"ok": ("ok", 32), "first-time": ("new", 33), "damaged": ("WRONG", 31)}
@@ -50,6 +52,7 @@ def run_verify(args: argparse.Namespace) -> int:
     finally:
         reading.progress.clear()
         freed = [build.id for build in verifier.finish()]
+    _carry_prices(args, verifier.known_better)
     if wants_json(args):
         output.as_json({"builds": [_as_json(check) for check in checks], "used_again": freed, "bytes": reading.done})
     else:
@@ -81,6 +84,29 @@ def run_release(args: argparse.Namespace) -> int:
     for note in library.notes():
         output.note(note)
     return 0
+
+
+def _carry_prices(args: argparse.Namespace, known_better: "Sequence[tuple[Build, Build]]") -> None:
+    """A price is set for a build by its hash: where that is known better now, the user's price goes along."""
+    from nanolocal import bootstrap
+    from nanolocal.ledger.prices import ESTIMATED
+
+    paths = paths_of(args)
+    if not known_better or bootstrap.vault_state(paths) is bootstrap.VaultState.ABSENT:
+        return
+    vault = bootstrap.peek(paths, given_passphrase(args))
+    if vault is None:
+        names = ", ".join(build.id for build, _ in known_better)
+        output.note(f"the vault is locked: prices that you set for {names} have to be set again (credits prices)")
+        return
+    try:
+        wallet = bootstrap.open_wallet(vault, load_settings(paths.settings))
+        cards = [(wallet.shown_price(before), after) for before, after in known_better]
+        for card, build in cards:
+            if card.source != ESTIMATED and wallet.problem is None:
+                wallet.set_price(replace(card, build_sha256=build.sha256))
+    finally:
+        vault.close()
 
 
 class _Reading:

@@ -77,9 +77,7 @@ def read_facts(path: Path, *, is_first: bool = True, with_layout: bool = False) 
         return read_header(file, path.stat().st_size, path.name, is_first=is_first, with_layout=with_layout)
 
 
-def read_header(
-    file: BinaryIO, size: int, name: str, *, is_first: bool = True, with_layout: bool = False
-) -> GGUFFacts:
+def read_header(file: BinaryIO, size: int, name: str, *, is_first: bool = True, with_layout: bool = False) -> GGUFFacts:
     """Read and check the header of a seekable file of ``size`` bytes; raises ``Damaged`` with one reason."""
     try:
         return _Reader(file, size, is_first, with_layout).read()

@@ -99,13 +99,17 @@ def subjects(library: Library, names: Sequence[str] = ()) -> list[Subject]:
 
 
 class Verifier:
-    """Checks subjects of one library; ``read`` hears how many more bytes were read. ``finish`` has to follow."""
+    """Checks subjects of one library; ``read`` hears how many more bytes were read. ``finish`` has to follow.
+
+    ``known_better`` are then the builds that were known by their ends until now, each as it was and as it is.
+    """
 
     def __init__(self, library: Library, read: Callable[[int], None], clock: Callable[[], float] = time.time) -> None:
         self._library = library
         self._records = library.records
         self._tell = read
         self._clock = clock
+        self.known_better: list[tuple[Build, Build]] = []
         self._digests: dict[tuple[int, int, bool], tuple[str, str]] = {}
         self._read_whole: list[Path] = []
         self._checked: list[Build] = []
@@ -131,8 +135,9 @@ class Verifier:
         library.forget()
         now = {build.path: build for build in library.builds()}
         for build in self._checked:
-            if build.path in now:
+            if build.path in now and build.sha256.startswith("part:"):
                 health.know_better(build, now[build.path])
+                self.known_better.append((build, now[build.path]))
         for path in {build.path for build in self._checked} & now.keys():
             if path in self._wrong:
                 health.condemn(now[path], self._wrong[path])

@@ -260,3 +260,15 @@ def test_names_that_are_not_text_and_hostile_ones_are_harmless(typed: Typed) -> 
     for command in (("models", "verify"), ("models", "disk"), ("doctor",), ("models", "list")):
         assert "\x1b" not in typed(*command) + typed.err
         typed.json(*command)
+
+
+def test_a_price_that_was_set_stays_in_force_when_a_large_build_was_read(typed: Typed) -> None:
+    write_large_gguf(typed.models / "big-F32.gguf", 257 * 2**20)
+    typed("credits", "prices", "big", "--prompt", "5", "--completion", "7")
+    before = typed.json("credits", "prices", "big")
+    assert typed.json("models", "show", "big")["sha256"].startswith("part:")
+    assert "1 for the first time" in typed("models", "verify", "big")
+    assert not typed.json("models", "show", "big")["sha256"].startswith("part:")
+    after = typed.json("credits", "prices", "big")
+    assert (after["micro"], after["source"]) == (before["micro"], before["source"])
+    assert (after["micro"]["prompt"], after["micro"]["completion"]) != (0, 0)
