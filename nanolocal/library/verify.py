@@ -19,7 +19,7 @@ from nanolocal.library.library import Library
 from nanolocal.library.promises import Promise, card_of, files_at, promise_of
 from nanolocal.library.records import Hashed, Stamp
 
-_BLOCK = 4 * 2**20
+_BLOCK = 2**20
 
 
 class Verdict(StrEnum):

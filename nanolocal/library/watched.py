@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-from nanolocal.chat.events import EngineEvent, FirstUse, ImageStep, TextDelta
+from nanolocal.chat.events import EngineEvent, FirstUse, ImageStep, Loading, TextDelta
 from nanolocal.chat.ports import Engines, ImageJob, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.errors import BuildFailed
@@ -30,16 +30,18 @@ class WatchedEngines:
         """As ``Engines.run``; a build that fails to load again and again is set aside, and the error says so."""
         if licence := await asyncio.to_thread(self._licence, build):
             yield FirstUse(build.id, licence)
-        has_answered = False
+        has_answered, is_loading = False, False
         try:
             async with aclosing(self._engines.run(build, job, stop)) as events:
                 async for event in events:
+                    if isinstance(event, Loading):
+                        is_loading = event.fraction < 1.0
                     if isinstance(event, TextDelta | ImageStep) and not has_answered:
                         has_answered = True
                         self._library.health.worked(build)
                     yield event
         except BuildFailed as error:
-            words = error.message.replace(f"the engine of {build.id} ", "its engine ")
+            words = _words(error.message, build, is_loading)
             if has_answered or not self._library.health.failed(build, words):
                 raise
             self._library.mark()
@@ -58,3 +60,9 @@ class WatchedEngines:
         records.put(build.sha256, replace(record, licence_shown=round(time.time(), 3)))
         records.save()
         return words
+
+
+def _words(message: str, build: Build, is_loading: bool) -> str:
+    """What may be kept of a failure, which is not encrypted: an engine that has seen the prompt may have quoted it."""
+    words = message.replace(f"the engine of {build.id} ", "its engine ")
+    return words if is_loading else words.partition(": ")[0]

@@ -75,6 +75,23 @@ def test_two_failures_set_a_build_aside_and_the_second_says_so(tmp_path: Path) -
     assert "before its first word: its engine ended by signal SIGABRT" in known.builds()[0].set_aside
 
 
+def test_what_an_engine_says_after_it_has_seen_the_prompt_is_not_kept_on_the_disk(tmp_path: Path) -> None:
+    template = "{{ raise_exception('I was asked: ' + messages[0]['content']) }}"
+    write_tiny_gguf(tmp_path / "m-F32.gguf", template=template)
+    known = library(tmp_path)
+    (build,) = known.builds()
+
+    async def fail(engines: WatchedEngines, _: EnginePool) -> BuildFailed:
+        with pytest.raises(BuildFailed) as failed:
+            await answer(engines, build)
+        return failed.value
+
+    assert "I was asked" in run(known, fail).message
+    ((_, words),) = known.records.of(build.sha256).failures
+    assert words == "its engine failed"
+    assert b"asked" not in (tmp_path / "records.json").read_bytes()
+
+
 def test_a_file_that_llama_cpp_refuses_counts(tmp_path: Path) -> None:
     whole = write_tiny_gguf(tmp_path / "m-F32.gguf").read_bytes()
     known = library(tmp_path)
@@ -86,7 +103,8 @@ def test_a_file_that_llama_cpp_refuses_counts(tmp_path: Path) -> None:
             await answer(engines, build)
 
     run(known, fail)
-    assert len(known.records.of(build.sha256).failures) == 1
+    ((_, words),) = known.records.of(build.sha256).failures
+    assert words.startswith("its engine failed: llama.cpp cannot load m-F32.gguf: ")
 
 
 def test_an_answer_resets_the_count(tmp_path: Path) -> None:
