@@ -52,7 +52,7 @@ def run_verify(args: argparse.Namespace) -> int:
     finally:
         reading.progress.clear()
         freed = [build.id for build in verifier.finish()]
-    _carry_prices(args, verifier.known_better)
+        _carry_prices(args, verifier.known_better)
     if wants_json(args):
         output.as_json({"builds": [_as_json(check) for check in checks], "used_again": freed, "bytes": reading.done})
     else:
@@ -72,15 +72,15 @@ def run_release(args: argparse.Namespace) -> int:
     paths = paths_of(args)
     library = opening.open_library(paths, load_settings(paths.settings))
     build = library.get(args.build)
-    was = library.health.release(build)
+    library.health.release(build)
     for subject in verify.subjects(library, [build.id]):
         for path in subject.files:
             library.records.put_hashed(path, None)
     library.records.save()
     if wants_json(args):
-        output.as_json({"build": build.id, "was_set_aside": build.set_aside, "released": was})
+        output.as_json({"build": build.id, "was_set_aside": build.set_aside})
     elif not is_quiet(args):
-        output.line(f"{build.id} is used again" if was else f"{build.id} was not set aside")
+        output.line(f"{build.id} is used again" if build.set_aside else f"{build.id} was not set aside")
     for note in library.notes():
         output.note(note)
     return 0
@@ -97,7 +97,7 @@ def _carry_prices(args: argparse.Namespace, known_better: "Sequence[tuple[Build,
     vault = bootstrap.peek(paths, given_passphrase(args))
     if vault is None:
         names = ", ".join(build.id for build, _ in known_better)
-        output.note(f"the vault is locked: prices that you set for {names} have to be set again (credits prices)")
+        output.note(f"the vault is locked: if you set prices for {names}, set them again (nanolocal credits prices)")
         return
     try:
         wallet = bootstrap.open_wallet(vault, load_settings(paths.settings))
@@ -170,7 +170,7 @@ def _what_is_damaged(damaged: "Sequence[Subject]") -> str:
 
 
 def _mend(damaged: "Sequence[Subject]") -> str:
-    pulled = [subject.name for subject in damaged if subject.card.is_pulled]
+    pulled = [subject.name for subject in damaged if subject.is_pulled]
     if pulled:
         return f"nanolocal models repair {pulled[0]}"
     return "get the file again; if you know that it is right: nanolocal models release " + damaged[0].name

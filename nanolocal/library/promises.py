@@ -8,6 +8,7 @@ from pathlib import Path
 from nanolocal.errors import Damaged
 from nanolocal.library.cards import Card
 from nanolocal.library.health import weights_of
+from nanolocal.library.splits import stem_of
 
 _OLLAMA = re.compile(r"sha256-([0-9a-f]{64})", re.IGNORECASE)
 _HUB = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
@@ -56,10 +57,13 @@ def files_at(place: Path, card: Card) -> list[Path]:
     """The files of the build at ``place``: its weights, and of a pipeline what its card lists, else all there is."""
     try:
         weights = weights_of(place)
-    except Damaged:
-        weights = [place]
+    except Damaged:  # a part is missing: the card may tell which
+        weights = [
+            place,
+            *(place.with_name(Path(name).name) for name in card.hashes if stem_of(Path(name)) == stem_of(place)),
+        ]
     if not place.is_dir():
-        return weights
+        return sorted(set(weights))
     inside = [name for name in card.hashes if name and not Path(name).is_absolute() and ".." not in Path(name).parts]
     listed = {place / name for name in inside}
     return sorted({*weights, *(listed or _visible(place))})

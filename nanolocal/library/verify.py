@@ -6,14 +6,13 @@ Where neither a card nor a store says what a file should be, the first check is 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from nanolocal.chat.routes import Build
 from nanolocal.errors import UsageError
-from nanolocal.library.cards import Card
 from nanolocal.library.found import Problem
 from nanolocal.library.library import Library
 from nanolocal.library.promises import Promise, card_of, files_at, promise_of
@@ -32,12 +31,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is checked: a build with all its places, or a refused file that its card or store knows."""
+    """What is checked: a build with all its places, or a refused file that its card or store knows.
+
+    ``files`` come with what somebody says they should be; ``is_pulled`` where they can be repaired from the hub.
+    """
 
     name: str
     place: Path
-    files: tuple[Path, ...]
-    card: Card
+    files: Mapping[Path, Promise | None]
+    is_pulled: bool = False
     build: Build | None = None
 
     @property
@@ -117,7 +119,7 @@ class Verifier:
 
     def check(self, subject: Subject) -> BuildCheck:
         """Read everything that belongs to ``subject``."""
-        check = BuildCheck(subject, tuple(self._file(path, subject.card) for path in subject.files))
+        check = BuildCheck(subject, tuple(self._file(path, promise) for path, promise in subject.files.items()))
         self._read_whole += [subject.place, *subject.files]
         build = subject.build
         if build is not None:
@@ -147,8 +149,7 @@ class Verifier:
         free = {build.path for build in library.builds() if not build.set_aside}
         return [build for build in self._checked if build.set_aside and build.path in free]
 
-    def _file(self, path: Path, card: Card) -> FileCheck:
-        promise = promise_of(path, card)
+    def _file(self, path: Path, promise: Promise | None) -> FileCheck:
         before = self._records.hashed(path)
         try:
             found = path.stat()
@@ -205,20 +206,21 @@ def _judge(promise: Promise | None, before: Hashed | None, stamp: Stamp, digest:
 
 
 def _subject(library: Library, build: Build) -> Subject:
-    places = library.origin(build).places
-    card = card_of(places[0])
-    files = [path for place in places for path in files_at(place, card if place == places[0] else card_of(place))]
+    files: dict[Path, Promise | None] = {}
+    cards = [card_of(place) for place in library.origin(build).places]
+    for place, card in zip(library.origin(build).places, cards, strict=True):
+        files |= {path: promise_of(path, card) for path in files_at(place, card)}
     if build.projector is not None:
-        files.append(build.projector)
-    return Subject(build.id, build.path, tuple(dict.fromkeys(files)), card, build)
+        files[build.projector] = promise_of(build.projector, card_of(build.projector))
+    return Subject(build.id, build.path, files, cards[0].is_pulled, build)
 
 
 def _refused(problem: Problem) -> Subject | None:
     card = card_of(problem.path)
-    files = files_at(problem.path, card) if problem.path.exists() else [problem.path]
-    if not any(promise_of(path, card) for path in files):
+    files = {path: promise_of(path, card) for path in files_at(problem.path, card)}
+    if not any(files.values()):
         return None
-    return Subject(card.id or problem.path.name, problem.path, tuple(files), card)
+    return Subject(card.id or problem.path.name, problem.path, files, card.is_pulled)
 
 
 def total_size(checked: Iterable[Subject]) -> int:

@@ -241,6 +241,22 @@ def test_a_listed_file_that_is_missing_is_damage(home: Home) -> None:
     assert (check.verdict, check.telling.says, check.telling.path.name) == (DAMAGED, "missing", "config.json")
 
 
+def test_a_part_of_a_split_file_that_is_missing_is_named(home: Home) -> None:
+    names = [f"m-Q8_0-0000{n}-of-00002.gguf" for n in (1, 2)]
+    for n, name in enumerate(names):
+        extra = {"split.no": n, "split.count": 2}
+        stores.write_gguf(home.models / "m" / name, "M", value=n, extra=extra)
+    files = [
+        {"path": name, "sha256": hashlib.sha256((home.models / "m" / name).read_bytes()).hexdigest()} for name in names
+    ]
+    (home.models / "m" / "card.json").write_text(json.dumps({"id": "m", "files": files}))
+    assert [each.verdict for each in home.only().files] == [OK, OK]
+    (home.models / "m" / names[1]).unlink()
+    assert [(each.path.name, each.says) for each in home.only("m").files if each.verdict is DAMAGED] == [
+        (names[1], "missing")
+    ]
+
+
 def test_a_card_that_points_out_of_its_folder_is_not_followed(home: Home) -> None:
     folder = stores.write_pipeline(home.models / "p")
     (home.root / "secret").write_text("x")
