@@ -41,7 +41,9 @@ class _Row:
     owner: str
     used: _Used | None
     changes: "tuple[Change, ...] | None"
-    """What deleting it would change; ``None`` where it is not nanolocal's own or lies elsewhere too."""
+    """What deleting it would change; ``None`` where it is not nanolocal's own."""
+    is_elsewhere: bool = False
+    """Whether it lies in another place too, from where it would be used."""
 
     @property
     def is_idle(self) -> bool:
@@ -121,8 +123,9 @@ def _rows(library: "Library", models: Path, deletions: "Deletions", used: Mappin
         ours = [place for place in origin.places if owns(models, place)]
         stores = dict.fromkeys(entry.store for entry in origin.entries)
         owner = ", ".join([*(["nanolocal"] if ours else []), *stores]) or _whose(build)
-        changes = deletions.without({build.id}) if ours and len(ours) == len(origin.places) else None
-        rows.append(_Row(build, owner, None if used is None else used.get(build.id, _Used()), changes))
+        is_elsewhere = len(ours) < len(origin.places)
+        changes = None if not ours else () if is_elsewhere else deletions.without({build.id})
+        rows.append(_Row(build, owner, None if used is None else used.get(build.id, _Used()), changes, is_elsewhere))
     return sorted(rows, key=lambda row: (-row.build.size_bytes, row.build.id))
 
 
@@ -140,7 +143,7 @@ def _show(rows: Sequence[_Row], left: "Sequence[Leftover]", free: int) -> None:
         output.line()
         output.line("If one of nanolocal's own is deleted:")
     for row in own:
-        for line in textwrap.wrap(safe_line(f"{row.build.id}: {_effect(row.changes or ())}"), _COLUMNS - 4):
+        for line in textwrap.wrap(safe_line(f"{row.build.id}: {_effect(row)}"), _COLUMNS - 4):
             output.line(f"  {line}")
     output.line()
     output.line(
@@ -174,11 +177,13 @@ def _when(used: _Used | None) -> tuple[str, str]:
     return f"{used.times:,}", used.last or "never"
 
 
-def _effect(changes: "Sequence[Change]") -> str:
+def _effect(row: _Row) -> str:
     """One short line: ``code, math: goes to X; chat: nobody answers``."""
-    if not changes:
+    if row.is_elsewhere:
+        return "nothing changes, it lies elsewhere too"
+    if not row.changes:
         return "nothing changes, it is never picked"
-    return "; ".join(f"{_tasks(change)}: {_heir(change)}" for change in changes)
+    return "; ".join(f"{_tasks(change)}: {_heir(change)}" for change in row.changes)
 
 
 def _tasks(change: "Change") -> str:

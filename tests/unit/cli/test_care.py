@@ -272,3 +272,13 @@ def test_a_price_that_was_set_stays_in_force_when_a_large_build_was_read(typed: 
     after = typed.json("credits", "prices", "big")
     assert (after["micro"], after["source"]) == (before["micro"], before["source"])
     assert (after["micro"]["prompt"], after["micro"]["completion"]) != (0, 0)
+
+
+def test_disk_says_that_a_copy_elsewhere_would_be_used(typed: Typed, tmp_path: Path) -> None:
+    path = write_build(typed, "good", quality=0.9)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "copy-Q8_0.gguf").write_bytes(path.read_bytes())
+    typed("models", "scan", str(tmp_path / "mine"))
+    told = typed("models", "disk")
+    assert "good:Q8_0: nothing changes, it lies elsewhere too" in told
+    assert "nanolocal, folder" in told
