@@ -78,7 +78,8 @@ def facts_of(build: "Build") -> dict[str, object]:
     from nanolocal.library.catalogue import shelf, stored
 
     model = stored.model_of(build, shelf.load())
-    facts: dict[str, object] = {"licence_limit": stored.limit_of(build.licence) if build.licence else ""}
+    limit = stored.limit_of(build.licence) if build.licence else ""
+    facts: dict[str, object] = {"licence_limit": limit} if limit else {}
     if model is None:
         return facts
     scores = [f"{score.name} {score.score:g} ({score.date})" for score in model.scores]
