@@ -30,14 +30,15 @@ class Checked:
                 raise Damaged(f"{file.name} changed while it was being loaded", "try again when nothing writes to it")
 
 
-def check_model(path: Path) -> Checked:
+def check_model(path: Path, *, with_layout: bool = False) -> Checked:
     """Check a GGUF file (a model, a projector, an adapter), or all parts of the split one that begins with ``path``.
 
-    Raises ``Damaged`` with the reason, ``OSError`` when a part cannot be read.
+    ``with_layout`` keeps the list of tensors in the facts. Raises ``Damaged`` with the reason, ``OSError`` when a part
+    cannot be read.
     """
     files = tuple(parts_of(path))
     stamps = tuple(_stamp(file) for file in files)
-    facts = tuple(read_facts(file, is_first=not number) for number, file in enumerate(files))
+    facts = tuple(read_facts(file, is_first=not number, with_layout=with_layout) for number, file in enumerate(files))
     for number, (file, part) in enumerate(zip(files, facts, strict=True)):
         # gguf-split leaves a count of 0 in a file that it merged.
         if (part.metadata.get("split.count", len(files)) or 1) != len(files):

@@ -13,6 +13,8 @@ from nanolocal.formats.splits import stem_of
 from nanolocal.library.cards import Card
 from nanolocal.library.checkpoints import describe_pipeline, describe_safetensors
 from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.fit.formula import footprint_of
+from nanolocal.library.fit.layout import join
 from nanolocal.library.found import Part, Role
 from nanolocal.library.naming import QUANTIZATION, slug
 
@@ -48,13 +50,14 @@ def describe(path: Path, fingerprints: Fingerprints, called: str = "") -> Build 
 
 def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> Build | Part:
     """Describe a GGUF file, or a split one that begins with ``path``."""
-    model = check_model(path)
+    model = check_model(path, with_layout=True)
     parts, facts = model.files, model.facts[0]
     part = _part(path, facts, fingerprints)
     if part is not None:
         return part
     if not facts.tensors and len(parts) == 1:
         raise Damaged(f"{path.name} holds a vocabulary and no weights", "get the model itself")
+    sizes = [part.stat().st_size for part in parts]
     architecture = str(facts.metadata.get("general.architecture"))
     stem = stem_of(path)
     quantization = _quantization(facts, stem)
@@ -67,7 +70,7 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
         kind=Kind.EMBEDDING if _is_encoder(facts, architecture) else Kind.TEXT,
         path=path,
         quantization=quantization,
-        size_bytes=sum(part.stat().st_size for part in parts),
+        size_bytes=sum(sizes),
         sha256=sha256,
         parameters=sum(part.parameters for part in model.facts),
         context_length=_int(facts, f"{architecture}.context_length"),
@@ -78,6 +81,7 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
         defaults=card.defaults,
         quality=card.quality,
         needs=missing_for(facts.metadata),
+        footprint=footprint_of(join(model.facts, sizes)),
     )
 
 
