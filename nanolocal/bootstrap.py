@@ -18,7 +18,8 @@ from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
 from nanolocal.paths import Paths, make_private
-from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.router import Rules, TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 from nanolocal.vault import backup, repair
@@ -63,7 +64,7 @@ class Session:
     store: Conversations
     ledger: Wallet
     library: Library
-    router: RuleRouter
+    router: TaskRouter
     engines: EnginePool
     meter: Meter
     chat: Chat
@@ -86,9 +87,14 @@ def vault_state(paths: Paths) -> VaultState:
     return Vault.state(paths.vault)
 
 
-def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:
+def open_router(library: Library, settings: Settings, machine: Machine) -> TaskRouter:
     """The router over ``library``; needs no vault."""
-    return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
+    budget = machine.memory_budget(settings.memory_mb)
+    return TaskRouter(library.builds, lambda: Surroundings(budget), _rules(settings))
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(settings.prefer, settings.deny, settings.deny_licences)
 
 
 def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = None) -> Session:

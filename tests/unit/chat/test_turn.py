@@ -33,7 +33,8 @@ from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, Us
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths
-from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.router import TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.vault import Vault
 from tests.fakes.engines import Script, ScriptedEngines, says
@@ -53,7 +54,7 @@ class World:
 
     def chat(self, *scripts: Script) -> tuple[Chat, ScriptedEngines]:
         engines = ScriptedEngines(*scripts)
-        router = RuleRouter(lambda: (TEXT, IMAGE), 2**34)
+        router = TaskRouter(lambda: (TEXT, IMAGE), lambda: Surroundings(2**34))
         return Chat(router, self.store, self.ledger, engines, NO_METER), engines
 
 
