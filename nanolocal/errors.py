@@ -4,6 +4,7 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
 
     NanolocalError
     ├── EngineFailed      1    an engine could not load, run or finish
+    │   └── OutOfMemory   1    what was missing was memory
     ├── TransferFailed    1    a download could not be finished; what arrived is kept
     ├── UsageError        2    the command, a setting or a file given by the user is wrong
     ├── VaultLocked       3    the passphrase is missing or wrong
@@ -31,6 +32,10 @@ class EngineFailed(NanolocalError):
     """An engine could not load its build, died, or stopped answering."""
 
     exit_code = 1
+
+
+class OutOfMemory(EngineFailed):
+    """An engine could not get the memory that it needs; with less context it might."""
 
 
 class TransferFailed(NanolocalError):

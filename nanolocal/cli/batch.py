@@ -67,7 +67,9 @@ def _rows(listed: object) -> "Iterator[Row]":
         quality = entry.get("quality") if isinstance(entry, dict) else None
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or not isinstance(quality, dict):
             raise UsageError("a candidate has no id or no quality", 'write {"id": "a", "quality": {"*": 0.5}}')
-        yield Row(entry["id"], _number(entry.get("params_b", 0)), {key: _number(value) for key, value in quality.items()})
+        yield Row(
+            entry["id"], _number(entry.get("params_b", 0)), {key: _number(value) for key, value in quality.items()}
+        )
 
 
 def _from_library(item: Mapping[str, object], args: argparse.Namespace, pick: Pick) -> dict[str, object]:

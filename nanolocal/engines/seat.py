@@ -12,7 +12,7 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
-from nanolocal.errors import EngineFailed, NanolocalError, NoBuildFits, UsageError
+from nanolocal.errors import EngineFailed, NanolocalError, NoBuildFits, OutOfMemory, UsageError
 from nanolocal.safetext import safe, safe_line
 
 _ERRORS: dict[str, type[NanolocalError]] = {"NoBuildFits": NoBuildFits, "UsageError": UsageError}
@@ -200,10 +200,11 @@ class SeatedJob:
     def _refusal(self, error: str, message: str, hint: str) -> NanolocalError:
         if error in _ERRORS:
             return _ERRORS[error](safe_line(message), safe_line(hint))
-        return self._failure(message, hint or "check the build's files, or choose another build")
+        kind = OutOfMemory if error == OutOfMemory.__name__ else EngineFailed
+        return self._failure(message, hint or "check the build's files, or choose another build", kind)
 
-    def _failure(self, message: str, hint: str) -> EngineFailed:
-        return EngineFailed(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
+    def _failure(self, message: str, hint: str, kind: type[EngineFailed] = EngineFailed) -> EngineFailed:
+        return kind(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
 
 
 def _as_clause(message: str) -> str:

@@ -3,9 +3,11 @@
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nanolocal import __version__
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
 from nanolocal.library.fingerprints import Fingerprints
@@ -13,16 +15,20 @@ from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
 from nanolocal.library.splits import parts_of
 
+if TYPE_CHECKING:
+    from nanolocal.library.catalogue.shelf import Catalogue
+
 Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = 1
+_VERSION = f"2 of {__version__}"
+"""Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
-    "defaults": dict, "quality": dict, "needs": str,
+    "defaults": dict, "quality": dict, "needs": str, "catalogue_id": str, "purposes": list, "strengths": dict,
 }  # fmt: skip
 _PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
 
@@ -36,6 +42,7 @@ class Descriptions:
         self._rows: Row | None = None
         self._learned: Row = {}
         self._cards: dict[str, list[int]] = {}
+        self._shelf: Catalogue | None = None
 
     def of(self, found: Found) -> Described:
         """What ``found`` is; a ``Problem`` when it cannot be used. Raises ``FileNotFoundError`` when it is gone."""
@@ -70,9 +77,22 @@ class Descriptions:
         from nanolocal.library.describe import describe
 
         try:
-            return describe(found.path, self.fingerprints, found.model)
+            described = describe(found.path, self.fingerprints, found.model)
+            return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
         except Damaged as error:
             return Problem(found.path, error.message)
+
+    def _catalogued(self, build: Build, tag: str) -> Build:
+        """The build with what the catalogue says of its model, where it is known to be one of those."""
+        from nanolocal.library.catalogue import benchmarks, shelf
+
+        if self._shelf is None:
+            self._shelf = shelf.load()
+        model = self._shelf.match(build, tag=tag)
+        if model is None:
+            return build
+        strengths = benchmarks.strengths(model, self._shelf.models)
+        return replace(build, catalogue_id=model.id, purposes=tuple(model.purposes), strengths=strengths)
 
     def _known(self) -> Row:
         if self._rows is None:
@@ -117,7 +137,7 @@ def _to_row(described: Described, stamp: Stamp) -> Row:
         return {"stamp": stamp, "problem": described.reason}
     if isinstance(described, Part):
         return {"stamp": stamp, "role": described.role, "part": [getattr(described, name) for name in _PART]}
-    values = [getattr(described, name) for name in _BUILD]
+    values = [_plain(getattr(described, name)) for name in _BUILD]
     return {"stamp": stamp, "kind": described.kind, "build": values}
 
 
@@ -127,12 +147,17 @@ def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
         return None
     try:
         if "build" in row:
-            return Build(path=path, kind=Kind(row["kind"]), **_checked(_BUILD, row["build"]))
+            values = _checked(_BUILD, row["build"])
+            return Build(path=path, kind=Kind(row["kind"]), **values | {"purposes": tuple(values["purposes"])})
         if "part" in row:
             return Part(path=path, role=Role(row["role"]), **_checked(_PART, row["part"]))
         return Problem(path, str(row["problem"]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _checked(wanted: dict[str, type], values: list[object]) -> dict[str, Any]:

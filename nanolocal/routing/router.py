@@ -79,7 +79,9 @@ class TaskRouter:
                     return Rejected(build.id, "denied", f"your settings deny {pattern}")
             for pattern in self._rules.deny_licences:
                 if fnmatchcase(build.licence.lower(), pattern.lower()):
-                    return Rejected(build.id, "licence", f"your settings deny the licence {build.licence or '(unknown)'}")
+                    return Rejected(
+                        build.id, "licence", f"your settings deny the licence {build.licence or '(unknown)'}"
+                    )
         if build.id in turn.request.not_again:
             return Rejected(build.id, "load", turn.request.not_again[build.id])
         gone = gate_of(build, demand, context_for(build, turn.request))
