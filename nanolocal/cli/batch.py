@@ -26,7 +26,7 @@ Pick = Callable[[RouteRequest], Route]
 
 
 def run(args: argparse.Namespace, pick: Pick) -> int:
-    """Answer every line of standard input; one that cannot be answered gets its ``error``, and exit code 2 in the end."""
+    """Answer every line of standard input; one that cannot be gets an ``error``, and exit code 2 in the end."""
     worst = 0
     for line in _lines():
         item: Mapping[str, object] = {}

@@ -1,8 +1,8 @@
 """What counts how much, by preference; and the names under which people ask for one.
 
-``auto:fast``, ``auto:cheap`` and their like are NanoGPT's suffixes (docs.nano-gpt.com, model suffixes). A tier says what
-answers may cost, so here it is the preference that comes closest. What this program has no use for is refused rather
-than swallowed.
+``auto:fast``, ``auto:cheap`` and their like are NanoGPT's suffixes (docs.nano-gpt.com, model suffixes). A tier says
+what answers may cost, so here it is the preference that comes closest. What this program has no use for is refused
+rather than swallowed.
 """
 
 from dataclasses import dataclass

@@ -14,8 +14,8 @@ PLAIN_BANDWIDTH = 20e9
 class Surroundings:
     """The state of this machine at one moment.
 
-    ``memory_budget`` in bytes; ``bandwidth`` in bytes a second; ``resident`` are the ids of loaded builds; ``speeds`` and
-    ``tallies`` are by SHA-256, the latter by task too. ``cost`` says what a usage would cost in micro-credits and
+    ``memory_budget`` in bytes; ``bandwidth`` in bytes a second; ``resident`` are the ids of loaded builds; ``speeds``
+    and ``tallies`` are by SHA-256, the latter by task too. ``cost`` says what a usage would cost in micro-credits and
     ``balance`` what there is; without ``cost`` nothing has a price.
     """
 
