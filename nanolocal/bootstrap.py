@@ -21,11 +21,13 @@ from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
 from nanolocal.library.watched import WatchedEngines
 from nanolocal.paths import Paths, make_private, starter_models
-from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.router import Rules, TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 from nanolocal.vault import backup, repair
 from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.experience import Experience
 from nanolocal.vault.files import check_local
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
 from nanolocal.vault.snapshots import Snapshot
@@ -65,9 +67,10 @@ class Session:
     machine: Machine
     vault: Vault
     store: Conversations
+    experience: Experience
     ledger: Wallet
     library: Library
-    router: RuleRouter
+    router: TaskRouter
     engines: EnginePool
     meter: Meter
     chat: Chat
@@ -90,9 +93,13 @@ def vault_state(paths: Paths) -> VaultState:
     return Vault.state(paths.vault)
 
 
-def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:
-    """The router over ``library``; needs no vault."""
-    return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
+def open_router(
+    library: Library, settings: Settings, machine: Machine, around: Callable[[], Surroundings] | None = None
+) -> TaskRouter:
+    """The router over ``library``; without a vault, that is without ``around``, it knows no speeds and no prices."""
+    budget = machine.memory_budget(settings.memory_mb)
+    rules = Rules(settings.prefer, settings.deny, settings.deny_licences)
+    return TaskRouter(library.builds, around or (lambda: Surroundings(budget)), rules)
 
 
 def open_session(
@@ -107,14 +114,27 @@ def open_session(
     vault = vault or open_vault(paths, passphrase)
     machine = inspect()
     library = open_library(paths, settings)
-    router = open_router(library, settings, machine)
     store = Conversations(vault.database, vault.blobs)
+    experience = Experience(vault.database)
     ledger = open_wallet(vault, settings)
     meter = Meter.open()
-    engines = EnginePool(machine.memory_budget(settings.memory_mb))
+    budget = machine.memory_budget(settings.memory_mb)
+    engines = EnginePool(budget)
+
+    def around() -> Surroundings:
+        return Surroundings(
+            memory_budget=budget,
+            resident=engines.resident(),
+            speeds=experience.speeds(),
+            tallies=experience.tallies(),
+            balance=ledger.balance(),
+            cost=lambda build, usage: ledger.shown_price(build).cost(usage),
+        )
+
+    router = open_router(library, settings, machine, around)
     watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
     chat = Chat(router, store, ledger, watched, meter)
-    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, meter, chat)
+    return Session(paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat)
 
 
 def open_vault(paths: Paths, passphrase: str | None) -> Vault:

@@ -4,7 +4,8 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
 
     NanolocalError
     ├── EngineFailed      1    an engine could not load, run or finish
-    │   └── BuildFailed   1    the files of the build are why
+    │   ├── BuildFailed   1    the files of the build are why
+    │   └── OutOfMemory   1    what was missing was memory
     ├── TransferFailed    1    a download could not be finished; what arrived is kept
     ├── UsageError        2    the command, a setting or a file given by the user is wrong
     ├── VaultLocked       3    the passphrase is missing or wrong
@@ -36,6 +37,10 @@ class EngineFailed(NanolocalError):
 
 class BuildFailed(EngineFailed):
     """No engine can do anything with the files of this build: they cannot be loaded, or end the engine that tries."""
+
+
+class OutOfMemory(EngineFailed):
+    """An engine could not get the memory that it needs; with less context it might."""
 
 
 class TransferFailed(NanolocalError):

@@ -27,6 +27,10 @@ class Settings:
     """The most that engines may hold in memory; 0 lets the machine decide."""
     prefer: str = "balanced"
     """What the router weighs most: quality, balanced, fast or cheap."""
+    deny: tuple[str, ...] = ()
+    """Builds that never answer unless they are asked for by name: patterns such as "phi*"."""
+    deny_licences: tuple[str, ...] = ()
+    """Licences under which none answers by itself, such as "*non-commercial*"."""
     theme: str = "dark"
     """The terminal app's colours: dark or light."""
     idle_minutes: float = 15
@@ -96,6 +100,8 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "model_directories": _names,
     "memory_mb": _whole(0, math.inf),
     "prefer": _one_of(*PREFERENCES),
+    "deny": _names,
+    "deny_licences": _names,
     "theme": _one_of("dark", "light"),
     "idle_minutes": _minutes,
     "tariff": _tariff,

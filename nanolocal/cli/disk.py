@@ -84,12 +84,14 @@ def _deletions(args: argparse.Namespace, library: "Library") -> "Deletions":
 
     from nanolocal.device.machine import inspect
     from nanolocal.routing.deletion import Deletions
-    from nanolocal.routing.router import RuleRouter
+    from nanolocal.routing.router import Rules, TaskRouter
+    from nanolocal.routing.surroundings import Surroundings
 
     settings = load_settings(paths_of(args).settings)
     machine = inspect()
     budget = replace(machine, memory_available=machine.memory_total).memory_budget(settings.memory_mb)
-    return Deletions(library.builds(), lambda builds: RuleRouter(lambda: builds, budget, settings.prefer))
+    around, rules = Surroundings(budget), Rules(settings.prefer, settings.deny, settings.deny_licences)
+    return Deletions(library.builds(), lambda builds: TaskRouter(lambda: builds, lambda: around, rules))
 
 
 def _usage(args: argparse.Namespace) -> Mapping[str, _Used] | None:

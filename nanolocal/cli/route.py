@@ -26,6 +26,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("route", parents=[common], help="what would answer, and why")
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="joined with standard input")
     parser.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or a picture")
+    parser.add_argument("--batch", action="store_true", help="JSON lines on standard input, one answered on each line")
     add_wishes(parser)
     parser.set_defaults(run=run)
 
@@ -35,13 +36,17 @@ def run(args: argparse.Namespace) -> int:
     from nanolocal import bootstrap
     from nanolocal.device.machine import inspect
 
-    prompt = join_input(args.prompt)
-    if not prompt:
-        raise UsageError("the prompt is empty", 'nanolocal route "your question"')
     paths = paths_of(args)
     settings = load_settings(paths.settings)
     library = bootstrap.open_library(paths, settings)
     router = bootstrap.open_router(library, settings, inspect())
+    if args.batch:
+        from nanolocal.cli import batch
+
+        return batch.run(args, router.pick)
+    prompt = join_input(args.prompt)
+    if not prompt:
+        raise UsageError("the prompt is empty", 'nanolocal route "your question"')
     attachments = tuple(read_attachment(Path(name)) for name in args.attach)
     text = with_files(Message(Role.USER, prompt, attachments)).text
     route = router.pick(RouteRequest(text, attachments, 0, wishes_of(args, library)))

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from nanolocal.errors import BuildFailed, EngineFailed
+from nanolocal.errors import BuildFailed, EngineFailed, OutOfMemory
 from nanolocal.formats.architectures import missing_for
 from nanolocal.formats.preflight import Checked, check_model
 
@@ -188,7 +188,7 @@ class Context:
         parameters.abort_callback_data = ctypes.addressof(stop)
         self.pointer = lib.llama_init_from_model(model.pointer, parameters)
         if not self.pointer:
-            raise EngineFailed(f"there is no memory for a context of {size} tokens", "choose a smaller build")
+            raise OutOfMemory(f"there is no memory for a context of {size} tokens", "choose a smaller build")
         self._memory = lib.llama_get_memory(self.pointer)
         if not self._memory:
             self.close()

@@ -12,10 +12,11 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
-from nanolocal.errors import BuildFailed, EngineFailed, NanolocalError, NoBuildFits, UsageError
+from nanolocal.errors import BuildFailed, EngineFailed, NanolocalError, NoBuildFits, OutOfMemory, UsageError
 from nanolocal.safetext import safe, safe_line
 
 _ERRORS: dict[str, type[NanolocalError]] = {"NoBuildFits": NoBuildFits, "UsageError": UsageError}
+_FAILURES: dict[str, type[EngineFailed]] = {"BuildFailed": BuildFailed, "OutOfMemory": OutOfMemory}
 _AGAIN = "try again; if it happens again, choose another build"
 _GRACE_S = 5.0
 """How long a child may take to stop a job before it is killed."""
@@ -205,7 +206,7 @@ class SeatedJob:
     def _refusal(self, error: str, message: str, hint: str) -> NanolocalError:
         if error in _ERRORS:
             return _ERRORS[error](safe_line(message), safe_line(hint))
-        kind = BuildFailed if error == BuildFailed.__name__ else EngineFailed
+        kind = _FAILURES.get(error, EngineFailed)
         return self._failure(message, hint or "check the build's files, or choose another build", kind)
 
     def _failure(self, message: str, hint: str, kind: type[EngineFailed]) -> EngineFailed:

@@ -1,10 +1,12 @@
 """The hard limits. A build that breaks one is out, and the gate's name and reason are kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Rejected
+from nanolocal.routing.surroundings import Surroundings
 
 MIN_ANSWER_TOKENS = 64
 DEFAULT_CONTEXT = 8192
@@ -58,6 +60,22 @@ def gate_of(build: Build, demand: Demand, n_ctx: int) -> Rejected | None:
         for reason in check(build, demand, n_ctx):
             return Rejected(build.id, name, reason)
     return None
+
+
+def unpayable(builds: Sequence[Build], around: Surroundings) -> dict[str, Rejected]:
+    """Those of which not even a short answer can be paid, by id; none where that would leave nobody.
+
+    Then the turn refuses instead, and says what the credit still buys.
+    """
+    if around.cost is None:
+        return {}
+    least = Usage(completion_tokens=MIN_ANSWER_TOKENS)
+    short = {
+        build.id: Rejected(build.id, "credit", "the balance does not pay for a short answer")
+        for build in builds
+        if around.cost(build, least) > around.balance
+    }
+    return short if len(short) < len(builds) else {}
 
 
 def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:

@@ -7,10 +7,12 @@ from nanolocal.chat.routes import Route
 
 
 def route_record(route: Route) -> str:
-    """The decision as JSON: task, build, confidence, score, reasons, runners_up, rejected."""
+    """The decision as JSON: task, build, why, who else, and the case that gives the same pick when recomputed."""
     record = {
         "task": route.task,
+        "subtask": route.subtask,
         "build": route.build.id,
+        "sha256": route.build.sha256,
         "model": route.build.name,
         "n_ctx": route.n_ctx,
         "confidence": route.confidence,
@@ -18,5 +20,7 @@ def route_record(route: Route) -> str:
         "reasons": route.reasons,
         "runners_up": [asdict(other) for other in route.runners_up],
         "rejected": [asdict(other) for other in route.rejected],
+        "instead": route.instead,
+        "case": route.case,
     }
     return json.dumps(record)

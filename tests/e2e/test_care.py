@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Program
+from tests.fakes.small_models import write_ending
 from tests.fakes.tiny_gguf import write_tiny_gguf
 from tests.fakes.tiny_pipeline import write_tiny_pipeline
 
@@ -25,12 +26,11 @@ def own(program: Program, name: str, quality: float) -> Path:
 
 
 def test_after_two_failures_another_build_answers_and_route_says_why(program: Program) -> None:
-    broken = write_tiny_gguf(own(program, "broken", 0.99) / "broken-F32.gguf", spm=True)
-    broken.write_bytes(broken.read_bytes().replace(b"<0x", b"<1x"))
+    write_ending(own(program, "broken", 0.99) / "broken-F32.gguf")
     write_tiny_gguf(own(program, "sound", 0.5) / "sound-F32.gguf", answer="helo wrd!")
     balance = json.loads(program("credits", "balance", "--json").stdout)["balance_micro"]
     for hint in ("hint: try again", "hint: it is set aside now; nanolocal models verify broken:F32"):
-        failed = program("ask", "hello")
+        failed = program("ask", "hello", "--model", "broken")
         assert (failed.returncode, failed.stdout) == (1, "")
         assert "SIGABRT" in failed.stderr and hint in failed.stderr
     assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == balance
@@ -38,7 +38,9 @@ def test_after_two_failures_another_build_answers_and_route_says_why(program: Pr
     assert (third.returncode, third.stdout) == (0, "helo wrd!\n")
     assert "not broken:F32 (health): it failed 2 times in a row" in program("route", "hello").stdout
     assert program("models", "release", "broken").returncode == 0
-    assert program("ask", "hello").returncode == 1
+    instead = program("ask", "hello")
+    assert (instead.returncode, instead.stdout) == (0, "helo wrd!\n")
+    assert "broken:F32 could not answer" in instead.stderr
 
 
 def test_a_licence_is_told_once_on_stderr_and_never_disturbs_a_pipe(program: Program) -> None:

@@ -19,17 +19,12 @@ from nanolocal.errors import BuildFailed, EngineFailed
 from nanolocal.library.catalogue import shelf, stored
 from nanolocal.library.library import Library
 from nanolocal.library.watched import WatchedEngines
+from tests.fakes.small_models import write_ending
 from tests.fakes.stores import write_pipeline
 from tests.fakes.tiny_gguf import write_tiny_gguf
 from tests.unit.engines.helpers import children
 
 T = TypeVar("T")
-
-
-def write_aborting(path: Path) -> Path:
-    """A vocabulary of the SPM kind without byte tokens: valid, and it ends the process that reads a line feed."""
-    path.write_bytes(write_tiny_gguf(path, spm=True).read_bytes().replace(b"<0x", b"<1x"))
-    return path
 
 
 def library(root: Path) -> Library:
@@ -60,7 +55,7 @@ async def answer(
 
 
 def test_two_failures_set_a_build_aside_and_the_second_says_so(tmp_path: Path) -> None:
-    write_aborting(tmp_path / "bad-F32.gguf")
+    write_ending(tmp_path / "bad-F32.gguf")
     known = library(tmp_path)
     (build,) = known.builds()
 

@@ -7,7 +7,8 @@ import pytest
 
 from nanolocal.chat.routes import Build, Kind, Task
 from nanolocal.routing.deletion import PROBES, Change, Deletions
-from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.router import TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import guess_task
 
 GIB = 2**30
@@ -24,8 +25,8 @@ PAINTER = build("painter", {"image_gen": 0.5}, Kind.IMAGE)
 
 
 def deletions(*builds: Build) -> Deletions:
-    def router_over(left: Sequence[Build]) -> RuleRouter:
-        return RuleRouter(lambda: left, 8 * GIB)
+    def router_over(left: Sequence[Build]) -> TaskRouter:
+        return TaskRouter(lambda: left, lambda: Surroundings(8 * GIB))
 
     return Deletions(builds, router_over)
 
