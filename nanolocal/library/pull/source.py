@@ -169,9 +169,8 @@ class Source:
         length = said.whole_number(reply.headers.get("content-length", ""))
         is_open_ended = length is None and "chunked" not in reply.headers.get("transfer-encoding", "")
         if is_open_ended and self.total is None:
-            raise TransferFailed(
-                safe_line(f"{reply.url} does not say how long it is, so nobody knows when it is complete")
-            )
+            says = f"{reply.url} does not say how long it is, so nobody knows when it is complete"
+            raise TransferFailed(safe_line(says), "use another address")
         self._learn(reply, length, is_shortcut)
         if self.has_ranges:
             raise Fault("the whole file came instead of the part that was asked for")
