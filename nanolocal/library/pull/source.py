@@ -15,6 +15,9 @@ from nanolocal.library.pull.plan import Wanted
 from nanolocal.library.pull.refusals import BUSY
 from nanolocal.safetext import safe_line
 
+_ASKED_AGAIN = 16
+"""So often a hub that once named the SHA-256 is asked for it again, over all connections, before a new mark counts."""
+
 
 class WholeFilesOnly(TransferFailed):
     """A part is needed, and the server sends whole files only."""
@@ -101,6 +104,7 @@ class Source:
         self._validator = ""
         self._location = ""
         self.can_resume = True
+        self._unvouched = 0
 
     def recall(self, header: Header) -> None:
         """Know what was known when the journal was begun."""
@@ -199,9 +203,10 @@ class Source:
             self._learn_size(size)
         validator = said.validator(reply.headers)
         is_other = bool(validator and self._validator) and validator != self._validator
-        if is_other and is_shortcut and not self._wanted.sha256:
-            raise self._lost("the file has another mark than before")
-        if is_other and not (self._wanted.sha256 or linked):
+        if is_other and not (self._wanted.sha256 or linked or whole):
+            self._unvouched += 1
+            if self.sha256 and self._unvouched <= _ASKED_AGAIN:
+                raise self._lost("the file has another mark than before, and nobody says that it is the same")
             raise Changed
         self._validator = validator or self._validator
 
