@@ -34,6 +34,16 @@ class Fingerprints:
             self._is_changed = True
         return known[key]
 
+    def learn(self, path: Path, sha256: str) -> bool:
+        """Take ``sha256`` as the hash of the whole file, which somebody has read; true when that was not known."""
+        key = _key(path)
+        known = self._read()
+        is_new = known.get(key) != sha256
+        if is_new:
+            known[key] = sha256
+            self._is_changed = True
+        return is_new
+
     def are_alike(self, one: Path, other: Path) -> bool:
         """Whether two large files with the same fingerprint agree in 1,024 places all over them too."""
         key = f"{_key(one)}={_key(other)}"

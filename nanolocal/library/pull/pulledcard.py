@@ -1,0 +1,79 @@
+"""The card of a folder of pulled builds: what came, from where, and by which hash; merged where builds share it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from nanolocal.errors import Damaged
+from nanolocal.library.jsonfiles import read_object, write_object
+from nanolocal.library.naming import slug
+from nanolocal.library.pull.choosing import Shape
+from nanolocal.library.pull.pipelines import ONLY
+from nanolocal.library.pull.plan import Fetched, Wanted
+from nanolocal.library.pull.planning import Plan
+
+NAME = "card.json"
+
+
+def hash_in(folder: Path, name: str) -> str:
+    """The SHA-256 of a file by the card in ``folder``; empty where it tells none."""
+    return next((str(row["sha256"]) for row in _rows(_read(folder)) if row.get("path") == name and "sha256" in row), "")
+
+
+def came_from(folder: Path, file: Wanted) -> bool:
+    """Whether the file of that name in ``folder`` was fetched from the same address."""
+    row = _table(_table(_read(folder), "pulled"), "files").get(file.name)
+    return isinstance(row, dict) and row.get("url") == _without_query(file.url)
+
+
+def write(folder: Path, plan: Plan, fetched: Sequence[Fetched]) -> None:
+    """Add what was fetched to the card, on disk before this returns; raises ``OSError``."""
+    before = _read(folder)
+    names = {file.name for file in fetched}
+    kept = [row for row in _rows(before) if row.get("path") not in names]
+    facts: dict[str, object] = {
+        "files": [*kept, *({"path": file.name, "sha256": file.sha256} for file in fetched)],
+        "pulled": _provenance(_table(_table(before, "pulled"), "files"), plan, fetched),
+    }
+    if plan.terms.licence:
+        facts["licence"] = plan.terms.licence
+    if plan.shape is Shape.PIPELINE:
+        facts["id"] = slug(plan.repo.partition("/")[2])
+        if plan.label != ONLY:
+            facts["quantization"] = plan.label.lower()
+    write_object(folder / NAME, {**before, **facts}, durably=True)
+
+
+def _provenance(earlier: Mapping[str, object], plan: Plan, fetched: Sequence[Fetched]) -> dict[str, object]:
+    urls = {file.name: _without_query(file.url) for file in plan.files}
+    files = {
+        file.name: {"url": urls[file.name], "commit": plan.commit, "size": file.size, "sha256": file.sha256}
+        for file in fetched
+    }
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    said = {"repo": plan.repo, "endpoint": plan.endpoint, "commit": plan.commit, "when": when}
+    return {**said, "files": {**earlier, **files}}
+
+
+def _read(folder: Path) -> dict[str, object]:
+    """The card, empty where there is none or it is broken: then it is written anew."""
+    try:
+        return read_object(folder / NAME)
+    except (Damaged, OSError):
+        return {}
+
+
+def _table(value: Mapping[str, object], key: str) -> dict[str, object]:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _rows(card: Mapping[str, object]) -> list[dict[str, object]]:
+    rows = card.get("files")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _without_query(url: str) -> str:
+    """An address as it is kept: what follows ``?`` may be a secret."""
+    return urlunsplit((*urlsplit(url)[:3], "", ""))

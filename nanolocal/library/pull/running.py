@@ -1,0 +1,95 @@
+"""One pull from what was typed to a build in the library."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nanolocal.chat.amounts import format_bytes
+from nanolocal.errors import UsageError
+from nanolocal.library.pull import hashes
+from nanolocal.library.pull.choosing import Pick
+from nanolocal.library.pull.names import checked
+from nanolocal.library.pull.placing import Spot, find_spot, place
+from nanolocal.library.pull.plan import Fetched, Tell
+from nanolocal.library.pull.planning import Plan, plan
+from nanolocal.library.pull.references import Reference
+from nanolocal.library.pull.staging import begin, begun
+from nanolocal.library.pull.telling import Overall
+
+if TYPE_CHECKING:
+    from nanolocal.library.pull.control import Control
+    from nanolocal.library.pull.links import Links
+
+_RESERVE = 2**30
+"""What stays free on the disk: a full one stops everything else on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is going to be fetched, where to, and how many bytes of it an earlier attempt left behind."""
+
+    plan: Plan
+    spot: Spot
+    arrived: int = 0
+    is_resumed: bool = False
+
+    @property
+    def missing(self) -> int | None:
+        """Bytes that are still to be fetched; ``None`` where nobody tells sizes."""
+        if self.plan.size is None:
+            return None
+        present = sum(file.size or 0 for file in self.spot.present)
+        return max(self.plan.size - present - self.arrived, 0)
+
+
+async def prepare(
+    links: "Links", endpoint: str, reference: Reference, pick: Pick, models: Path, file: str = ""
+) -> Prepared:
+    """The plan for ``reference``, or that of an attempt that was not finished; fetches no weights.
+
+    Raises what ``planning.plan`` raises.
+    """
+    typed = f"{reference.typed} --file {file}" if file else reference.typed
+    earlier = begun(models, typed, endpoint)
+    if earlier is not None:
+        return Prepared(earlier.plan, find_spot(models, earlier.plan), earlier.done, is_resumed=True)
+    made = await plan(links, endpoint, replace(reference, typed=typed), pick, file)
+    return Prepared(made, find_spot(models, made))
+
+
+def check_room(prepared: Prepared, models: Path) -> int:
+    """Free bytes where the models lie; raises ``UsageError`` when the rest of the pull would fill the disk."""
+    place = next(folder for folder in (models, *models.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    missing = prepared.missing or 0
+    if missing and missing + _RESERVE > free:
+        raise UsageError(
+            f"{format_bytes(missing)} are to be fetched, and {format_bytes(free)} are free in {models}",
+            f"free some space, {format_bytes(_RESERVE)} more than that; what has arrived is kept",
+        )
+    return free
+
+
+async def carry_out(
+    links: "Links", prepared: Prepared, models: Path, control: "Control", tell: Tell
+) -> tuple[Fetched, ...]:
+    """Fetch what is missing and make it appear; returns what was fetched. ``tell`` hears how all of it goes.
+
+    Raises ``TransferFailed`` or ``UsageError``; what has arrived is kept then, as after a cancellation or a kill.
+    """
+    from nanolocal.library.pull.transfer import fetch
+
+    check_room(prepared, models)
+    staged = begin(models, prepared.plan)
+    overall = Overall(prepared.plan.files, prepared.spot.present, tell)
+    fetched: list[Fetched] = []
+    for wanted in prepared.plan.files:
+        if wanted in prepared.spot.present:
+            continue
+        (staged.files / checked(wanted.name)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fetched.append(await fetch(links, wanted, staged.files, control, overall.tell))
+        overall.add(fetched[-1])
+        hashes.keep(models, fetched[-1])
+    place(staged, prepared.spot.folder, fetched)
+    return tuple(fetched)

@@ -1,0 +1,120 @@
+"""Pulls on their way: a hidden folder each, with the plan and what has arrived, so that any later start goes on.
+
+    models/.pulling/KEY/pull.json    the plan (format below)
+    models/.pulling/KEY/files/...    what has arrived; a file that bears its name is whole and checked
+
+The library does not look into hidden folders, so half a build is never listed. ``pull.json`` is
+``{"version": 1, "typed", "endpoint", "repo", "commit", "shape", "label", "folder", "terms", "files"}``.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nanolocal.errors import Damaged, UsageError
+from nanolocal.library.jsonfiles import read_object, write_object
+from nanolocal.library.pull.choosing import Shape
+from nanolocal.library.pull.names import checked, checked_all
+from nanolocal.library.pull.plan import Wanted
+from nanolocal.library.pull.planning import Plan
+from nanolocal.library.pull.terms import Terms
+
+FOLDER = ".pulling"
+_VERSION = 1
+_MAX_BYTES = 16 * 2**20
+_TEXTS = ("typed", "endpoint", "repo", "commit", "label", "folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An unfinished pull and the hidden folder that holds what has arrived."""
+
+    plan: Plan
+    folder: Path
+
+    @property
+    def files(self) -> Path:
+        """Where the files arrive."""
+        return self.folder / "files"
+
+    @property
+    def done(self) -> int:
+        """Bytes that have arrived."""
+        return sum(_allocated(path) for path in self.files.rglob("*") if path.is_file())
+
+    def discard(self) -> None:
+        """Delete the folder and what has arrived in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # others are on their way
+            self.folder.parent.rmdir()
+
+
+def begin(models: Path, plan: Plan) -> Staged:
+    """The place for ``plan``, its record on disk before this returns; that of an earlier attempt is taken up."""
+    folder = models / FOLDER / plan.key
+    try:
+        (folder / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_object(folder / "pull.json", _as_record(plan), durably=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder}: {error.strerror}", "choose another place with --home DIR"
+        ) from error
+    return Staged(plan, folder)
+
+
+def unfinished(models: Path) -> Iterator[Staged]:
+    """Every pull that was begun and not finished; records that cannot be read are passed over."""
+    for record in sorted((models / FOLDER).glob("*/pull.json")):
+        try:
+            yield Staged(_from_record(read_object(record, _MAX_BYTES)), record.parent)
+        except (Damaged, UsageError, OSError, KeyError, TypeError, ValueError):
+            continue
+
+
+def begun(models: Path, typed: str, endpoint: str) -> Staged | None:
+    """The unfinished pull of what was typed, from the same hub: it goes on at the commit it began with."""
+    return next((each for each in unfinished(models) if each.plan.typed == typed
+                 and each.plan.endpoint in ("", endpoint)), None)  # fmt: skip
+
+
+def _allocated(path: Path) -> int:
+    """Bytes of a file that are on disk: an unfinished one may have holes."""
+    stat = path.stat()
+    blocks = getattr(stat, "st_blocks", None)
+    return stat.st_size if blocks is None else min(stat.st_size, blocks * 512)
+
+
+def _as_record(plan: Plan) -> dict[str, object]:
+    return {"version": _VERSION, **asdict(plan)}
+
+
+def _from_record(table: dict[str, object]) -> Plan:
+    """The plan, its names checked again: whoever can change the record must not reach other places by it."""
+    if table["version"] != _VERSION:
+        raise ValueError("another version")
+    texts = {name: _text(table[name]) for name in _TEXTS}
+    checked(texts["folder"])
+    terms, rows = table["terms"], table["files"]
+    if not isinstance(terms, dict) or not isinstance(rows, list):
+        raise TypeError("values of other types")
+    files = tuple(_wanted(row) for row in rows)
+    checked_all(file.name for file in files)
+    told = Terms(*(_text(terms[name]) for name in ("licence", "link", "gated")))
+    return Plan(shape=Shape(_text(table["shape"])), terms=told, files=files, **texts)
+
+
+def _wanted(row: object) -> Wanted:
+    if not isinstance(row, dict):
+        raise TypeError("values of other types")
+    size = row["size"]
+    if size is not None and (type(size) is not int or size < 0):
+        raise TypeError("values of other types")
+    return Wanted(_text(row["url"]), _text(row["name"]), size, _text(row["sha256"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("values of other types")
+    return value
