@@ -1,8 +1,11 @@
 """The one place that wires everything together. Faces get a ``Session`` and know no other room's insides."""
 
+import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
@@ -17,6 +20,8 @@ from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
+from nanolocal.library.pull.background import Background
+from nanolocal.library.pull.hub import endpoint_of, token_setting
 from nanolocal.paths import Paths, make_private
 from nanolocal.routing.router import RuleRouter
 from nanolocal.settings import Settings
@@ -29,6 +34,9 @@ from nanolocal.vault.snapshots import Snapshot
 from nanolocal.vault.snapshots import listed as listed_snapshots
 from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault, VaultState
+
+if TYPE_CHECKING:
+    from nanolocal.library.pull.pulling import Source
 
 __all__ = [
     "Session",
@@ -67,6 +75,7 @@ class Session:
     engines: EnginePool
     meter: Meter
     chat: Chat
+    pulls: Background
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
@@ -76,7 +85,8 @@ class Session:
         return taken.voucher.amount, taken.issuer.name
 
     async def close(self) -> None:
-        """End the engines, then close the vault."""
+        """End a pull, keeping what has arrived, and the engines; then close the vault."""
+        await asyncio.to_thread(self.pulls.close)
         await self.engines.close()
         self.vault.close()
 
@@ -89,6 +99,24 @@ def vault_state(paths: Paths) -> VaultState:
 def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:
     """The router over ``library``; needs no vault."""
     return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
+
+
+def open_pulls(
+    paths: Paths, settings: Settings, machine: Machine, store: Conversations, library: Library
+) -> Background:
+    """Downloads beside the conversation, with the token that the vault keeps; connects to nothing until one starts."""
+
+    def source() -> Source:
+        from nanolocal.library.pull.choosing import largest_that_fits
+        from nanolocal.library.pull.pulling import Source
+
+        endpoint = endpoint_of(settings.hub)
+        token = os.environ.get("HF_TOKEN", "").strip() or store.setting(token_setting(endpoint)) or ""
+        return Source(
+            endpoint, token, paths.models, library, largest_that_fits(machine.memory_budget(settings.memory_mb))
+        )
+
+    return Background(lambda: endpoint_of(settings.hub), source)
 
 
 def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = None) -> Session:
@@ -106,7 +134,8 @@ def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = Non
     meter = Meter.open()
     engines = EnginePool(machine.memory_budget(settings.memory_mb))
     chat = Chat(router, store, ledger, engines, meter)
-    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, meter, chat)
+    pulls = open_pulls(paths, settings, machine, store, library)
+    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, meter, chat, pulls)
 
 
 def open_vault(paths: Paths, passphrase: str | None) -> Vault:

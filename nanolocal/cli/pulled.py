@@ -1,31 +1,19 @@
 """How a pull is shown before, and told afterwards."""
 
 import argparse
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nanolocal.chat.amounts import format_bytes
-from nanolocal.chat.routes import Build
 from nanolocal.cli import output
 from nanolocal.cli.common import is_quiet
 
 if TYPE_CHECKING:
-    from nanolocal.library.pull.plan import Fetched
+    from nanolocal.library.pull.pulling import Done
     from nanolocal.library.pull.running import Prepared
 
 _MOST_FILES = 8
 _COLUMNS = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A pull that was planned, and unless it was a dry run, carried out."""
-
-    prepared: "Prepared"
-    fetched: "tuple[Fetched, ...]"
-    build: Build | None
-    seconds: float
 
 
 def show(prepared: "Prepared", free: int) -> None:
@@ -61,27 +49,25 @@ def _what_is_missing(prepared: "Prepared") -> str:
     return f"{missing} to fetch{goes_on}"
 
 
-def tell_done(args: argparse.Namespace, done: Done) -> None:
+def tell_done(args: argparse.Namespace, done: "Done", seconds: float) -> None:
     """What the library has now."""
     from nanolocal.library.pull.telling import format_duration
 
-    if done.build is None:
-        output.line(
-            f"{done.prepared.plan.files[0].name} is in {done.prepared.spot.folder}: a part of a model, none itself"
-        )
+    build, folder = done.build, done.prepared.spot.folder
+    if build is None:
+        output.line(f"{done.prepared.plan.files[0].name} is in {folder}: a part of a model, none itself")
+        return
+    if done.is_copy:
+        output.line(f"{build.id} is here already, nothing was fetched: {build.path}")
         return
     size = sum(file.size for file in done.fetched)
-    how = (
-        f"{format_bytes(size)} in {format_duration(done.seconds)}, every hash checked"
-        if size
-        else "it was here already"
-    )
-    output.line(f"{done.build.id} is in the library: {how}")
-    if done.build.needs and not is_quiet(args):
-        output.note(f"it is listed, and not used yet: it needs {done.build.needs}")
+    how = f"{format_bytes(size)} in {format_duration(seconds)}, every hash checked" if size else "it was here already"
+    output.line(f"{build.id} is in the library: {how}")
+    if build.needs and not is_quiet(args):
+        output.note(f"it is listed, and not used yet: it needs {build.needs}")
 
 
-def as_json(done: Done, is_dry_run: bool) -> dict[str, object]:
+def as_json(done: "Done", seconds: float, is_dry_run: bool) -> dict[str, object]:
     """Everything about a pull, for ``--json``."""
     plan, spot = done.prepared.plan, done.prepared.spot
     hashes = {file.name: file.sha256 for file in done.fetched}
@@ -98,6 +84,7 @@ def as_json(done: Done, is_dry_run: bool) -> dict[str, object]:
     return {
         "asked": plan.typed,
         "build": done.build.id if done.build else None,
+        "was_here": done.is_copy or (done.build is not None and not done.fetched),
         "repository": plan.repo or None,
         "commit": plan.commit or None,
         "quantization": plan.label,
@@ -108,6 +95,6 @@ def as_json(done: Done, is_dry_run: bool) -> dict[str, object]:
         "files": files,
         "bytes": plan.size,
         "bytes_fetched": sum(sizes.values()),
-        "seconds": round(done.seconds, 3),
+        "seconds": round(seconds, 3),
         "dry_run": is_dry_run,
     }

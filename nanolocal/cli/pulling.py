@@ -5,6 +5,7 @@ import asyncio
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,15 +13,15 @@ from urllib.parse import urlsplit
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import hubtoken, output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
-from nanolocal.cli.pulled import Done, as_json, show, tell_done
+from nanolocal.cli.pulled import as_json, show, tell_done
 from nanolocal.errors import AccessRefused, UsageError
-from nanolocal.paths import Paths, make_private
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
     from nanolocal.library.pull.choosing import Pick
-    from nanolocal.library.pull.plan import Fetched, Progress
+    from nanolocal.library.pull.plan import Progress
+    from nanolocal.library.pull.pulling import Done, Source
     from nanolocal.library.pull.references import Reference
     from nanolocal.library.pull.running import Prepared
 
@@ -50,7 +51,9 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch every model named, one after the other; what has arrived is kept whatever happens."""
+    from nanolocal.library.opening import open_library
     from nanolocal.library.pull.hub import endpoint_of
+    from nanolocal.library.pull.pulling import Source
     from nanolocal.library.pull.references import parse
 
     paths = paths_of(args)
@@ -59,84 +62,70 @@ def run(args: argparse.Namespace) -> int:
     references = [parse(text, urlsplit(endpoint).netloc) for text in args.references]
     if args.discard:
         return _discard(args, paths.models, references)
-    done = [_pull_one(args, paths, settings, endpoint, reference) for reference in references]
+    source = Source(endpoint, "", paths.models, open_library(paths, settings), _pick(settings))
+    done = [_pull_one(args, source, reference) for reference in references]
     if wants_json(args):
-        output.as_json({"builds": [as_json(each, args.dry_run) for each in done]})
+        output.as_json({"builds": [as_json(each, seconds, args.dry_run) for each, seconds in done]})
     return 0
 
 
-def _pull_one(
-    args: argparse.Namespace, paths: Paths, settings: Settings, endpoint: str, reference: "Reference"
-) -> Done:
+def _pull_one(args: argparse.Namespace, source: "Source", reference: "Reference") -> "tuple[Done, float]":
     """With the token that is at hand; where the hub refuses, once more with one that has to be asked for."""
-    token = hubtoken.find(args, endpoint) if reference.repo else ""
-    puller = _Puller(args, paths, settings, endpoint, reference)
+    token = hubtoken.find(args, source.endpoint) if reference.repo else ""
+    face = _Face(args)
     try:
-        return puller.run(token)
+        return face.pull(replace(source, token=token), reference)
     except AccessRefused as error:
-        other = hubtoken.ask_for_vault(args, endpoint) if not token else ""
+        other = "" if token else hubtoken.ask_for_vault(args, source.endpoint)
         if other:
-            return puller.run(other)
-        hint = f"{error.hint}: nanolocal models token" if not token else error.hint
+            return face.pull(replace(source, token=other), reference)
+        hint = error.hint if token else f"{error.hint}: nanolocal models token"
         raise AccessRefused(error.message, hint) from error
     except KeyboardInterrupt:
-        if puller.has_begun:
+        if face.has_begun:
             output.note(f"stopped; what has arrived is kept: nanolocal models pull {reference.typed} goes on")
         raise
 
 
-class _Puller:
-    """One pull on the command line."""
+class _Face:
+    """Shows one pull, and asks where the licence has conditions."""
 
-    def __init__(
-        self, args: argparse.Namespace, paths: Paths, settings: Settings, endpoint: str, reference: "Reference"
-    ) -> None:
+    def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        self._paths = paths
-        self._settings = settings
-        self._endpoint = endpoint
-        self._reference = reference
         self._shown = 0.0
         self._progress = output.Progress(is_quiet(args) or wants_json(args))
         self.has_begun = False
 
-    def run(self, token: str) -> Done:
-        """Plan, show, ask where that is needed, fetch, and take into the library."""
-        from nanolocal.library.opening import open_library
-        from nanolocal.library.pull.result import take_in
-
+    def pull(self, source: "Source", reference: "Reference") -> "tuple[Done, float]":
+        """Run it; with how many seconds it took."""
         began = time.monotonic()
         try:
-            prepared, fetched = asyncio.run(self._fetch(token))
+            done = asyncio.run(self._run(source, reference))
         finally:
             self._progress.clear()
-        if self._args.dry_run:
-            return Done(prepared, (), None, 0.0)
-        library = open_library(self._paths, self._settings)
-        done = Done(prepared, fetched, take_in(library, prepared, fetched), time.monotonic() - began)
-        if not wants_json(self._args):
-            tell_done(self._args, done)
-        return done
+        seconds = time.monotonic() - began
+        if not wants_json(self._args) and not self._args.dry_run:
+            tell_done(self._args, done, seconds)
+        return done, seconds
 
-    async def _fetch(self, token: str) -> "tuple[Prepared, tuple[Fetched, ...]]":
+    async def _run(self, source: "Source", reference: "Reference") -> "Done":
         from nanolocal.library.pull.control import Control
-        from nanolocal.library.pull.links import Links
-        from nanolocal.library.pull.running import carry_out, check_room, prepare
+        from nanolocal.library.pull.pulling import pull
 
-        models, args = self._paths.models, self._args
-        async with Links(self._endpoint, token, says=self._progress.show) as links:
-            pick = _pick(self._settings)
-            prepared = await prepare(links, self._endpoint, self._reference, pick, models, args.file or "")
-            free = check_room(prepared, models)
-            if not wants_json(args) and not is_quiet(args):
-                self._progress.clear()
-                show(prepared, free)
-            if args.dry_run or prepared.spot.is_complete(prepared.plan):
-                return prepared, ()
-            _agree(args, prepared)
-            make_private(models)
+        args = self._args
+        control = Control(args.rate, args.connections)
+        return await pull(source, reference, args.file or "", control, self._agree, self._tell, self._progress.show)
+
+    def _agree(self, prepared: "Prepared", free: int) -> bool:
+        self._progress.clear()
+        if not wants_json(self._args) and not is_quiet(self._args):
+            show(prepared, free)
+        if self._args.dry_run:
+            return False
+        if not prepared.spot.is_complete(prepared.plan):
+            _check_consent(self._args, prepared)
             self.has_begun = True
-            return prepared, await carry_out(links, prepared, models, Control(args.rate, args.connections), self._tell)
+        return True
 
     def _tell(self, now: "Progress") -> None:
         from nanolocal.library.pull.telling import line_of
@@ -171,7 +160,7 @@ def _discard(args: argparse.Namespace, models: Path, references: "list[Reference
     return 0
 
 
-def _agree(args: argparse.Namespace, prepared: "Prepared") -> None:
+def _check_consent(args: argparse.Namespace, prepared: "Prepared") -> None:
     """Ask once where the licence has conditions; raises ``UsageError`` when nobody agrees."""
     terms = prepared.plan.terms
     if args.yes or prepared.is_resumed or not terms.need_consent:

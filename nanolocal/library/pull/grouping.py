@@ -8,14 +8,15 @@ from nanolocal.library.companions import precision_of, words_of
 from nanolocal.library.pull.choosing import Option, RemoteFile, Shape
 from nanolocal.library.splits import MAX_PARTS, SPLIT
 
-_PROJECTOR = "mmproj"
+PROJECTOR = "mmproj"
+"""What the names of projectors have in common."""
 _NO_MODELS = ("imatrix", "-lora", "_lora", "adapter")
 
 
 def ggufs(files: Sequence[RemoteFile], projector: str = "") -> tuple[Option, ...]:
     """Every GGUF build; ``projector`` is the file that the catalogue names for seeing."""
     named = [file for file in files if file.path.lower().endswith(".gguf")]
-    projectors = [file for file in named if _PROJECTOR in _base(file).lower()]
+    projectors = [file for file in named if PROJECTOR in _base(file).lower()]
     groups: dict[str, list[RemoteFile]] = {}
     for file in named:
         if file not in projectors and not any(word in _base(file).lower() for word in _NO_MODELS):

@@ -21,9 +21,7 @@ def keep(models: Path, fetched: Fetched) -> None:
     """Write them down, on disk before this returns; raises ``OSError``."""
     if len(fetched.chunks) < 2 or not _SHA256.fullmatch(fetched.sha256):
         return
-    chunks = [chunk.hex() for chunk in fetched.chunks]
-    record = {"version": _VERSION, "size": fetched.size, "chunk_bytes": fetched.chunk_bytes, "chunks": chunks}
-    write_object(_path(models, fetched.sha256), record, durably=True)
+    write_object(_path(models, fetched.sha256), {"version": _VERSION, **as_record(fetched)}, durably=True)
 
 
 def known(models: Path, name: str, sha256: str) -> Fetched | None:
@@ -40,6 +38,12 @@ def forget(models: Path, sha256: str) -> None:
     """The file is gone."""
     if _SHA256.fullmatch(sha256):
         _path(models, sha256).unlink(missing_ok=True)
+
+
+def as_record(fetched: Fetched) -> dict[str, object]:
+    """Size and chunks as they are written."""
+    chunks = [chunk.hex() for chunk in fetched.chunks]
+    return {"size": fetched.size, "chunk_bytes": fetched.chunk_bytes, "chunks": chunks}
 
 
 def as_fetched(name: str, sha256: str, record: dict[str, object]) -> Fetched | None:

@@ -4,10 +4,12 @@ Files are plain ones under their own names, so that any other program can use th
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanolocal.chat.amounts import format_bytes
 from nanolocal.errors import UsageError
 from nanolocal.library.naming import slug
 from nanolocal.library.pull import pulledcard
@@ -17,6 +19,8 @@ from nanolocal.library.pull.planning import Plan
 from nanolocal.library.pull.staging import Staged
 
 _MOST_FOLDERS = 100
+_RESERVE = 2**30
+"""Bytes that stay free: a full disk stops everything else on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,21 @@ def find_spot(models: Path, plan: Plan) -> Spot:
     raise UsageError(f"there are {_MOST_FOLDERS} folders for {plan.folder}", "remove some: nanolocal models remove")
 
 
+def check_free(models: Path, needed: int, after: str) -> int:
+    """Free bytes where the models lie; raises ``UsageError`` where ``needed`` more of them would fill the disk.
+
+    ``after`` tells what becomes of what there is.
+    """
+    there = next(folder for folder in (models, *models.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed and needed + _RESERVE > free:
+        raise UsageError(
+            f"{format_bytes(needed)} are needed in {models}, and {format_bytes(free)} are free",
+            f"free some space, {format_bytes(_RESERVE)} more than that; {after}",
+        )
+    return free
+
+
 def place(staged: Staged, folder: Path, fetched: Sequence[Fetched]) -> None:
     """Make what has arrived appear in ``folder`` with its card: at once where it is new, else file by file.
 
@@ -54,9 +73,9 @@ def place(staged: Staged, folder: Path, fetched: Sequence[Fetched]) -> None:
             _move_into(staged.files, folder, [file.name for file in fetched])
         else:
             pulledcard.write(staged.files, staged.plan, fetched)
-            _sync(staged.files)
+            sync_folder(staged.files)
             staged.files.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}", "the same command goes on") from error
     staged.discard()
@@ -86,10 +105,10 @@ def _move_into(source: Path, folder: Path, names: Sequence[str]) -> None:
         if (source / name).exists():
             (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             (source / name).replace(folder / name)
-    _sync(folder)
+    sync_folder(folder)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make renames in ``folder`` survive a power cut, where the system can."""
     if os.name != "posix":
         return

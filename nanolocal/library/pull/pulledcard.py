@@ -6,14 +6,13 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from nanolocal.errors import Damaged
+from nanolocal.library.cards import CARD
 from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.library.naming import slug
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.pipelines import ONLY
 from nanolocal.library.pull.plan import Fetched, Wanted
 from nanolocal.library.pull.planning import Plan
-
-NAME = "card.json"
 
 
 def hash_in(folder: Path, name: str) -> str:
@@ -42,7 +41,7 @@ def write(folder: Path, plan: Plan, fetched: Sequence[Fetched]) -> None:
         facts["id"] = slug(plan.repo.partition("/")[2])
         if plan.label != ONLY:
             facts["quantization"] = plan.label.lower()
-    write_object(folder / NAME, {**before, **facts}, durably=True)
+    write_object(folder / CARD, {**before, **facts}, durably=True)
 
 
 def _provenance(earlier: Mapping[str, object], plan: Plan, fetched: Sequence[Fetched]) -> dict[str, object]:
@@ -59,7 +58,7 @@ def _provenance(earlier: Mapping[str, object], plan: Plan, fetched: Sequence[Fet
 def _read(folder: Path) -> dict[str, object]:
     """The card, empty where there is none or it is broken: then it is written anew."""
     try:
-        return read_object(folder / NAME)
+        return read_object(folder / CARD)
     except (Damaged, OSError):
         return {}
 

@@ -7,20 +7,20 @@ from nanolocal.chat.routes import Build
 from nanolocal.errors import Damaged
 from nanolocal.library.library import Library
 from nanolocal.library.pull.choosing import Shape
-from nanolocal.library.pull.plan import Fetched
-from nanolocal.library.pull.planning import Plan
+from nanolocal.library.pull.grouping import PROJECTOR
+from nanolocal.library.pull.plan import Fetched, Wanted
 from nanolocal.library.pull.running import Prepared
 
 
-def stored_copy(library: Library, plan: Plan) -> Build | None:
-    """The same build where it lies already, another program's perhaps, told by its hash; ``None`` where that is unknown.
+def stored_copy(library: Library, files: Sequence[Wanted] | Sequence[Fetched]) -> Build | None:
+    """The build of these very files where it lies already, perhaps another program's; ``None`` where none is known.
 
-    One that lacks the file to look at pictures, which the plan has, does not count.
+    A build that lacks the projector, which the files have, does not count.
     """
-    models = [file for file in plan.files if "mmproj" not in file.name.lower()]
+    models = [file for file in files if PROJECTOR not in file.name.lower()]
     if len(models) != 1 or not models[0].sha256:
         return None
-    has_projector = len(plan.files) > 1
+    has_projector = len(files) > 1
     same = (build for build in library.builds() if build.sha256 == models[0].sha256)
     return next((build for build in same if build.projector is not None or not has_projector), None)
 

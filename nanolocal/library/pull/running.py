@@ -1,16 +1,12 @@
 """One pull from what was typed to a build in the library."""
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanolocal.chat.amounts import format_bytes
-from nanolocal.errors import UsageError
 from nanolocal.library.pull import hashes
 from nanolocal.library.pull.choosing import Pick
-from nanolocal.library.pull.names import checked
-from nanolocal.library.pull.placing import Spot, find_spot, place
+from nanolocal.library.pull.placing import Spot, check_free, find_spot, place
 from nanolocal.library.pull.plan import Fetched, Tell
 from nanolocal.library.pull.planning import Plan, plan
 from nanolocal.library.pull.references import Reference
@@ -20,9 +16,6 @@ from nanolocal.library.pull.telling import Overall
 if TYPE_CHECKING:
     from nanolocal.library.pull.control import Control
     from nanolocal.library.pull.links import Links
-
-_RESERVE = 2**30
-"""What stays free on the disk: a full one stops everything else on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +51,6 @@ async def prepare(
     return Prepared(made, find_spot(models, made))
 
 
-def check_room(prepared: Prepared, models: Path) -> int:
-    """Free bytes where the models lie; raises ``UsageError`` when the rest of the pull would fill the disk."""
-    place = next(folder for folder in (models, *models.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    missing = prepared.missing or 0
-    if missing and missing + _RESERVE > free:
-        raise UsageError(
-            f"{format_bytes(missing)} are to be fetched, and {format_bytes(free)} are free in {models}",
-            f"free some space, {format_bytes(_RESERVE)} more than that; what has arrived is kept",
-        )
-    return free
-
-
 async def carry_out(
     links: "Links", prepared: Prepared, models: Path, control: "Control", tell: Tell
 ) -> tuple[Fetched, ...]:
@@ -80,16 +60,17 @@ async def carry_out(
     """
     from nanolocal.library.pull.transfer import fetch
 
-    check_room(prepared, models)
+    check_free(models, prepared.missing or 0, "what has arrived is kept")
     staged = begin(models, prepared.plan)
     overall = Overall(prepared.plan.files, prepared.spot.present, tell)
     fetched: list[Fetched] = []
     for wanted in prepared.plan.files:
         if wanted in prepared.spot.present:
             continue
-        (staged.files / checked(wanted.name)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fetched.append(await fetch(links, wanted, staged.files, control, overall.tell))
         overall.add(fetched[-1])
         hashes.keep(models, fetched[-1])
+        if not wanted.sha256:
+            staged.remember(fetched)
     place(staged, prepared.spot.folder, fetched)
     return tuple(fetched)

@@ -8,20 +8,22 @@ The library does not look into hidden folders, so half a build is never listed. 
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from nanolocal.chat.amounts import format_bytes
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.names import checked, checked_all
-from nanolocal.library.pull.plan import Wanted
+from nanolocal.library.pull.plan import Fetched, Wanted
 from nanolocal.library.pull.planning import Plan
+from nanolocal.library.pull.telling import percent
 from nanolocal.library.pull.terms import Terms
 
-FOLDER = ".pulling"
+FOLDER, RECORD = ".pulling", "pull.json"
 _VERSION = 1
 _MAX_BYTES = 16 * 2**20
 _TEXTS = ("typed", "endpoint", "repo", "commit", "label", "folder")
@@ -44,6 +46,18 @@ class Staged:
         """Bytes that have arrived."""
         return sum(_allocated(path) for path in self.files.rglob("*") if path.is_file())
 
+    def remember(self, fetched: Sequence[Fetched]) -> None:
+        """Write down what files turned out to be, so that a later start knows those whose hash nobody had told."""
+        known = {file.name: {"size": file.size, "sha256": file.sha256} for file in fetched}
+        files = [asdict(file) | known.get(file.name, {}) for file in self.plan.files]
+        write_object(self.folder / RECORD, _as_record(self.plan) | {"files": files}, durably=True)
+
+    @property
+    def share(self) -> str:
+        """The same in words."""
+        size = self.plan.size
+        return format_bytes(self.done) if size is None else f"{percent(self.done, size)} %"
+
     def discard(self) -> None:
         """Delete the folder and what has arrived in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -56,7 +70,7 @@ def begin(models: Path, plan: Plan) -> Staged:
     folder = models / FOLDER / plan.key
     try:
         (folder / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_object(folder / "pull.json", _as_record(plan), durably=True)
+        write_object(folder / RECORD, _as_record(plan), durably=True)
     except OSError as error:
         raise UsageError(
             f"cannot write to {folder}: {error.strerror}", "choose another place with --home DIR"
@@ -66,11 +80,17 @@ def begin(models: Path, plan: Plan) -> Staged:
 
 def unfinished(models: Path) -> Iterator[Staged]:
     """Every pull that was begun and not finished; records that cannot be read are passed over."""
-    for record in sorted((models / FOLDER).glob("*/pull.json")):
+    for record in sorted((models / FOLDER).glob(f"*/{RECORD}")):
         try:
             yield Staged(_from_record(read_object(record, _MAX_BYTES)), record.parent)
         except (Damaged, UsageError, OSError, KeyError, TypeError, ValueError):
             continue
+
+
+def notes(models: Path) -> list[str]:
+    """What the user should know of them, a line each."""
+    return [f"{each.plan.files[0].name}: {each.share} fetched: nanolocal models pull {each.plan.typed} goes on"
+            for each in unfinished(models)]  # fmt: skip
 
 
 def begun(models: Path, typed: str, endpoint: str) -> Staged | None:
