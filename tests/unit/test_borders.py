@@ -50,7 +50,7 @@ HOMES = {
     "torch": ("engines/diffusion.py",),
     "diffusers": ("engines/diffusion.py",),
     "transformers": ("engines/diffusion.py",),
-    "httpx": ("library/pull.py", "engines/remote.py"),
+    "httpx": ("library/pull/links.py", "engines/remote.py"),
     "cryptography": ("vault/", "ledger/"),
     "sqlcipher3": ("vault/",),
     "segno": ("cli/qr.py",),

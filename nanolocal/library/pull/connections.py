@@ -1,0 +1,95 @@
+"""Several connections that bring what is missing of one file, a chunk each at a time."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from nanolocal.library.pull.arrived import Arrived
+from nanolocal.library.pull.faults import Fault, Tries
+from nanolocal.library.pull.source import Source
+from nanolocal.library.pull.steps import Steps
+from nanolocal.library.pull.threads import in_thread
+
+
+class Connections:
+    """Fetches from ``source`` what has not ``arrived``. ``begin`` is called when the server has said what it has."""
+
+    def __init__(self, source: Source, arrived: Arrived, steps: Steps, begin: Callable[[], None]) -> None:
+        self._source = source
+        self._arrived = arrived
+        self._steps = steps
+        self._begin = begin
+        self._taken: set[int] = set()
+        self._others_may_start = asyncio.Event()
+
+    async def run(self) -> None:
+        """Return once all of it is there. Raises ``Changed``, ``TransferFailed`` or ``UsageError``.
+
+        One connection begins; the others join when the server has shown that it sends parts.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._first())
+                for _ in range(1, self._steps.control.connections):
+                    group.create_task(self._other())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _first(self) -> None:
+        try:
+            await self._work()
+        finally:
+            self._others_may_start.set()
+
+    async def _other(self) -> None:
+        await self._others_may_start.wait()
+        await self._work()
+
+    async def _work(self) -> None:
+        tries = self._steps.tries(self._source)
+        while (index := self._arrived.missing(self._taken)) is not None:
+            self._taken.add(index)
+            try:
+                while not self._arrived.is_complete(index):
+                    await self._try(index, tries)
+            finally:
+                self._taken.discard(index)
+
+    async def _try(self, index: int, tries: Tries) -> None:
+        """One request for what is missing of the chunk."""
+        await self._steps.may_go(self._arrived.done)
+        try:
+            await self._stream(index)
+        except Fault as fault:
+            self._arrived.met_fault(index)
+            await self._steps.wait_after(fault, tries, self._arrived.done)
+
+    async def _stream(self, index: int) -> None:
+        arrived, stop = self._arrived, self._arrived.stop(index)
+        start = arrived.start(index) if arrived.total is None else arrived.reach(index)
+        async with self._source.open(start, stop) as incoming:
+            if arrived.journal is None:
+                self._begin()
+            if self._source.has_ranges:
+                self._others_may_start.set()
+            position = incoming.start
+            try:
+                async with aclosing(incoming.pieces()) as pieces:
+                    async for piece in pieces:
+                        await self._keep(position, piece)
+                        position += len(piece)
+            except Fault as fault:
+                if fault.is_damage or not self._source.can_resume:
+                    arrived.cut(incoming.start, position)
+                raise
+            if arrived.total is None:
+                arrived.total = position
+
+    async def _keep(self, position: int, piece: bytes) -> None:
+        arrived = self._arrived
+        await self._steps.may_go(arrived.done)
+        await self._steps.control.take(len(piece))
+        before = arrived.done
+        if arrived.write(position, piece):
+            await in_thread(arrived.sync)
+        self._steps.meter.moved(arrived.done - before, arrived.done)

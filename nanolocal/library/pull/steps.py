@@ -1,0 +1,60 @@
+"""What fetching and repairing have in common: waiting where the user or the server asks for it, and trying again."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+from nanolocal.library.pull.control import Control
+from nanolocal.library.pull.faults import Fault, Tries
+from nanolocal.library.pull.meter import Meter
+from nanolocal.library.pull.plan import Stage
+from nanolocal.library.pull.source import Source
+
+_WORTH_TELLING = 1.0
+
+
+class Steps:
+    """One transfer's dealings with the user: its ``control`` and ``meter``."""
+
+    def __init__(self, control: Control, meter: Meter, name: str) -> None:
+        self.control = control
+        self.meter = meter
+        self._name = name
+
+    def tries(self, source: Source) -> Tries:
+        """A fresh count of faults in a row."""
+        return Tries(source.patience, self._name)
+
+    async def may_go(self, done: int) -> None:
+        """Return once nothing is against going on; raises ``TransferFailed`` when it was stopped."""
+        if self.control.is_paused:
+            self.meter.waits(Stage.PAUSED, done)
+        await self.control.go()
+
+    async def wait_after(self, fault: Fault, tries: Tries, done: int) -> None:
+        """Wait as long as it takes before the next try; raises ``TransferFailed`` when there is none."""
+        wait = tries.wait_after(fault, done)
+        if wait >= _WORTH_TELLING:
+            self.meter.waits(Stage.WAITING, done, f"{fault.says}: trying again in {wait:.0f} s")
+        await self.control.sleep(wait)
+
+    async def hold(self, source: Source, start: int, stop: int, told: Callable[[int], None]) -> bytes:
+        """The bytes from ``start`` to ``stop``, fetched into memory. ``told`` hears how many came."""
+        held, tries, came = bytearray(), self.tries(source), 0
+        while len(held) < stop - start:
+            await self.may_go(came)
+            before = len(held)
+            try:
+                async with source.open(start + before, stop) as incoming:
+                    if incoming.is_whole:
+                        raise Fault("the server sends whole files only, of which no part can be mended")
+                    async with aclosing(incoming.pieces()) as pieces:
+                        async for piece in pieces:
+                            await self.may_go(came)
+                            await self.control.take(len(piece))
+                            held += piece
+                            told(len(piece))
+            except Fault as fault:
+                if fault.is_damage:
+                    del held[before:]
+                await self.wait_after(fault, tries, len(held))
+        return bytes(held)
