@@ -71,19 +71,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _pull_one(args: argparse.Namespace, source: "Source", reference: "Reference") -> "tuple[Done, float]":
     """With the token that is at hand; where the hub refuses, once more with one that has to be asked for."""
+    from nanolocal.library.pull.staging import command
+
     token = hubtoken.find(args, source.endpoint) if reference.repo else ""
     face = _Face(args)
     try:
         return face.pull(replace(source, token=token), reference)
-    except AccessRefused as error:
+    except AccessRefused:
         other = "" if token else hubtoken.ask_for_vault(args, source.endpoint)
-        if other:
-            return face.pull(replace(source, token=other), reference)
-        hint = error.hint if token else f"{error.hint}: nanolocal models token"
-        raise AccessRefused(error.message, hint) from error
+        if not other:
+            raise
+        return face.pull(replace(source, token=other), reference)
     except KeyboardInterrupt:
         if face.has_begun:
-            output.note(f"stopped; what has arrived is kept: nanolocal models pull {reference.typed} goes on")
+            output.note(f"stopped; what has arrived is kept: {command(reference.typed)} goes on")
         raise
 
 
@@ -118,6 +119,8 @@ class _Face:
 
     def _agree(self, prepared: "Prepared", free: int) -> bool:
         self._progress.clear()
+        if self.has_begun:  # and was refused: with another token now
+            return True
         if not wants_json(self._args) and not is_quiet(self._args):
             show(prepared, free)
         if self._args.dry_run:

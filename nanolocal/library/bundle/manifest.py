@@ -1,10 +1,11 @@
 """``bundle.json``, the first member of a bundle: what the other members are, so that each is checked as it is read.
 
 ``{"version": 1, "build", "name", "kind", "folder", "files": [{"path", "size", "sha256", "chunk_bytes", "chunks"}],
-"card"}``. ``chunks`` are the SHA-256 of each ``chunk_bytes`` of a file, where they are known. ``card`` is the build's
-``card.json`` without its list of files.
+"card", "sha256"}``. ``chunks`` are the SHA-256 of each ``chunk_bytes`` of a file, where they are known. ``card`` is the build's
+``card.json`` without its list of files, ``sha256`` that of everything else here (JSON with sorted keys).
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class Manifest:
         """As it stands in the bundle."""
         files = [{"path": file.name, "sha256": file.sha256, **as_record(file)} for file in self.files]
         said = {"version": _VERSION, "build": self.build, "name": self.name, "kind": self.kind, "folder": self.folder}
-        return json.dumps({**said, "files": files, "card": dict(self.card)}).encode()
+        table = {**said, "files": files, "card": dict(self.card)}
+        return json.dumps({**table, "sha256": _sum_of(table)}).encode()
 
 
 def decoded(raw: bytes) -> Manifest:
@@ -56,6 +58,8 @@ def decoded(raw: bytes) -> Manifest:
         table = json.loads(raw)
         if not isinstance(table, dict) or table["version"] != _VERSION:
             raise UsageError("the bundle is of a version that this nanolocal does not know", "use a newer nanolocal")
+        if table.pop("sha256") != _sum_of(table):
+            raise ValueError("another hash")
         kind, rows, card = Kind(table["kind"]), table["files"], table["card"]
         if not isinstance(rows, list) or not 0 < len(rows) <= _MAX_FILES or not isinstance(card, dict):
             raise ValueError("no files")
@@ -66,6 +70,11 @@ def decoded(raw: bytes) -> Manifest:
     checked_all([checked(folder) + "/" + file.name for file in files])
     _check_kinds(kind, files)
     return Manifest(build, name, kind, folder, files, usable_card(card))
+
+
+def _sum_of(table: Mapping[str, object]) -> str:
+    """The hash of the list itself, so that no bit of a name or licence changes unnoticed."""
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
 
 def usable_card(card: Mapping[str, object]) -> dict[str, object]:

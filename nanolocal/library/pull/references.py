@@ -9,6 +9,7 @@ from nanolocal.errors import UsageError
 
 if TYPE_CHECKING:
     from nanolocal.library.catalogue.entries import Model, Offer
+    from nanolocal.library.catalogue.shelf import Catalogue
 
 HUBS = frozenset({"huggingface.co", "hf.co", "www.huggingface.co"})
 _NAME = r"[A-Za-z0-9](?:[\w.-]{0,94}[\w-])?"
@@ -39,8 +40,8 @@ class Reference:
     model: "Model | None" = None
 
 
-def parse(text: str, hub_host: str = "") -> Reference:
-    """What ``text`` names; ``hub_host`` is that of a mirror in use.
+def parse(text: str, hub_host: str = "", catalogue: "Catalogue | None" = None) -> Reference:
+    """What ``text`` names; ``hub_host`` is that of a mirror in use, ``catalogue`` the one that ships if not given.
 
     Raises ``UsageError`` for anything unknown or unsafe.
     """
@@ -51,9 +52,10 @@ def parse(text: str, hub_host: str = "") -> Reference:
         return _on_the_hub(typed, rest)
     if bare != typed:
         return _elsewhere(typed)
-    found = _in_the_catalogue(typed) or _repository(typed)
+    catalogue = catalogue or _shipped()
+    found = _repository(typed, catalogue) or _in_the_catalogue(typed, catalogue)
     if found is None:
-        raise UsageError(f"no model or repository is called {typed[:100]!r}", _likely(typed))
+        raise UsageError(f"no model or repository is called {typed[:100]!r}", _likely(typed, catalogue))
     return found
 
 
@@ -70,11 +72,19 @@ def refuse_unsafe(name: str) -> None:
         raise UsageError(f"{name} is no model file", "take a .gguf or .safetensors file")
 
 
-def _repository(text: str) -> Reference | None:
+def _shipped() -> "Catalogue":
+    from nanolocal.library.catalogue import shelf
+
+    return shelf.load()
+
+
+def _repository(text: str, catalogue: "Catalogue | None" = None) -> Reference | None:
+    """A repository by its name, with what the catalogue knows of it."""
     match = _REPOSITORY.fullmatch(text)
     if match is None or ".." in text:
         return None
-    return Reference(text, match["repo"], match["revision"] or "main", match["quant"] or "")
+    model = catalogue.get(match["repo"]) if catalogue is not None else None
+    return Reference(text, match["repo"], match["revision"] or "main", match["quant"] or "", model=model)
 
 
 def _on_the_hub(typed: str, rest: str) -> Reference:
@@ -107,14 +117,10 @@ def _elsewhere(typed: str) -> Reference:
     return Reference(typed, url=typed)
 
 
-def _in_the_catalogue(text: str) -> Reference | None:
-    """A model by any of its names, with ``:QUANT`` after it or not; a repository only as that of one of its builds."""
-    from nanolocal.library.catalogue import shelf
+def _in_the_catalogue(text: str, catalogue: "Catalogue") -> Reference | None:
+    """A model by any of its names, with ``:QUANT`` after it or not."""
     from nanolocal.library.catalogue.names import quantization_of
 
-    catalogue = shelf.load()
-    if (repository := _repository(text)) is not None:
-        return replace(repository, model=catalogue.get(repository.repo))
     model = catalogue.get(text)
     if model is not None:
         return _offered(text, model, quantization_of(text) or "")
@@ -123,13 +129,11 @@ def _in_the_catalogue(text: str) -> Reference | None:
     return _offered(text, model, quant) if model else None
 
 
-def _likely(text: str) -> str:
+def _likely(text: str, catalogue: "Catalogue") -> str:
     """Names of the catalogue that look like ``text``."""
     from difflib import get_close_matches
 
-    from nanolocal.library.catalogue import shelf
-
-    names = [model.id for model in shelf.load().models]
+    names = [model.id for model in catalogue.models]
     near = get_close_matches(text.lower().partition(":")[0], names, n=3, cutoff=0.75)
     return f"did you mean {' or '.join(near)}? `nanolocal models catalogue` lists them all" if near else _WAYS
 

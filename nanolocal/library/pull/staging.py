@@ -7,6 +7,7 @@ The library does not look into hidden folders, so half a build is never listed. 
 ``{"version": 1, "typed", "endpoint", "repo", "commit", "shape", "label", "folder", "terms", "files"}``.
 """
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -89,8 +90,13 @@ def unfinished(models: Path) -> Iterator[Staged]:
 
 def notes(models: Path) -> list[str]:
     """What the user should know of them, a line each."""
-    return [f"{each.plan.files[0].name}: {each.share} fetched: nanolocal models pull {each.plan.typed} goes on"
+    return [f"{each.plan.files[0].name}: {each.share} fetched: {command(each.plan.typed)} goes on"
             for each in unfinished(models)]  # fmt: skip
+
+
+def command(typed: str) -> str:
+    """What has to be typed in a shell to go on."""
+    return f"nanolocal models pull {' --file '.join(shlex.quote(part) for part in typed.split(' --file ', 1))}"
 
 
 def begun(models: Path, typed: str, endpoint: str) -> Staged | None:
