@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 _SLICE = 16 * 2**10
 _EXTRA = b"surplus"
-_REDIRECTING = (Kind.ELSEWHERE, Kind.LOOP, Kind.DOWNGRADE)
-_REFUSING = (Kind.BUSY, Kind.UNAVAILABLE, Kind.FORBIDDEN)
+_LOOP = "loop"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -59,7 +58,9 @@ class Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             self.hub.asked.append(self.asked)
         path = unquote(parts.path)
-        if host != "hub":
+        if parts.query == _LOOP:
+            self._redirect(self.path)
+        elif host != "hub":
             self._content_by_name(path.removeprefix("/"))
         elif path.startswith("/api/models/"):
             self._api(path.removeprefix("/api/models/"), parse_qs(parts.query))
@@ -137,6 +138,7 @@ class Handler(BaseHTTPRequestHandler):
         if not file.is_lfs:
             self._content(file, {"X-Repo-Commit": repo.commit})
             return
+        self.asked.leads_on = True
         fault = self._fault()
         if fault is not None and self._went_wrong(fault):
             return
@@ -234,7 +236,7 @@ class Handler(BaseHTTPRequestHandler):
             case Kind.ELSEWHERE | Kind.DOWNGRADE:
                 self._redirect(self.hub.addresses["elsewhere"] + self._name())
             case Kind.LOOP:
-                self._redirect(self.path)
+                self._redirect(f"{urlsplit(self.path).path}?{_LOOP}")
             case _:
                 return False
         return True

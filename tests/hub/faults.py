@@ -28,6 +28,10 @@ class Kind(StrEnum):
     NEW_ETAG = "changed ETag"
 
 
+ON_THE_WAY = frozenset({Kind.BUSY, Kind.UNAVAILABLE, Kind.ELSEWHERE, Kind.LOOP})
+"""Those that can meet a request that is only led on; the others need a content to spoil."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``after`` so many bytes of the answer, where that means anything. ``says`` is a Retry-After."""
@@ -39,7 +43,10 @@ class Fault:
 
 @dataclass
 class Asked:
-    """A request, and what came of it: ``served`` bytes of the file from ``start`` on."""
+    """A request, and what came of it: ``served`` bytes of the file from ``start`` on.
+
+    One that ``leads_on`` is answered by a redirect if nothing goes wrong.
+    """
 
     host: str
     method: str
@@ -51,6 +58,7 @@ class Asked:
     served: int = 0
     fault: Kind | None = None
     file: str = ""
+    leads_on: bool = False
 
 
 Plan = Callable[[Asked], Fault | None]
@@ -81,15 +89,12 @@ class Seeded:
         self._share = share
         self._most_bytes = most_bytes
 
-    @property
-    def is_over(self) -> bool:
-        return not self._left.total()
-
     def __call__(self, asked: Asked) -> Fault | None:
-        if self.is_over or self._chance.random() >= self._share:
+        kinds = [kind for kind in Kind if self._left[kind] and (kind in ON_THE_WAY or not asked.leads_on)]
+        if not kinds or self._chance.random() >= self._share:
             return None
-        (kind,) = self._chance.sample(sorted(self._left), 1, counts=[self._left[kind] for kind in sorted(self._left)])
-        self._left -= Counter([kind])
+        (kind,) = self._chance.sample(kinds, 1, counts=[self._left[kind] for kind in kinds])
+        self._left[kind] -= 1
         self.met[kind] += 1
         says = self._chance.choice(("0", "1", "Thu, 01 Jan 1970 00:00:00 GMT", "", "soon"))
         return Fault(kind, self._chance.randrange(self._most_bytes), says)

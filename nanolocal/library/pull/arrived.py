@@ -144,11 +144,11 @@ class Arrived:
         self._chunks[index] = chunk
         self._note(index, chunk)
 
-    def cut(self, start: int, stop: int) -> None:
-        """Give up everything from ``start`` to ``stop``, because it is damaged."""
-        for index in range(start // self.chunk_bytes, -(-stop // self.chunk_bytes)):
-            chunk, keep = self._chunk(index), max(0, start - self.start(index))
-            if chunk.have > keep:
+    def cut(self, start: int, stop: int | None) -> None:
+        """Give up everything from ``start`` to ``stop``, by default to the end, because it is damaged."""
+        for index, chunk in self._chunks.items():
+            keep = max(0, start - self.start(index))
+            if chunk.have > keep and (stop is None or self.start(index) < stop):
                 self.done -= chunk.have - keep
                 chunk.have = chunk.noted = keep
                 chunk.sha = hashlib.sha256()

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from nanolocal.library.pull.arrived import Arrived
 from nanolocal.library.pull.faults import Fault, Tries
-from nanolocal.library.pull.source import Source
+from nanolocal.library.pull.source import Incoming, Source
 from nanolocal.library.pull.steps import Steps
 from nanolocal.library.pull.threads import in_thread
 
@@ -57,7 +57,7 @@ class Connections:
 
     async def _try(self, index: int, tries: Tries) -> None:
         """One request for what is missing of the chunk."""
-        await self._steps.may_go(self._arrived.done)
+        await self._steps.may_go()
         try:
             await self._stream(index)
         except Fault as fault:
@@ -72,24 +72,22 @@ class Connections:
                 self._begin()
             if self._source.has_ranges:
                 self._others_may_start.set()
-            position = incoming.start
             try:
-                async with aclosing(incoming.pieces()) as pieces:
-                    async for piece in pieces:
-                        await self._keep(position, piece)
-                        position += len(piece)
+                end = await self._keep(incoming)
             except Fault as fault:
                 if fault.is_damage or not self._source.can_resume:
-                    arrived.cut(incoming.start, position)
+                    arrived.cut(incoming.start, incoming.stop)
                 raise
-            if arrived.total is None:
-                arrived.total = position
+            arrived.total = end if arrived.total is None else arrived.total
 
-    async def _keep(self, position: int, piece: bytes) -> None:
-        arrived = self._arrived
-        await self._steps.may_go(arrived.done)
-        await self._steps.control.take(len(piece))
-        before = arrived.done
-        if arrived.write(position, piece):
-            await in_thread(arrived.sync)
-        self._steps.meter.moved(arrived.done - before, arrived.done)
+    async def _keep(self, incoming: Incoming) -> int:
+        """Write what comes; returns where it ended."""
+        arrived, position = self._arrived, incoming.start
+        async with aclosing(self._steps.pieces(incoming)) as pieces:
+            async for piece in pieces:
+                before = arrived.done
+                if arrived.write(position, piece):
+                    await in_thread(arrived.sync)
+                position += len(piece)
+                self._steps.meter.moved(arrived.done - before, arrived.done)
+        return position

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from nanolocal.errors import TransferFailed
 from nanolocal.library.pull.faults import AGAIN
@@ -33,7 +34,8 @@ class Control:
         self.connections = max(1, connections)
         self._going = asyncio.Event()
         self._going.set()
-        self._stopping = asyncio.Event()
+        self._is_stopped = False
+        self._running: set[asyncio.Timeout] = set()
 
     @property
     def is_paused(self) -> bool:
@@ -42,8 +44,7 @@ class Control:
 
     def pause(self) -> None:
         """Take nothing more from the network until ``resume``."""
-        if not self._stopping.is_set():
-            self._going.clear()
+        self._going.clear()
 
     def resume(self) -> None:
         """Go on."""
@@ -51,26 +52,32 @@ class Control:
 
     def stop(self) -> None:
         """End with ``TransferFailed``; what arrived is kept, and the next transfer goes on there."""
-        self._stopping.set()
-        self._going.set()
+        if not self._is_stopped:
+            self._is_stopped = True
+            for deadline in self._running:
+                deadline.reschedule(0)
 
-    async def go(self) -> None:
-        """Return once nothing is against going on."""
+    async def may_go(self) -> None:
+        """Return once it is not paused."""
         await self._going.wait()
-        self._check()
 
     async def take(self, count: int) -> None:
         """Wait until the rate allows ``count`` more bytes."""
-        await self.sleep(self.rate.delay(count, time.monotonic()))
+        delay = self.rate.delay(count, time.monotonic())
+        if delay:
+            await asyncio.sleep(delay)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait, unless it is stopped meanwhile."""
-        if seconds > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
-        self._check()
-
-    def _check(self) -> None:
-        if self._stopping.is_set():
-            raise TransferFailed("the download was stopped", AGAIN)
+    @asynccontextmanager
+    async def stoppable(self) -> AsyncIterator[None]:
+        """A block that ``stop`` ends, wherever it waits, with ``TransferFailed``."""
+        deadline = asyncio.timeout(0 if self._is_stopped else None)
+        self._running.add(deadline)
+        try:
+            async with deadline:
+                yield
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise TransferFailed("the download was stopped", AGAIN) from error
+        finally:
+            self._running.discard(deadline)

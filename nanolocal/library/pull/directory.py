@@ -52,9 +52,7 @@ class Directory:
 
     def rename(self, old: str, new: str) -> None:
         """Give ``old`` the name ``new``, durably."""
-        os.replace(
-            self._at(old), self._at(new), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor
-        )
+        os.replace(self._at(old), self._at(new), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         self._sync()
 
     def remove(self, name: str) -> None:

@@ -45,10 +45,11 @@ class Meter:
         self._name = name
         self._speed = Speed()
         self._told = (Stage.WAITING, -math.inf)
+        self._done = 0
 
     def moved(self, count: int, done: int, stage: Stage = Stage.FETCHING) -> None:
         """``count`` more bytes came or were read, which makes ``done`` in all."""
-        now = time.monotonic()
+        self._done, now = done, time.monotonic()
         if stage is not self._told[0]:
             self._speed = Speed()
         self._speed.add(count, now)
@@ -58,9 +59,9 @@ class Meter:
         left = (self.total - done) / speed if speed and self.total is not None else None
         self._say(Progress(stage, self._name, done, self.total, speed, left), now)
 
-    def waits(self, stage: Stage, done: int, says: str = "") -> None:
+    def waits(self, stage: Stage, says: str = "") -> None:
         """Nothing moves for now, and why."""
-        self._say(Progress(stage, self._name, done, self.total, says=says), time.monotonic())
+        self._say(Progress(stage, self._name, self._done, self.total, says=says), time.monotonic())
 
     def _say(self, progress: Progress, now: float) -> None:
         self._told = progress.stage, now

@@ -1,6 +1,8 @@
 """Where a file goes when it is complete, and what lies beside it until then."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nanolocal.errors import UsageError
 from nanolocal.library.pull import journal
@@ -27,22 +29,25 @@ class Place:
 
         Where nobody says what it is to be, nobody knows before it was fetched.
         """
-        there = await self._there(meter) if self._wanted.sha256 else None
-        if there is not None and there.sha256 != self._wanted.sha256:
+        with self._opened() as there:
+            if there is None or not self._wanted.sha256:
+                return None
+            found = await self._read(there, meter)
+        if found.sha256 != self._wanted.sha256:
             raise self._is_taken()
-        return there
+        return found
 
     async def settle(self, total: int, sums: Sums, meter: Meter) -> Fetched:
         """Give the part file its name; raises ``UsageError`` where another file has it."""
         fetched = self._fetched(total, sums)
-        there = await self._there(meter)
-        if there is None:
-            self.directory.rename(self.part, self._name)  # from here on another process may have a part file
-            journal.remove(self.directory, self.part)
-        elif there == fetched:
+        with self._opened() as there:
+            if there is not None and await self._read(there, meter) != fetched:
+                raise self._is_taken()
+        if there is not None:
             self.clear()
         else:
-            raise self._is_taken()
+            self.directory.rename(self.part, self._name)  # from here on another process may have a part file
+            journal.remove(self.directory, self.part)
         return fetched
 
     def clear(self) -> None:
@@ -50,11 +55,23 @@ class Place:
         self.directory.remove(self.part)
         journal.remove(self.directory, self.part)
 
-    async def _there(self, meter: Meter) -> Fetched | None:
+    @contextmanager
+    def _opened(self) -> Iterator[OpenFile | None]:
+        """The file that has the name; raises ``UsageError`` for one of another size, or what is no file."""
         try:
             descriptor = self.directory.open(self._name, os.O_RDONLY)
         except FileNotFoundError:
-            return None
+            yield None
+            return
+        try:
+            file = OpenFile(self.directory.path / self._name, descriptor)
+            if self._wanted.size not in (None, file.size):
+                raise self._is_taken()
+            yield file
+        finally:
+            os.close(descriptor)
+
+    async def _read(self, file: OpenFile, meter: Meter) -> Fetched:
         read = 0
 
         def told(count: int) -> None:
@@ -62,15 +79,9 @@ class Place:
             read += count
             meter.moved(count, read, Stage.CHECKING)
 
-        try:
-            file = OpenFile(self.directory.path / self._name, descriptor)
-            if self._wanted.size not in (None, file.size):
-                raise self._is_taken()
-            sums = Sums(file, file.size, self.chunk_bytes)
-            await sums.read(told)
-            return self._fetched(file.size, sums)
-        finally:
-            os.close(descriptor)
+        sums = Sums(file, file.size, self.chunk_bytes)
+        await sums.read(told)
+        return self._fetched(file.size, sums)
 
     def _fetched(self, total: int, sums: Sums) -> Fetched:
         return Fetched(self._wanted.name, total, sums.whole, self.chunk_bytes, tuple(sums.chunks))

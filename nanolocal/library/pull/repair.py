@@ -62,15 +62,13 @@ async def repair(
     A chunk is written in its place once it has its hash, so that whatever interrupts this leaves each chunk right or to
     be repaired. Raises ``TransferFailed`` where ``wanted`` no longer gives these bytes, and ``UsageError``.
     """
+    source = Source(links, replace(wanted, size=fetched.size, sha256=fetched.sha256), patience or Patience())
+    steps = Steps(control, Meter(tell, fetched.name, fetched.size), fetched.name)
     with below(path.parent, path.name) as (directory, name):
         try:
             with locked(directory, name, os.O_RDWR, reserve) as file:
-                source = Source(
-                    links, replace(wanted, size=fetched.size, sha256=fetched.sha256), patience or Patience()
-                )
-                return await _Repair(
-                    file, fetched, source, Steps(control, Meter(tell, fetched.name, fetched.size), fetched.name)
-                ).run()
+                async with control.stoppable():
+                    return await _Repair(file, fetched, source, steps).run()
         except FileNotFoundError as error:
             raise UsageError(safe_line(f"there is no file {path}"), "pull it again") from error
 

@@ -42,13 +42,13 @@ async def fetch(
     """
     flags = os.O_RDWR | os.O_CREAT
     with below(folder, wanted.name) as (directory, name), locked(directory, part_name(name), flags, reserve) as file:
-        place = Place(directory, name, wanted, chunk_bytes)
+        place, source = Place(directory, name, wanted, chunk_bytes), Source(links, wanted, patience or Patience())
         meter = Meter(tell, wanted.name, wanted.size)
-        if there := await place.right_file(meter):
-            place.clear()
-            return there
-        source = Source(links, wanted, patience or Patience())
-        return await _Transfer(wanted, file, place, source, Steps(control, meter, wanted.name)).run()
+        async with control.stoppable():
+            if there := await place.right_file(meter):
+                place.clear()
+                return there
+            return await _Transfer(wanted, file, place, source, Steps(control, meter, wanted.name)).run()
 
 
 class _Transfer:
