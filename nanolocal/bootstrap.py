@@ -106,7 +106,7 @@ def open_pulls(
 ) -> Background:
     """Downloads beside the conversation, with the token that the vault keeps; connects to nothing until one starts."""
 
-    def source() -> Source:
+    def source() -> "Source":
         from nanolocal.library.pull.choosing import largest_that_fits
         from nanolocal.library.pull.pulling import Source
 

@@ -27,7 +27,9 @@ class PullActions:
             is_agreed = agreed == _AGREE and bool(name)
             await asyncio.to_thread(pulls.start, name if is_agreed else args, agreed=is_agreed)
             self._stage.watch_pull()
-        elif not pulls.is_running:
+        elif pulls.is_running:
+            self._stage.say("/pull pause, /pull resume or /pull stop")
+        else:
             self._stage.composer.set_aside()
             self._stage.composer.put("/pull ", self._stage.composer.attachments)
             self._stage.say("A model's name, or OWNER/REPOSITORY:QUANT, such as qwen3:4b.")

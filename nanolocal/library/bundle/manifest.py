@@ -1,8 +1,9 @@
 """``bundle.json``, the first member of a bundle: what the other members are, so that each is checked as it is read.
 
-``{"version": 1, "build", "name", "kind", "folder", "files": [{"path", "size", "sha256", "chunk_bytes", "chunks"}],
-"card", "sha256"}``. ``chunks`` are the SHA-256 of each ``chunk_bytes`` of a file, where they are known. ``card`` is the build's
-``card.json`` without its list of files, ``sha256`` that of everything else here (JSON with sorted keys).
+``{"version": 1, "build", "name", "kind", "folder", "files": [...], "card", "sha256"}``, each file as ``{"path", "size",
+"sha256", "chunk_bytes", "chunks"}``. ``chunks`` are the SHA-256 of each ``chunk_bytes`` of the file, where they are
+known. ``card`` is the build's ``card.json`` without its list of files, and ``sha256`` at the end that of everything
+else here (JSON with sorted keys).
 """
 
 import hashlib

@@ -103,7 +103,7 @@ class Background:
         except asyncio.CancelledError:
             self._news = f"Stopped; /pull {reference.typed} goes on where it was."
         except NanolocalError as error:
-            self._news = f"{error.message[:1].upper()}{error.message[1:]}. {error.hint}".rstrip(". ") + "."
+            self._news = " · ".join(filter(None, (f"{error.message[:1].upper()}{error.message[1:]}", error.hint)))
         except Exception as error:
             self._news = f"A fault ended the download ({place_of(error)}); /pull {reference.typed} goes on."
         finally:

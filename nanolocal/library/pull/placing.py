@@ -15,7 +15,7 @@ from nanolocal.library.naming import slug
 from nanolocal.library.pull import pulledcard
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.plan import Fetched, Wanted
-from nanolocal.library.pull.planning import Plan
+from nanolocal.library.pull.planned import Plan
 from nanolocal.library.pull.staging import Staged
 
 _MOST_FOLDERS = 100

@@ -1,8 +1,6 @@
 """From what the user named to the files that are fetched for it, and where they will lie."""
 
-import hashlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -13,6 +11,7 @@ from nanolocal.library.pull.choosing import Option, Pick, RemoteFile, Shape, cho
 from nanolocal.library.pull.grouping import checkpoints, ggufs
 from nanolocal.library.pull.names import checked, checked_all
 from nanolocal.library.pull.plan import Wanted
+from nanolocal.library.pull.planned import Plan
 from nanolocal.library.pull.terms import Terms
 from nanolocal.library.splits import MAX_PARTS, SPLIT
 
@@ -22,36 +21,6 @@ if TYPE_CHECKING:
     from nanolocal.library.pull.references import Reference
 
 _MAX_LISTED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One build to fetch: ``files``, the first being what it is known by, into ``folder`` among the models.
-
-    ``repo`` and ``commit`` are empty for a file that is on no hub. ``typed`` is what the user asked for.
-    """
-
-    typed: str
-    endpoint: str
-    repo: str
-    commit: str
-    shape: Shape
-    label: str
-    folder: str
-    terms: Terms
-    files: tuple[Wanted, ...]
-
-    @property
-    def key(self) -> str:
-        """The same for the same files from the same place, however they were asked for."""
-        said = "\n".join([self.endpoint, self.repo, self.commit, *(file.url for file in self.files)])
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-    @property
-    def size(self) -> int | None:
-        """Bytes of all files; ``None`` where one is not told."""
-        sizes = [file.size for file in self.files if file.size is not None]
-        return sum(sizes) if len(sizes) == len(self.files) else None
 
 
 async def plan(links: "Links", endpoint: str, reference: "Reference", pick: Pick, file: str = "") -> Plan:

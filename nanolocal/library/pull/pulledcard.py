@@ -9,10 +9,11 @@ from nanolocal.errors import Damaged
 from nanolocal.library.cards import CARD
 from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.library.naming import slug
+from nanolocal.library.pull import hashes
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.pipelines import ONLY
 from nanolocal.library.pull.plan import Fetched, Wanted
-from nanolocal.library.pull.planning import Plan
+from nanolocal.library.pull.planned import Plan
 
 
 def hash_in(folder: Path, name: str) -> str:
@@ -42,6 +43,22 @@ def write(folder: Path, plan: Plan, fetched: Sequence[Fetched]) -> None:
         if plan.label != ONLY:
             facts["quantization"] = plan.label.lower()
     write_object(folder / CARD, {**before, **facts}, durably=True)
+
+
+def forget(path: Path, models: Path) -> None:
+    """The file or folder at ``path`` goes: neither its card nor the hashes of its chunks say any more of it."""
+    is_folder = path.is_dir()
+    folder = path if is_folder else path.parent
+    card = _read(folder)
+    known = [row for row in _rows(card) if is_folder or row.get("path") == path.name]
+    for row in known:
+        hashes.forget(models, str(row.get("sha256")))
+    if is_folder or not known:
+        return
+    files = {name: row for name, row in _table(_table(card, "pulled"), "files").items() if name != path.name}
+    rows = [row for row in _rows(card) if row.get("path") != path.name]
+    pulled = {"pulled": {**_table(card, "pulled"), "files": files}} if "pulled" in card else {}
+    write_object(folder / CARD, {**card, "files": rows, **pulled}, durably=True)
 
 
 def _provenance(earlier: Mapping[str, object], plan: Plan, fetched: Sequence[Fetched]) -> dict[str, object]:

@@ -8,7 +8,8 @@ from nanolocal.library.pull import hashes
 from nanolocal.library.pull.choosing import Pick
 from nanolocal.library.pull.placing import Spot, check_free, find_spot, place
 from nanolocal.library.pull.plan import Fetched, Tell
-from nanolocal.library.pull.planning import Plan, plan
+from nanolocal.library.pull.planned import Plan
+from nanolocal.library.pull.planning import plan
 from nanolocal.library.pull.references import Reference
 from nanolocal.library.pull.staging import begin, begun
 from nanolocal.library.pull.telling import Overall

@@ -20,7 +20,7 @@ from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.names import checked, checked_all
 from nanolocal.library.pull.plan import Fetched, Wanted
-from nanolocal.library.pull.planning import Plan
+from nanolocal.library.pull.planned import Plan
 from nanolocal.library.pull.telling import percent
 from nanolocal.library.pull.terms import Terms
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanolocal.errors import AccessRefused, Damaged, NoBuildFits, TransferFailed, UsageError
+from nanolocal.library import fingerprints
 from nanolocal.library.catalogue import shelf
 from nanolocal.library.pull import hashes, staging
 from nanolocal.library.pull.choosing import largest_that_fits
@@ -50,6 +51,17 @@ def test_every_address_is_pinned_to_the_commit(bench: Bench) -> None:
     files = [asked.path for asked in bench.hub.asked if "/resolve/" in asked.path]
     assert files
     assert all(f"/resolve/{bench.hub.repo().commit}/" in path for path in files)
+
+
+def test_a_large_file_that_was_pulled_is_known_by_its_whole_hash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "_WHOLE_FILE_LIMIT", 1000)
+    monkeypatch.setattr(fingerprints, "_SAMPLE", 100)
+    file = gguf(bench, "big-Q8_0.gguf", tensors=5)
+    done = bench.pull("owner/model")
+    assert done.build is not None
+    assert done.build.sha256 == file.sha256
+    (again,) = bench.library().builds()
+    assert again.sha256 == file.sha256
 
 
 def test_a_second_build_of_a_repository_shares_the_folder_and_the_projector(bench: Bench) -> None:
@@ -277,8 +289,11 @@ def test_a_record_that_was_changed_reaches_no_other_place(bench: Bench) -> None:
     (left,) = staging.unfinished(bench.models)
     record = left.folder / staging.RECORD
     whole = json.loads(record.read_text())
-    for change in ({"folder": "../elsewhere"}, {"files": [{**whole["files"][0], "name": "../x.gguf"}]}, {"version": 9},
-                   {"files": None}, {"shape": "strange"}, {"terms": []}, {"typed": 3}):  # fmt: skip
+    changes: list[dict[str, object]] = [
+        {"folder": "../elsewhere"}, {"files": [{**whole["files"][0], "name": "../x.gguf"}]}, {"version": 9},
+        {"files": None}, {"shape": "strange"}, {"terms": []}, {"typed": 3},
+    ]  # fmt: skip
+    for change in changes:
         record.write_text(json.dumps({**whole, **change}))
         assert list(staging.unfinished(bench.models)) == []
     record.write_text("{")
