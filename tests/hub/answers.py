@@ -52,9 +52,10 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         host = cast("_Server", self.server).host
         parts = urlsplit(self.path)
-        self.asked = Asked(
-            host, self.command, self.path, self.headers.get("Authorization", ""), self.headers.get("Range", "")
-        )
+        sent = self.headers
+        self.asked = Asked(host, self.command, self.path, sent.get("Authorization", ""), sent.get("Range", ""))
+        self.asked.agent, self.asked.cookie = sent.get("User-Agent", ""), sent.get("Cookie", "")
+        self.asked.encoding = sent.get("Accept-Encoding", "")
         with self.hub.lock:
             self.hub.asked.append(self.asked)
         path = unquote(parts.path)

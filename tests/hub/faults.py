@@ -59,6 +59,9 @@ class Asked:
     fault: Kind | None = None
     file: str = ""
     leads_on: bool = False
+    agent: str = ""
+    cookie: str = ""
+    encoding: str = ""
 
 
 Plan = Callable[[Asked], Fault | None]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from tests.hub.faults import Asked
 
-
 _NONE = "ended with another connection"
 
 

@@ -219,12 +219,14 @@ def _remove(one: Trial) -> None:
     one.path.unlink(missing_ok=True)
 
 
-def killed(room: Path, chance: random.Random, figures: Figures, kills: int) -> None:
-    """Real processes, killed with -9 somewhere on their way, until ``kills`` of them were."""
+def killed(room: Path, chance: random.Random, figures: Figures, kills: int, chunks: int = 48) -> None:
+    """Real processes, killed with -9 somewhere on their way through so many chunks, until ``kills`` of them were."""
     number = 0
     while kills > 0:
         number += 1
-        with trial(room / f"killed{number}", chance, figures, 48 * CHUNK, connections=chance.randrange(1, 5)) as one:
+        with trial(
+            room / f"killed{number}", chance, figures, chunks * CHUNK, connections=chance.randrange(1, 5)
+        ) as one:
             while kills > len(one.kills) and _kill(one):
                 one.kills.append(len(one.hub.asked))
             kills -= len(one.kills)

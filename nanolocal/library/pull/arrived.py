@@ -3,14 +3,10 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from nanolocal.library.pull.journal import Journal, Noted
 from nanolocal.library.pull.partfile import OpenFile
 from nanolocal.library.pull.threads import in_thread
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 _BLOCK = 2**20
 _PIECES = 16
@@ -22,7 +18,7 @@ class Chunk:
     """The first ``have`` bytes are there, with their hash; up to ``noted`` the journal knows. ``faults`` it took."""
 
     have: int = 0
-    sha: "_Hash" = field(default_factory=hashlib.sha256)
+    sha: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     noted: int = 0
     faults: int = 0
 
@@ -36,6 +32,7 @@ class Arrived:
         self.total = total
         self.journal: Journal | None = None
         self.done = 0
+        self._first = 0
         self._chunks: dict[int, Chunk] = {}
 
     async def believe(self, noted: Noted, told: Callable[[int], None]) -> None:
@@ -58,7 +55,7 @@ class Arrived:
                 best = Chunk(length, sha.copy(), length)
         return best
 
-    def _hash(self, sha: "_Hash", start: int, stop: int) -> None:
+    def _hash(self, sha: "hashlib._Hash", start: int, stop: int) -> None:
         while start < stop and (block := self.file.read(start, min(_BLOCK, stop - start))):
             sha.update(block)
             start += len(block)
@@ -97,7 +94,9 @@ class Arrived:
 
     def missing(self, taken: set[int]) -> int | None:
         """The first chunk that is not complete and not among ``taken``."""
-        return next((n for n in range(self.count) if n not in taken and not self.is_complete(n)), None)
+        while self._first < self.count and self.is_complete(self._first):
+            self._first += 1
+        return next((n for n in range(self._first, self.count) if n not in taken and not self.is_complete(n)), None)
 
     def digest(self, index: int) -> bytes:
         """The SHA-256 of what came for it."""
@@ -114,7 +113,7 @@ class Arrived:
     def write(self, position: int, data: bytes) -> bool:
         """Keep ``data``, which begins at ``position``, without what is there already; whether a chunk was completed.
 
-        Raises ``UsageError`` when the disk is full.
+        Raises ``UsageError`` when the disk is nearly full, and ``OSError``.
         """
         completed = False
         while data:
@@ -146,6 +145,7 @@ class Arrived:
 
     def cut(self, start: int, stop: int | None) -> None:
         """Give up everything from ``start`` to ``stop``, by default to the end, because it is damaged."""
+        self._first = 0
         for index, chunk in self._chunks.items():
             keep = max(0, start - self.start(index))
             if chunk.have > keep and (stop is None or self.start(index) < stop):
@@ -159,7 +159,7 @@ class Arrived:
         self.close()
         self._chunks.clear()
         self.file.resize(0)
-        self.done, self.total, self.journal = 0, None, None
+        self.done, self._first, self.total, self.journal = 0, 0, None, None
 
     def note_all(self) -> None:
         """Have the journal know all there is."""

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from nanolocal.errors import UsageError
 from nanolocal.library.pull.directory import Directory
-from nanolocal.library.pull.partfile import room_errors
 from nanolocal.library.pull.plan import Wanted
 
 _BEGIN = b"nanolocal-part "
@@ -106,7 +105,6 @@ class Journal:
     """A journal that is being written. It begins with what is known, in place of the old one, whole or not at all."""
 
     def __init__(self, directory: Directory, name: str, header: Header, known: list[tuple[int, int, bytes]]) -> None:
-        self._path = directory.path / _name(name)
         fresh = f"{_name(name)}.new"
         directory.remove(fresh)
         self._descriptor = directory.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
@@ -126,8 +124,7 @@ class Journal:
 
     def sync(self) -> None:
         """Return once all of it is on the disk."""
-        with room_errors(self._path):
-            os.fsync(self._descriptor)
+        os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Closing twice is no error."""
@@ -136,9 +133,8 @@ class Journal:
         self._descriptor = -1
 
     def _write(self, data: bytes) -> None:
-        with room_errors(self._path):
-            if os.write(self._descriptor, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if os.write(self._descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _line(chunk: int, length: int, digest: bytes) -> bytes:

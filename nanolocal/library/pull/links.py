@@ -18,7 +18,7 @@ from nanolocal.library.pull.refusals import Refused, refusal
 from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
-    from httpx import URL, AsyncClient, Response
+    import httpx
 
 MAX_REDIRECTS = 10
 MAX_JSON_BYTES = 16 * 2**20
@@ -32,15 +32,20 @@ _OFFLINE = "check the network, and HF_ENDPOINT if it is set"
 class Reply:
     """An answer whose body has not been read. ``first`` are the headers of the answer before any redirect.
 
-    ``url`` is where it came from in the end.
+    ``url`` is where it came from in the end; ``is_hub`` says that this is the endpoint's own origin.
     """
 
     status: int
     headers: Mapping[str, str]
     first: Mapping[str, str]
     url: str
-    refused: Refused
-    _response: "Response"
+    is_hub: bool
+    has_token: bool
+    _response: "httpx.Response"
+
+    def refusal(self) -> Fault | TransferFailed:
+        """What to raise where this is not what was asked for."""
+        return refusal(Refused(self.status, self.headers, self.url, self.is_hub, self.has_token))
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes; raises ``Fault`` where it breaks off."""
@@ -103,7 +108,7 @@ class Links:
     async def _json(self, url: str) -> tuple[object, str | None]:
         async with self.get(url, {"Accept": "application/json"}) as reply:
             if reply.status != 200:
-                raise refusal(reply.refused)
+                raise reply.refusal()
             body = bytearray()
             async for piece in reply.pieces():
                 body += piece
@@ -132,12 +137,11 @@ class Links:
             hop = _next_hop(hop, following)
         raise TransferFailed(safe_line(f"{url} leads from one address to the next without end"))
 
-    def _reply(self, response: "Response", first: Mapping[str, str]) -> Reply:
-        is_hub, status, headers = _origin(response.url) == self._origin, response.status_code, response.headers
-        refused = Refused(status, headers, str(response.url), is_hub, bool(self._token))
-        return Reply(status, headers, first, str(response.url), refused, response)
+    def _reply(self, response: "httpx.Response", first: Mapping[str, str]) -> Reply:
+        url, is_hub = str(response.url), _origin(response.url) == self._origin
+        return Reply(response.status_code, response.headers, first, url, is_hub, bool(self._token), response)
 
-    async def _send(self, url: "URL", headers: Mapping[str, str]) -> "Response":
+    async def _send(self, url: "httpx.URL", headers: Mapping[str, str]) -> "httpx.Response":
         sent = {"Accept-Encoding": "identity", "User-Agent": f"nanolocal/{__version__}", **headers}
         if self._token and _origin(url) == self._origin:
             sent["Authorization"] = f"Bearer {self._token}"
@@ -145,7 +149,7 @@ class Links:
             return await self._client.send(self._client.build_request("GET", url, headers=sent), stream=True)
 
 
-def _client(seconds: float) -> "AsyncClient":
+def _client(seconds: float) -> "httpx.AsyncClient":
     import httpx  # 80 ms
 
     timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS), pool=None)
@@ -158,7 +162,7 @@ def _client(seconds: float) -> "AsyncClient":
         ) from error
 
 
-def _parsed(url: str) -> "URL":
+def _parsed(url: str) -> "httpx.URL":
     import httpx
 
     try:
@@ -167,7 +171,7 @@ def _parsed(url: str) -> "URL":
         raise UsageError(safe_line(f"{url[:200]!r} is no address: {error}")) from error
 
 
-def _next_hop(hop: "URL", location: str) -> "URL":
+def _next_hop(hop: "httpx.URL", location: str) -> "httpx.URL":
     """Where ``location`` leads; a name and password in it are nobody's business but that of the same origin."""
     try:
         following = hop.join(_parsed(location))
@@ -178,7 +182,7 @@ def _next_hop(hop: "URL", location: str) -> "URL":
     return _checked(following, hop)
 
 
-def _checked(url: "URL", came_from: "URL | None") -> "URL":
+def _checked(url: "httpx.URL", came_from: "httpx.URL | None") -> "httpx.URL":
     if url.scheme not in ("http", "https") or not url.host:
         raise TransferFailed(safe_line(f"{str(url)[:200]!r} is no web address"), "give one that begins with https://")
     if came_from is not None and came_from.scheme == "https" and url.scheme == "http":
@@ -188,7 +192,7 @@ def _checked(url: "URL", came_from: "URL | None") -> "URL":
     return url
 
 
-def _origin(url: "URL") -> tuple[str, str, int | None]:
+def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 

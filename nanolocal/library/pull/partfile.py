@@ -44,20 +44,17 @@ class OpenFile:
         self._unchecked += len(data)
         if self._unchecked >= _CHECKED_EVERY:
             self.check_room(remaining)
-        with room_errors(self.path):
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self.descriptor, memoryview(data)[written:], start + written)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self.descriptor, memoryview(data)[written:], start + written)
 
     def resize(self, size: int) -> None:
         """Cut it, or let it grow by a hole, which takes no room yet."""
-        with room_errors(self.path):
-            os.ftruncate(self.descriptor, size)
+        os.ftruncate(self.descriptor, size)
 
     def sync(self) -> None:
         """Return once all of it is on the disk."""
-        with room_errors(self.path):
-            os.fsync(self.descriptor)
+        os.fsync(self.descriptor)
 
     def drop_cache(self) -> None:
         """Ask that the next read be of the disk, not of the memory that was written from."""
@@ -83,15 +80,16 @@ class OpenFile:
 
 
 @contextmanager
-def room_errors(path: Path) -> Iterator[None]:
-    """Raise ``UsageError`` where a disk or a quota is full, or cannot hold a file of that size."""
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Raise ``UsageError`` for what the system says about files in ``directory``: no room, above all."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        says = safe_line(f"no room left in {path.parent}: {error.strerror}; what arrived is kept")
-        raise UsageError(says, f"free some space and {AGAIN}") from error
+        if error.errno in _FULL:
+            says = f"no room left in {directory}: {error.strerror}; what arrived is kept"
+            raise UsageError(safe_line(says), f"free some space and {AGAIN}") from error
+        says = f"cannot write to {directory}: {error.strerror or error}"
+        raise UsageError(safe_line(says), f"check the disk and its permissions, and {AGAIN}") from error
 
 
 def part_name(name: str) -> str:

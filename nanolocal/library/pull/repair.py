@@ -12,7 +12,7 @@ from nanolocal.library.pull.directory import below
 from nanolocal.library.pull.faults import Patience
 from nanolocal.library.pull.links import Links
 from nanolocal.library.pull.meter import Meter
-from nanolocal.library.pull.partfile import RESERVE, OpenFile, locked
+from nanolocal.library.pull.partfile import RESERVE, OpenFile, disk_errors, locked
 from nanolocal.library.pull.plan import Fetched, Stage, Tell, Wanted
 from nanolocal.library.pull.source import Source
 from nanolocal.library.pull.steps import Steps
@@ -64,7 +64,7 @@ async def repair(
     """
     source = Source(links, replace(wanted, size=fetched.size, sha256=fetched.sha256), patience or Patience())
     steps = Steps(control, Meter(tell, fetched.name, fetched.size), fetched.name)
-    with below(path.parent, path.name) as (directory, name):
+    with below(path.parent, path.name) as (directory, name), disk_errors(path.parent):
         try:
             with locked(directory, name, os.O_RDWR, reserve) as file:
                 async with control.stoppable():

@@ -12,7 +12,6 @@ from nanolocal.library.pull.faults import Fault, Patience
 from nanolocal.library.pull.journal import Header, bare
 from nanolocal.library.pull.links import Links, Reply
 from nanolocal.library.pull.plan import Wanted
-from nanolocal.library.pull.refusals import refusal
 from nanolocal.safetext import safe_line
 
 _STILL_THERE = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -42,8 +41,8 @@ class Incoming:
         async with aclosing(self._reply.pieces()) as body:
             while True:
                 begun = time.monotonic()
-                piece = await anext(body, b"")
-                if not piece:
+                piece = await anext(body, None)
+                if piece is None:
                     break
                 got += len(piece)
                 if expected is not None and got > expected:
@@ -138,7 +137,7 @@ class Source:
             case status:
                 if is_shortcut and status not in _STILL_THERE:
                     raise self._lost("the address it led to is no longer valid")
-                raise refusal(reply.refused)
+                raise reply.refusal()
         if reply.url != self._wanted.url:
             self._location = reply.url
         return incoming

@@ -2,13 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nanolocal.library.pull.partfile import OpenFile
 from nanolocal.library.pull.threads import in_thread
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 _BLOCK = 2**20
 
@@ -39,7 +35,7 @@ class Sums:
         self.whole = state.hexdigest()
 
 
-def digest_of(file: OpenFile, start: int, stop: int, whole: "_Hash | None" = None) -> bytes:
+def digest_of(file: OpenFile, start: int, stop: int, whole: "hashlib._Hash | None" = None) -> bytes:
     """The SHA-256 of the bytes from ``start`` to ``stop``, which also go into ``whole``."""
     sha = hashlib.sha256()
     while start < stop and (block := file.read(start, min(_BLOCK, stop - start))):

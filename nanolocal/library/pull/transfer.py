@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from nanolocal.errors import TransferFailed, UsageError
+from nanolocal.errors import TransferFailed
 from nanolocal.library.pull import journal as journals
 from nanolocal.library.pull.arrived import Arrived
 from nanolocal.library.pull.checking import Checking, NotAsPromised
@@ -14,7 +14,7 @@ from nanolocal.library.pull.directory import below
 from nanolocal.library.pull.faults import Patience
 from nanolocal.library.pull.links import Links
 from nanolocal.library.pull.meter import Meter
-from nanolocal.library.pull.partfile import RESERVE, OpenFile, locked, part_name
+from nanolocal.library.pull.partfile import RESERVE, OpenFile, disk_errors, locked, part_name
 from nanolocal.library.pull.place import Place
 from nanolocal.library.pull.plan import Fetched, Stage, Tell, Wanted
 from nanolocal.library.pull.source import Changed, Source
@@ -41,7 +41,11 @@ async def fetch(
     way; what arrived is kept. ``reserve`` bytes of the disk stay free.
     """
     flags = os.O_RDWR | os.O_CREAT
-    with below(folder, wanted.name) as (directory, name), locked(directory, part_name(name), flags, reserve) as file:
+    with (
+        below(folder, wanted.name) as (directory, name),
+        disk_errors(directory.path),
+        locked(directory, part_name(name), flags, reserve) as file,
+    ):
         place, source = Place(directory, name, wanted, chunk_bytes), Source(links, wanted, patience or Patience())
         meter = Meter(tell, wanted.name, wanted.size)
         async with control.stoppable():
@@ -75,7 +79,7 @@ class _Transfer:
             says = f"{self._wanted.name} does not have the SHA-256 that was promised, so it was removed"
             raise TransferFailed(says, "the hub changed it, or it is damaged there: use another one") from error
         finally:
-            with suppress(UsageError):  # of a full disk, which somebody has been told
+            with suppress(OSError):  # a full disk, of which somebody has been told
                 self._arrived.note_all()
             self._arrived.close()
 
