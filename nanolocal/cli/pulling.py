@@ -105,7 +105,7 @@ class _Face:
         finally:
             self._progress.clear()
         seconds = time.monotonic() - began
-        if not wants_json(self._args) and not self._args.dry_run:
+        if not wants_json(self._args) and (done.is_copy or not self._args.dry_run):
             tell_done(self._args, done, seconds)
         return done, seconds
 
@@ -164,10 +164,10 @@ def _discard(args: argparse.Namespace, models: Path, references: "list[Reference
 
 
 def _check_consent(args: argparse.Namespace, prepared: "Prepared") -> None:
-    """Ask once where the licence has conditions; raises ``UsageError`` when nobody agrees."""
-    terms = prepared.plan.terms
-    if args.yes or prepared.is_resumed or not terms.need_consent:
+    """Ask where the licence has conditions; raises ``UsageError`` when nobody agrees."""
+    if args.yes or not prepared.needs_consent:
         return
+    terms = prepared.plan.terms
     refusal = UsageError(f"the licence has conditions: {terms.shown}", "read it, then add --yes to agree")
     if wants_json(args) or not sys.stdin.isatty():
         raise refusal

@@ -116,9 +116,9 @@ class Background:
         assert self._control is not None
 
         def agree(prepared: "Prepared", free: int) -> bool:
-            terms = prepared.plan.terms
-            if terms.need_consent and not agreed and not prepared.is_resumed:
-                raise UsageError(f"its licence has conditions: {terms.shown}", f"/pull {reference.typed} agree")
+            if prepared.needs_consent and not agreed:
+                says = f"its licence has conditions: {prepared.plan.terms.shown}"
+                raise UsageError(says, f"/pull {reference.typed} agree")
             return True
 
         return await pull(self._source(), reference, "", self._control, agree, self._hear, self._say)

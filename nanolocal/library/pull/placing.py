@@ -40,9 +40,7 @@ def find_spot(models: Path, plan: Plan) -> Spot:
     for number in range(1, _MOST_FOLDERS):
         folder = models / (plan.folder if number == 1 else f"{plan.folder}--{_suffix(plan, number)}")
         present = tuple(file for file in plan.files if _is_present(folder, file))
-        if not folder.exists() or len(present) == len(plan.files):
-            return Spot(folder, present)
-        if plan.shape is not Shape.PIPELINE and not (folder / "model_index.json").exists():
+        if not folder.exists() or len(present) == len(plan.files) or _is_shared(folder, plan):
             return Spot(folder, present)
     raise UsageError(f"there are {_MOST_FOLDERS} folders for {plan.folder}", "remove some: nanolocal models remove")
 
@@ -79,6 +77,13 @@ def place(staged: Staged, folder: Path, fetched: Sequence[Fetched]) -> None:
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}", "the same command goes on") from error
     staged.discard()
+
+
+def _is_shared(folder: Path, plan: Plan) -> bool:
+    """Whether a build may come into a folder that is there: no pipeline, and over no file that was not pulled."""
+    if plan.shape is Shape.PIPELINE or (folder / "model_index.json").exists():
+        return False
+    return all(pulledcard.hash_in(folder, file.name) for file in plan.files if (folder / file.name).exists())
 
 
 def _suffix(plan: Plan, number: int) -> str:

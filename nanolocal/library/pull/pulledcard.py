@@ -21,6 +21,12 @@ def hash_in(folder: Path, name: str) -> str:
     return next((str(row["sha256"]) for row in _rows(_read(folder)) if row.get("path") == name and "sha256" in row), "")
 
 
+def licence_in(folder: Path) -> str | None:
+    """The licence of what was pulled into ``folder``; ``None`` where nothing was."""
+    card = _read(folder)
+    return str(card.get("licence", "")) if "pulled" in card else None
+
+
 def came_from(folder: Path, file: Wanted) -> bool:
     """Whether the file of that name in ``folder`` was fetched from the same address."""
     row = _table(_table(_read(folder), "pulled"), "files").get(file.name)

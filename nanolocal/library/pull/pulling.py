@@ -13,6 +13,7 @@ from nanolocal.library.pull.plan import Fetched, Tell
 from nanolocal.library.pull.references import Reference
 from nanolocal.library.pull.result import stored_copy, take_in
 from nanolocal.library.pull.running import Prepared, carry_out, prepare
+from nanolocal.library.pull.staging import Staged
 from nanolocal.paths import make_private
 
 if TYPE_CHECKING:
@@ -63,13 +64,15 @@ async def pull(
     async with Links(source.endpoint, source.token, says=says) as links:
         prepared = await prepare(links, source.endpoint, reference, source.pick, source.models, file)
         free = check_free(source.models, prepared.missing or 0, "what has arrived is kept")
+        copy = stored_copy(source.library, prepared.plan.files)
+        if copy is not None and not prepared.spot.present:
+            return Done(prepared, build=copy, is_copy=True)
         if not agree(prepared, free):
             return Done(prepared)
-        copy = None if prepared.is_resumed else stored_copy(source.library, prepared.plan.files)
-        if copy is not None:
-            return Done(prepared, build=copy, is_copy=True)
         fetched: tuple[Fetched, ...] = ()
-        if not prepared.spot.is_complete(prepared.plan):
+        if prepared.spot.is_complete(prepared.plan):
+            Staged.of(source.models, prepared.plan).discard()  # what a kill left between the last file and the end
+        else:
             make_private(source.models)
             fetched = await carry_out(links, prepared, source.models, control, tell)
     build = take_in(source.library, prepared, fetched)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanolocal.library.pull import hashes
+from nanolocal.library.pull import hashes, pulledcard
 from nanolocal.library.pull.choosing import Pick
 from nanolocal.library.pull.placing import Spot, check_free, find_spot, place
 from nanolocal.library.pull.plan import Fetched, Tell
@@ -27,6 +27,13 @@ class Prepared:
     spot: Spot
     arrived: int = 0
     is_resumed: bool = False
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether the user has to agree to the terms: once for an attempt, and for all builds in one folder."""
+        terms = self.plan.terms
+        was_asked = self.is_resumed or pulledcard.licence_in(self.spot.folder) == terms.licence
+        return terms.need_consent and not was_asked
 
     @property
     def missing(self) -> int | None:

@@ -37,6 +37,11 @@ class Staged:
     plan: Plan
     folder: Path
 
+    @classmethod
+    def of(cls, models: Path, plan: Plan) -> "Staged":
+        """Where ``plan`` arrives, whether anything of it has or not."""
+        return cls(plan, models / FOLDER / plan.key)
+
     @property
     def files(self) -> Path:
         """Where the files arrive."""
@@ -68,15 +73,13 @@ class Staged:
 
 def begin(models: Path, plan: Plan) -> Staged:
     """The place for ``plan``, its record on disk before this returns; that of an earlier attempt is taken up."""
-    folder = models / FOLDER / plan.key
+    staged = Staged.of(models, plan)
     try:
-        (folder / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_object(folder / RECORD, _as_record(plan), durably=True)
+        staged.files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_object(staged.folder / RECORD, _as_record(plan), durably=True)
     except OSError as error:
-        raise UsageError(
-            f"cannot write to {folder}: {error.strerror}", "choose another place with --home DIR"
-        ) from error
-    return Staged(plan, folder)
+        raise UsageError(f"cannot write to {staged.folder}: {error.strerror}", "choose another --home DIR") from error
+    return staged
 
 
 def unfinished(models: Path) -> Iterator[Staged]:

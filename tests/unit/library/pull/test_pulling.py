@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanolocal.errors import AccessRefused, Damaged, NoBuildFits, TransferFailed, UsageError
-from nanolocal.library import fingerprints
+from nanolocal.library import fingerprints, removal
 from nanolocal.library.catalogue import shelf
 from nanolocal.library.pull import hashes, staging
 from nanolocal.library.pull.choosing import largest_that_fits
@@ -298,6 +298,52 @@ def test_a_record_that_was_changed_reaches_no_other_place(bench: Bench) -> None:
         assert list(staging.unfinished(bench.models)) == []
     record.write_text("{")
     assert staging.notes(bench.models) == []
+
+
+def test_a_kill_after_the_last_file_leaves_no_note(bench: Bench) -> None:
+    gguf(bench, "small-Q8_0.gguf")
+    done = bench.pull("owner/model")
+    staging.begin(bench.models, done.prepared.plan)
+    assert staging.notes(bench.models)
+    assert bench.pull("owner/model").build is not None
+    assert staging.notes(bench.models) == []
+
+
+def test_a_file_of_the_user_is_never_replaced(bench: Bench) -> None:
+    file = gguf(bench, "small-Q8_0.gguf")
+    own = bench.models / "owner--model" / "small-Q8_0.gguf"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    done = bench.pull("owner/model")
+    assert done.build is not None
+    assert own.read_bytes() == b"mine"
+    assert done.build.path.read_bytes() == file.content
+
+
+def test_a_licence_is_asked_for_once_for_all_builds_of_a_repository(bench: Bench) -> None:
+    gguf(bench, "m-Q8_0.gguf", value=1)
+    gguf(bench, "m-Q4_0.gguf", value=2)
+    bench.hub.repo().card = {"license": "other", "license_name": "strict", "license_link": "https://example.org/l"}
+    bench.pull("owner/model:Q8_0", agrees=False)
+    assert bench.asked[0].needs_consent
+    assert bench.asked[0].plan.terms.shown == "strict, https://example.org/l"
+    bench.pull("owner/model:Q8_0")
+    bench.pull("owner/model:Q4_0", agrees=False)
+    assert not bench.asked[0].needs_consent
+
+
+def test_what_was_pulled_is_forgotten_when_it_is_removed(bench: Bench) -> None:
+    gguf(bench, "a-Q8_0.gguf", tensors=17_000)
+    gguf(bench, "b-Q4_0.gguf", value=2)
+    for quant in ("Q8_0", "Q4_0"):
+        bench.pull(f"owner/model:{quant}")
+    library = bench.library()
+    removal.carry_out(removal.plan(library, "a:Q8_0", bench.models), library, bench.models)
+    assert list((bench.models / hashes.FOLDER).iterdir()) == []
+    assert "a-Q8_0.gguf" not in (bench.models / "owner--model" / "card.json").read_text()
+    removal.carry_out(removal.plan(library, "b:Q4_0", bench.models), library, bench.models)
+    assert not (bench.models / "owner--model").exists()
+    assert bench.pull("owner/model:Q4_0").fetched
 
 
 def test_discarding_leaves_nothing(bench: Bench) -> None:
