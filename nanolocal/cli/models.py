@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import bundling, catalogue, hubtoken, output, pulling
+from nanolocal.cli import bundling, catalogue, hubtoken, output, pulling, repairing
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -29,6 +29,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     catalogue.add(parts, common)
     pulling.add(parts, common)
     hubtoken.add(parts, common)
+    repairing.add(parts, common)
     bundling.add(parts, common)
     scan = parts.add_parser("scan", parents=[common], help="use models where other programs keep them, copying nothing")
     scan.add_argument("folder", metavar="FOLDER", nargs="*", help="instead of the usual places")

@@ -8,6 +8,11 @@ from nanolocal.library.pull.plan import Wanted
 from nanolocal.library.pull.terms import Terms
 
 
+def without_query(text: str) -> str:
+    """``text`` as it is kept on the disk: of an address, what follows ``?`` may be a secret."""
+    return text.partition("?")[0] if "://" in text else text
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One build to fetch: ``files``, the first being what it is known by, into ``folder`` among the models.
@@ -27,8 +32,8 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """The same for the same files from the same place, however they were asked for."""
-        said = "\n".join([self.endpoint, self.repo, self.commit, *(file.url for file in self.files)])
+        """The same for the same files from the same place, however they were asked for, and under any signature."""
+        said = "\n".join([self.endpoint, self.repo, self.commit, *(without_query(file.url) for file in self.files)])
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property

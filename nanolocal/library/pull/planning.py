@@ -30,7 +30,7 @@ async def plan(links: "Links", endpoint: str, reference: "Reference", pick: Pick
     ``TransferFailed``.
     """
     if reference.url:
-        return _elsewhere(reference)
+        return elsewhere(reference)
     listing = await hub.look(links, reference.repo, reference.revision)
     options = await _options(links, endpoint, listing, reference)
     if not options:
@@ -101,7 +101,7 @@ def _terms(listing: hub.Listing, model: "Model | None") -> Terms:
     return Terms(listing.licence, link or (model.licence_url if model else ""), listing.gated)
 
 
-def _elsewhere(reference: "Reference") -> Plan:
+def elsewhere(reference: "Reference") -> Plan:
     """A file, or all parts of a split one, by address; nobody tells their sizes and hashes."""
     split = urlsplit(reference.url)
     path, _, _ = reference.url.partition("?")
@@ -112,7 +112,7 @@ def _elsewhere(reference: "Reference") -> Plan:
     wanted = tuple(Wanted(f"{base}/{quote(each.path)}{tail}", each.path) for each in names)
     shape = Shape.GGUF if name.lower().endswith(".gguf") else Shape.CHECKPOINT
     stem = PurePosixPath(wanted[0].name).stem
-    folder = checked(f"{(split.hostname or '').replace(':', '-')}--{stem}"[:150])
+    folder = checked(f"{(split.hostname or '').replace(':', '-')}--{stem}"[:150].rstrip(". "))
     return Plan(reference.typed, "", "", "", shape, stem, folder, Terms(), wanted)
 
 

@@ -1,9 +1,9 @@
 """The card of a folder of pulled builds: what came, from where, and by which hash; merged where builds share it."""
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from nanolocal.errors import Damaged
 from nanolocal.library.cards import CARD
@@ -11,9 +11,12 @@ from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.library.naming import slug
 from nanolocal.library.pull import hashes
 from nanolocal.library.pull.choosing import Shape
+from nanolocal.library.pull.names import checked
 from nanolocal.library.pull.pipelines import ONLY
 from nanolocal.library.pull.plan import Fetched, Wanted
-from nanolocal.library.pull.planned import Plan
+from nanolocal.library.pull.planned import Plan, without_query
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def hash_in(folder: Path, name: str) -> str:
@@ -27,10 +30,25 @@ def licence_in(folder: Path) -> str | None:
     return str(card.get("licence", "")) if "pulled" in card else None
 
 
+def endpoint_in(folder: Path) -> str:
+    """The hub that the files in ``folder`` were pulled from; empty where they came from none."""
+    endpoint = _table(_read(folder), "pulled").get("endpoint")
+    return endpoint if isinstance(endpoint, str) else ""
+
+
+def pulled(folder: Path) -> Iterator[Wanted]:
+    """What was pulled into ``folder``, as it came; rows that make no sense are passed over."""
+    for name, row in _table(_table(_read(folder), "pulled"), "files").items():
+        facts = [row.get(key) for key in ("url", "size", "sha256")] if isinstance(row, dict) else []
+        match facts:
+            case [str(url), int(size), str(sha256)] if size >= 0 and _SHA256.fullmatch(sha256):
+                yield Wanted(url, checked(name), size, sha256)
+
+
 def came_from(folder: Path, file: Wanted) -> bool:
     """Whether the file of that name in ``folder`` was fetched from the same address."""
     row = _table(_table(_read(folder), "pulled"), "files").get(file.name)
-    return isinstance(row, dict) and row.get("url") == _without_query(file.url)
+    return isinstance(row, dict) and row.get("url") == without_query(file.url)
 
 
 def write(folder: Path, plan: Plan, fetched: Sequence[Fetched]) -> None:
@@ -68,7 +86,7 @@ def forget(path: Path, models: Path) -> None:
 
 
 def _provenance(earlier: Mapping[str, object], plan: Plan, fetched: Sequence[Fetched]) -> dict[str, object]:
-    urls = {file.name: _without_query(file.url) for file in plan.files}
+    urls = {file.name: without_query(file.url) for file in plan.files}
     files = {
         file.name: {"url": urls[file.name], "commit": plan.commit, "size": file.size, "sha256": file.sha256}
         for file in fetched
@@ -94,8 +112,3 @@ def _table(value: Mapping[str, object], key: str) -> dict[str, object]:
 def _rows(card: Mapping[str, object]) -> list[dict[str, object]]:
     rows = card.get("files")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _without_query(url: str) -> str:
-    """An address as it is kept: what follows ``?`` may be a secret."""
-    return urlunsplit((*urlsplit(url)[:3], "", ""))

@@ -9,7 +9,7 @@ from nanolocal.library.pull.choosing import Pick
 from nanolocal.library.pull.placing import Spot, check_free, find_spot, place
 from nanolocal.library.pull.plan import Fetched, Tell
 from nanolocal.library.pull.planned import Plan
-from nanolocal.library.pull.planning import plan
+from nanolocal.library.pull.planning import elsewhere, plan
 from nanolocal.library.pull.references import Reference
 from nanolocal.library.pull.staging import begin, begun
 from nanolocal.library.pull.telling import Overall
@@ -47,16 +47,23 @@ class Prepared:
 async def prepare(
     links: "Links", endpoint: str, reference: Reference, pick: Pick, models: Path, file: str = ""
 ) -> Prepared:
-    """The plan for ``reference``, or that of an attempt that was not finished; fetches no weights.
+    """The plan for ``reference``; fetches no weights. An attempt that was not finished goes on with its own plan.
 
     Raises what ``planning.plan`` raises.
     """
     typed = f"{reference.typed} --file {file}" if file else reference.typed
     earlier = begun(models, typed, endpoint)
     if earlier is not None:
-        return Prepared(earlier.plan, find_spot(models, earlier.plan), earlier.done, is_resumed=True)
+        known = _addressed(earlier.plan, elsewhere(reference)) if reference.url else earlier.plan
+        return Prepared(known, find_spot(models, known), earlier.done, is_resumed=True)
     made = await plan(links, endpoint, replace(reference, typed=typed), pick, file)
     return Prepared(made, find_spot(models, made))
+
+
+def _addressed(known: Plan, typed: Plan) -> Plan:
+    """What is known of the files, at the addresses that were typed now: their signatures may be new."""
+    files = tuple(replace(old, url=new.url) for old, new in zip(known.files, typed.files, strict=True))
+    return replace(known, files=files)
 
 
 async def carry_out(

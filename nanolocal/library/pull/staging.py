@@ -11,7 +11,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nanolocal.chat.amounts import format_bytes
@@ -20,7 +20,7 @@ from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.names import checked, checked_all
 from nanolocal.library.pull.plan import Fetched, Wanted
-from nanolocal.library.pull.planned import Plan
+from nanolocal.library.pull.planned import Plan, without_query
 from nanolocal.library.pull.telling import percent
 from nanolocal.library.pull.terms import Terms
 
@@ -55,8 +55,8 @@ class Staged:
     def remember(self, fetched: Sequence[Fetched]) -> None:
         """Write down what files turned out to be, so that a later start knows those whose hash nobody had told."""
         known = {file.name: {"size": file.size, "sha256": file.sha256} for file in fetched}
-        files = [asdict(file) | known.get(file.name, {}) for file in self.plan.files]
-        write_object(self.folder / RECORD, _as_record(self.plan) | {"files": files}, durably=True)
+        files = tuple(replace(file, **known.get(file.name, {})) for file in self.plan.files)  # type: ignore[arg-type]
+        write_object(self.folder / RECORD, _as_record(replace(self.plan, files=files)), durably=True)
 
     @property
     def share(self) -> str:
@@ -103,8 +103,9 @@ def command(typed: str) -> str:
 
 
 def begun(models: Path, typed: str, endpoint: str) -> Staged | None:
-    """The unfinished pull of what was typed, from the same hub: it goes on at the commit it began with."""
-    return next((each for each in unfinished(models) if each.plan.typed == typed
+    """The unfinished pull of what was typed, from the same hub; addresses in it have no query."""
+    kept = without_query(typed)
+    return next((each for each in unfinished(models) if each.plan.typed == kept
                  and each.plan.endpoint in ("", endpoint)), None)  # fmt: skip
 
 
@@ -116,7 +117,8 @@ def _allocated(path: Path) -> int:
 
 
 def _as_record(plan: Plan) -> dict[str, object]:
-    return {"version": _VERSION, **asdict(plan)}
+    files = [asdict(file) | {"url": without_query(file.url)} for file in plan.files]
+    return {"version": _VERSION, **asdict(plan), "typed": without_query(plan.typed), "files": files}
 
 
 def _from_record(table: dict[str, object]) -> Plan:

@@ -227,3 +227,45 @@ def test_a_damaged_bundle_ends_with_6_and_leaves_nothing(shell: Shell, hub: Hub,
     shell("models", "bundle", "import", str(tmp_path / "none"), code=2)
     (tmp_path / "text").write_text("no bundle")
     shell("models", "bundle", "import", str(tmp_path / "text"), code=6)
+
+
+def damage(path: Path, place: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def test_only_what_is_damaged_is_fetched_again(shell: Shell, hub: Hub, tmp_path: Path) -> None:
+    content = stores.write_gguf(tmp_path / "scratch" / "big", "big", tensors=20_000).read_bytes()
+    hub.repo().add("big-Q8_0.gguf", content)
+    shell("models", "pull", "owner/model")
+    path = shell.home / "data" / "models" / "owner--model" / "big-Q8_0.gguf"
+    damage(path, 17 * 2**20)
+    before = hub.served("big-Q8_0.gguf")
+    assert "1 of 2 chunks repaired" in shell("models", "repair", "big:Q8_0")
+    assert path.read_bytes() == content
+    assert hub.served("big-Q8_0.gguf") - before <= len(content) - 16 * 2**20
+    told = json.loads(shell("models", "repair", "big", "--json"))
+    assert [(file["chunks"], file["repaired"]) for file in told["files"]] == [(2, 0)]
+
+
+def test_a_build_that_is_refused_for_its_damage_is_repaired_too(shell: Shell, hub: Hub, tmp_path: Path) -> None:
+    content = add(hub, tmp_path)
+    shell("models", "pull", "owner/model")
+    path = shell.home / "data" / "models" / "owner--model" / "small-Q8_0.gguf"
+    damage(path, len(content) - 1)
+    assert "small:Q8_0" not in shell("models", "list")
+    assert "1 of 1 chunks repaired" in shell("models", "repair", "small:Q8_0")
+    assert path.read_bytes() == content
+    assert "small:Q8_0" in shell("models", "list")
+
+
+def test_what_was_not_pulled_cannot_be_repaired(shell: Shell, hub: Hub, tmp_path: Path) -> None:
+    own = shell.home / "data" / "models" / "own" / "mine-Q8_0.gguf"
+    stores.write_gguf(own)
+    shell("models", "repair", "mine", code=2)
+    assert "does not say where it was pulled from" in shell.err
+    shell("models", "repair", "nothing", code=2)
+    assert "nothing that was pulled is called 'nothing'" in shell.err

@@ -389,6 +389,24 @@ def test_a_plain_address_and_all_parts_of_a_split_file(bench: Bench) -> None:
     assert bench.pull(f"{bench.hub.endpoint}/files/big-Q8_0-00001-of-00002.gguf?key=secret").fetched == ()
 
 
+def test_a_secret_in_an_address_is_never_kept_and_a_new_one_goes_on(bench: Bench) -> None:
+    for number in (1, 2):
+        extra = {"split.no": number - 1, "split.count": 2}
+        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, value=number, tensors=2000)
+    url = f"{bench.hub.endpoint}/files/big-Q8_0-00001-of-00002.gguf"
+    bench.on_progress = lambda now, control: control.stop() if "00002-of" in now.name and now.done else None
+    with pytest.raises(TransferFailed):
+        bench.pull(f"{url}?key=secret1")
+    assert not [path for path in bench.root.rglob("*") if path.is_file() and b"secret1" in path.read_bytes()]
+    bench.on_progress = lambda now, control: None
+    before = bench.hub.served("big-Q8_0-00001-of-00002.gguf")
+    done = bench.pull(f"{url}?key=secret2")
+    assert done.prepared.is_resumed
+    assert len(bench.held()) == 2
+    assert bench.hub.served("big-Q8_0-00001-of-00002.gguf") == before
+    assert bench.hub.asked[-1].path.endswith("?key=secret2")
+
+
 def test_a_file_that_is_no_model_is_said_to_be_none(bench: Bench) -> None:
     bench.hub.repo().add("small-Q8_0.gguf", b"not a GGUF at all, however it is called")
     with pytest.raises(Damaged, match="not usable"):
