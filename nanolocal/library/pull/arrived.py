@@ -119,7 +119,9 @@ class Arrived:
         while data:
             index = position // self.chunk_bytes
             here = data[: (index + 1) * self.chunk_bytes - position]
-            new = here[max(0, self.reach(index) - position) :]
+            there = self.reach(index) - position
+            assert there >= 0, "a gap would be taken for data"
+            new = here[there:]
             if new:
                 self._append(index, new)
                 completed |= self._is_full(index)

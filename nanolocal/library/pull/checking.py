@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from nanolocal.errors import TransferFailed
 from nanolocal.library.pull.arrived import Arrived
 from nanolocal.library.pull.plan import Stage
-from nanolocal.library.pull.source import Source
+from nanolocal.library.pull.source import Source, WholeFilesOnly
 from nanolocal.library.pull.steps import Steps
 from nanolocal.library.pull.sums import Sums
 
@@ -15,7 +15,7 @@ _VOTES = 5
 
 
 class NotAsPromised(Exception):
-    """The file on the hub does not have the SHA-256 that was promised."""
+    """What came does not have the SHA-256 that was promised, and fetching it again chunk by chunk is no help."""
 
 
 class Checking:
@@ -102,9 +102,11 @@ class Checking:
         raise TransferFailed("bytes are damaged on the way again and again", "check the network, or use another one")
 
     async def _fetch(self, index: int) -> bytes:
-        return await self._steps.hold(
-            self._source, self._arrived.start(index), self._arrived.stop(index), self._was_fetched
-        )
+        start, stop = self._arrived.start(index), self._arrived.stop(index)
+        try:
+            return await self._steps.hold(self._source, start, stop, self._was_fetched)
+        except WholeFilesOnly as error:
+            raise NotAsPromised from error
 
     async def _replace(self, index: int, data: bytes) -> None:
         self._arrived.put(index, data)

@@ -10,6 +10,9 @@ from nanolocal.library.pull.source import Incoming, Source
 from nanolocal.library.pull.steps import Steps
 from nanolocal.library.pull.threads import in_thread
 
+_BELIEVED_AFTER = 2
+"""So many whole files in place of a part are not read: what is there already would be fetched again."""
+
 
 class Connections:
     """Fetches from ``source`` what has not ``arrived``. ``begin`` is called when the server has said what it has."""
@@ -21,6 +24,7 @@ class Connections:
         self._begin = begin
         self._taken: set[int] = set()
         self._others_may_start = asyncio.Event()
+        self._whole_answers = 0
 
     async def run(self) -> None:
         """Return once all of it is there. Raises ``Changed``, ``TransferFailed`` or ``UsageError``.
@@ -68,6 +72,9 @@ class Connections:
         arrived, stop = self._arrived, self._arrived.stop(index)
         start = arrived.start(index) if arrived.total is None else arrived.reach(index)
         async with self._source.open(start, stop) as incoming:
+            if incoming.is_whole and arrived.done and self._whole_answers < _BELIEVED_AFTER:
+                self._whole_answers += 1
+                raise Fault("the whole file came instead of the part that was asked for")
             if arrived.journal is None:
                 self._begin()
             if self._source.has_ranges:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -26,6 +26,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONNECT_SECONDS = 15.0
 _TRIES_FOR_JSON = 4
 _OFFLINE = "check the network, and HF_ENDPOINT if it is set"
+_NO_HUB = "check the address, and HF_ENDPOINT if it is set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Reply:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes; raises ``Fault`` where it breaks off."""
         if self.headers.get("content-encoding", "identity") != "identity":
-            raise TransferFailed(safe_line(f"{self.url} came compressed, although it was asked for as it is"))
+            raise TransferFailed(safe_line(f"{self.url} came compressed, although it was asked for as it is"), _NO_HUB)
         with _http_errors(self.url):
             async for piece in self._response.aiter_raw():
                 yield piece
@@ -110,15 +111,19 @@ class Links:
             if reply.status != 200:
                 raise reply.refusal()
             body = bytearray()
-            async for piece in reply.pieces():
-                body += piece
-                if len(body) > MAX_JSON_BYTES:
-                    raise TransferFailed(safe_line(f"{url} is longer than {MAX_JSON_BYTES >> 20} MiB"))
+            async with aclosing(reply.pieces()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > MAX_JSON_BYTES:
+                        says = f"{url} is longer than {MAX_JSON_BYTES >> 20} MiB"
+                        raise TransferFailed(safe_line(says), _NO_HUB)
             following = next_link(reply.headers.get("link", ""))
             try:
-                return json.loads(body), str(_parsed(reply.url).join(following)) if following else None
+                value = json.loads(body)
             except (ValueError, RecursionError) as error:
-                raise TransferFailed(safe_line(f"{url} is no hub: what it answers is not JSON")) from error
+                says = f"{url} is no hub: what it answers is not JSON"
+                raise TransferFailed(safe_line(says), _NO_HUB) from error
+            return value, str(_joined(_parsed(reply.url), following)) if following else None
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Reply]:
@@ -135,7 +140,7 @@ class Links:
             finally:
                 await response.aclose()
             hop = _next_hop(hop, following)
-        raise TransferFailed(safe_line(f"{url} leads from one address to the next without end"))
+        raise TransferFailed(safe_line(f"{url} leads from one address to the next without end"), _NO_HUB)
 
     def _reply(self, response: "httpx.Response", first: Mapping[str, str]) -> Reply:
         url, is_hub = str(response.url), _origin(response.url) == self._origin
@@ -173,13 +178,18 @@ def _parsed(url: str) -> "httpx.URL":
 
 def _next_hop(hop: "httpx.URL", location: str) -> "httpx.URL":
     """Where ``location`` leads; a name and password in it are nobody's business but that of the same origin."""
-    try:
-        following = hop.join(_parsed(location))
-    except UsageError as error:
-        raise TransferFailed(safe_line(f"{hop.host} leads to {location[:200]!r}, which is no address")) from error
+    following = _joined(hop, location)
     if _origin(following) != _origin(hop):
         following = following.copy_with(username="", password="")
     return _checked(following, hop)
+
+
+def _joined(base: "httpx.URL", location: str) -> "httpx.URL":
+    try:
+        return base.join(_parsed(location))
+    except UsageError as error:
+        says = f"{base.host} leads to {location[:200]!r}, which is no address"
+        raise TransferFailed(safe_line(says), _NO_HUB) from error
 
 
 def _checked(url: "httpx.URL", came_from: "httpx.URL | None") -> "httpx.URL":

@@ -10,7 +10,8 @@ from nanolocal.library.pull.faults import Fault
 from nanolocal.library.pull.headers import retry_after
 from nanolocal.safetext import safe_line
 
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""What a server says that may answer well another time."""
 _MOST_WORDS = 200
 _KEEP_ONE = "nanolocal models token"
 
@@ -29,7 +30,7 @@ class Refused:
 def refusal(what: Refused) -> Fault | TransferFailed:
     """The error to raise for it."""
     host, path = urlsplit(what.url).netloc.rpartition("@")[2], urlsplit(what.url).path
-    if what.status in _BUSY:
+    if what.status in BUSY:
         wait = retry_after(what.headers.get("retry-after", ""), time.time())
         why = "asks to wait" if what.status == 429 else f"cannot answer now ({what.status})"
         return Fault(safe_line(f"{host} {why}"), wait)
@@ -39,7 +40,8 @@ def refusal(what: Refused) -> Fault | TransferFailed:
         return TransferFailed(
             safe_line(f"{host} has no {path}{_words(what.headers)}"), "check the name; private models need a token"
         )
-    return TransferFailed(safe_line(f"{host} refused {path}: status {what.status}{_words(what.headers)}"))
+    says = safe_line(f"{host} refused {path}: status {what.status}{_words(what.headers)}")
+    return TransferFailed(says, "check the address, or try again later")
 
 
 def _no_access(what: Refused, host: str) -> TransferFailed:

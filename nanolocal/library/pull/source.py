@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from nanolocal.errors import TransferFailed
@@ -12,9 +12,12 @@ from nanolocal.library.pull.faults import Fault, Patience
 from nanolocal.library.pull.journal import Header, bare
 from nanolocal.library.pull.links import Links, Reply
 from nanolocal.library.pull.plan import Wanted
+from nanolocal.library.pull.refusals import BUSY
 from nanolocal.safetext import safe_line
 
-_STILL_THERE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+class WholeFilesOnly(TransferFailed):
+    """A part is needed, and the server sends whole files only."""
 
 
 class Changed(Exception):
@@ -78,7 +81,11 @@ class Pace:
 
 
 class Source:
-    """The file that is wanted, and what its server has said of it: size, version, SHA-256, and where it really lies."""
+    """The file that is wanted, and what its server has said of it: size, version, SHA-256, and where it really lies.
+
+    ``has_ranges`` says that the server has sent a part of it, ``can_resume`` that parts of two answers can be told to
+    belong together.
+    """
 
     def __init__(self, links: Links, wanted: Wanted, patience: Patience) -> None:
         self.patience = patience
@@ -93,7 +100,7 @@ class Source:
         self.has_ranges = False
         self._validator = ""
         self._location = ""
-        self._can_resume = True
+        self.can_resume = True
 
     def recall(self, header: Header) -> None:
         """Know what was known when the journal was begun."""
@@ -103,11 +110,6 @@ class Source:
         """What a journal is to know of it."""
         return Header(bare(self._wanted.url), self._validator, self.total, self.sha256, chunk_bytes)
 
-    @property
-    def can_resume(self) -> bool:
-        """Whether the parts of two answers can be told to be of one file."""
-        return self._can_resume
-
     @asynccontextmanager
     async def open(self, start: int, stop: int) -> AsyncIterator[Incoming]:
         """Bytes ``start`` to ``stop`` on their way, or the whole file where the server knows no parts.
@@ -115,11 +117,16 @@ class Source:
         Raises ``Fault``, ``Changed``, or ``TransferFailed`` where no other try can help.
         """
         shortcut = self._location
-        async with self._links.get(shortcut or self._wanted.url, self._asking(start, stop)) as reply:
+        async with AsyncExitStack() as stack:
+            try:
+                asked = self._links.get(shortcut or self._wanted.url, self._asking(start, stop))
+                reply = await stack.enter_async_context(asked)
+            except TransferFailed as error:
+                raise self._once_more(error) from error
             yield self._incoming(reply, start, stop, bool(shortcut))
 
     def _asking(self, start: int, stop: int) -> dict[str, str]:
-        if not self._can_resume:
+        if not self.can_resume:
             return {}
         asking = {"Range": f"bytes={start}-{stop - 1}", "Want-Content-Digest": "sha-256=9"}
         if self._validator and not self.sha256:
@@ -135,9 +142,9 @@ class Source:
             case 416:
                 incoming = self._nothing(reply, start, is_shortcut)
             case status:
-                if is_shortcut and status not in _STILL_THERE:
+                if is_shortcut and status not in BUSY:
                     raise self._lost("the address it led to is no longer valid")
-                raise reply.refusal()
+                raise self._once_more(reply.refusal())
         if reply.url != self._wanted.url:
             self._location = reply.url
         return incoming
@@ -153,7 +160,7 @@ class Source:
         if self.total is None:
             raise Fault("the server does not know how long the file is")
         if not (self._validator or self.sha256):
-            self._can_resume = False
+            self.can_resume = False
             raise Fault("parts of it cannot be told to belong together")
         self.has_ranges = True
         return Incoming(start, part.stop, False, reply, self.patience)
@@ -162,13 +169,12 @@ class Source:
         length = said.whole_number(reply.headers.get("content-length", ""))
         is_open_ended = length is None and "chunked" not in reply.headers.get("transfer-encoding", "")
         if is_open_ended and self.total is None:
-            raise TransferFailed(
-                safe_line(f"{reply.url} does not say how long it is, so nobody knows when it is complete")
-            )
+            says = f"{reply.url} does not say how long it is, so nobody knows when it is complete"
+            raise TransferFailed(safe_line(says), "use another address")
         self._learn(reply, length, is_shortcut)
         if self.has_ranges:
             raise Fault("the whole file came instead of the part that was asked for")
-        self._can_resume = bool(self._validator or self.sha256)
+        self.can_resume = bool(self._validator or self.sha256)
         return Incoming(0, self.total, True, reply, self.patience)
 
     def _nothing(self, reply: Reply, start: int, is_shortcut: bool) -> Incoming:
@@ -214,6 +220,10 @@ class Source:
             return Changed()
         says = safe_line(f"{self._wanted.name} is no longer the file that was chosen: {how}")
         return TransferFailed(says, "run the command once more to see what the hub has now")
+
+    def _once_more(self, error: Exception) -> Exception:
+        """From a server that has sent parts of the file already, no refusal is taken at its first word."""
+        return self._lost(error.message) if self.has_ranges and isinstance(error, TransferFailed) else error
 
     def _lost(self, says: str) -> Fault:
         """The address it led to is asked for anew."""

@@ -8,7 +8,7 @@ from nanolocal.library.pull.control import Control
 from nanolocal.library.pull.faults import Fault, Tries
 from nanolocal.library.pull.meter import Meter
 from nanolocal.library.pull.plan import Stage
-from nanolocal.library.pull.source import Incoming, Source
+from nanolocal.library.pull.source import Incoming, Source, WholeFilesOnly
 
 _WORTH_TELLING = 1.0
 
@@ -47,7 +47,10 @@ class Steps:
         await asyncio.sleep(wait)
 
     async def hold(self, source: Source, start: int, stop: int, told: Callable[[int], None]) -> bytes:
-        """The bytes from ``start`` to ``stop``, fetched into memory. ``told`` hears how many came."""
+        """The bytes from ``start`` to ``stop``, fetched into memory. ``told`` hears how many came.
+
+        Raises ``WholeFilesOnly``, and ``TransferFailed`` after too many faults.
+        """
         held, tries = bytearray(), self.tries(source)
         while len(held) < stop - start:
             await self.may_go()
@@ -55,7 +58,7 @@ class Steps:
             try:
                 async with source.open(start + before, stop) as incoming:
                     if incoming.is_whole:
-                        raise Fault("the server sends whole files only, of which no part can be mended")
+                        raise WholeFilesOnly(f"the server sends {self._name} as a whole only", "pull it anew")
                     async with aclosing(self.pieces(incoming)) as pieces:
                         async for piece in pieces:
                             held += piece

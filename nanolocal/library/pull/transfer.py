@@ -77,7 +77,8 @@ class _Transfer:
         except NotAsPromised as error:
             self._begin_anew()
             says = f"{self._wanted.name} does not have the SHA-256 that was promised, so it was removed"
-            raise TransferFailed(says, "the hub changed it, or it is damaged there: use another one") from error
+            hint = "run the command again; if that is no help, it is damaged on the hub: use another one"
+            raise TransferFailed(says, hint) from error
         finally:
             with suppress(OSError):  # a full disk, of which somebody has been told
                 self._arrived.note_all()

@@ -13,7 +13,7 @@ from tests.hub.client import PATIENT
 from tests.hub.server import Hub
 from tests.hub.stored import Stored
 
-CHUNK = 64 * 2**10
+CHUNK = 256 * 2**10
 CONTENT_BYTES = 10 * CHUNK + 77
 TOKEN = "hf_secret"
 

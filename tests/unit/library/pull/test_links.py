@@ -179,3 +179,12 @@ def test_a_proxy_that_cannot_be_used_is_named(hub: Hub, monkeypatch: pytest.Monk
 def test_json_answers_are_what_the_hub_holds(hub: Hub) -> None:
     hub.repo().add("config.json", json.dumps({"a": 1}).encode(), is_lfs=False)
     assert ask(hub, hub.url("config.json"))[0] == {"a": 1}
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "ftp://host/x", "file:///etc/passwd"])
+def test_a_redirect_to_no_web_address_leads_nowhere(pulling: Pulling, location: str) -> None:
+    pulling.hub.addresses["elsewhere"] = location
+    pulling.hub.plan = Once(Fault(Kind.ELSEWHERE))
+    with pytest.raises((TransferFailed, Broken)):
+        follow(pulling.hub, pulling.hub.url("m.gguf"), "")
+    assert len(pulling.hub.asked) == 1

@@ -72,7 +72,7 @@ def test_a_server_with_other_bytes_changes_nothing(pulling: Pulling, fetched: Fe
 def test_a_server_that_sends_whole_files_only_is_left(pulling: Pulling, fetched: Fetched) -> None:
     damage(pulling.path, 5)
     pulling.hub.knows_ranges = False
-    with pytest.raises(TransferFailed, match="whole files only"):
+    with pytest.raises(TransferFailed, match="as a whole only"):
         pulling.repair(fetched)
 
 

@@ -84,7 +84,7 @@ def test_a_whole_file_that_breaks_off_keeps_what_came(pulling: Pulling, kind: st
     pulling.hub.plan = InContent(Fault(Kind.DISCONNECT, 3 * CHUNK + 5))
     pulling.run(WANTED[kind](pulling))
     assert pulling.is_right()
-    assert pulling.again == 3 * CHUNK + 5
+    assert [asked.status for asked in pulling.hub.asked if not asked.leads_on] == [200] * 4  # two are not believed
 
 
 @pytest.mark.parametrize("kind", WANTED)
@@ -230,6 +230,16 @@ def test_a_hub_that_does_not_keep_its_promise_leaves_no_file(pulling: Pulling) -
     assert list(pulling.folder.iterdir()) == []
 
 
+def test_a_damaged_file_that_comes_only_as_a_whole_is_removed_and_fetched_anew(pulling: Pulling) -> None:
+    pulling.hub.knows_ranges = False
+    pulling.hub.plan = InContent(Fault(Kind.FLIP, 100))
+    with pytest.raises(TransferFailed, match="so it was removed"):
+        pulling.run()
+    assert list(pulling.folder.iterdir()) == []
+    pulling.run()
+    assert pulling.is_right()
+
+
 @pytest.mark.parametrize("flips", [1, 3])
 def test_bits_flipped_on_the_way_are_found_at_the_end(pulling: Pulling, flips: int) -> None:
     pulling.hub.plan = InContent(*[Fault(Kind.FLIP, 100 * n) for n in range(flips)], after=4)
@@ -263,6 +273,24 @@ def test_a_server_that_never_answers_well_is_given_up(pulling: Pulling) -> None:
         pulling.run(control=Control(connections=1))
     assert caught.value.hint == "run the same command again: it goes on where it stopped"
     assert sum(asked.fault is Kind.WRONG_RANGE for asked in pulling.hub.asked) == 8
+
+
+@pytest.mark.parametrize("kind", [Kind.LOOP, Kind.FORBIDDEN])
+def test_a_refusal_on_the_way_is_not_taken_at_its_first_word(pulling: Pulling, kind: Kind) -> None:
+    pulling.hub.plan = InContent(Fault(kind), Fault(kind), after=3)
+    pulling.run()
+    assert pulling.is_right()
+
+
+def test_a_resumed_file_is_asked_for_in_parts_again_before_it_is_read_as_a_whole(pulling: Pulling) -> None:
+    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    with pytest.raises(TransferFailed, match="stopped"):
+        pulling.run(None, control, stop_after(control, 3 * CHUNK))
+    before = pulling.hub.served("m.gguf")
+    pulling.hub.plan = InContent(Fault(Kind.WHOLE))
+    pulling.run()
+    assert pulling.is_right()
+    assert pulling.hub.served("m.gguf") - before <= CONTENT_BYTES - 3 * CHUNK + CHUNK
 
 
 def test_a_wait_is_told_with_its_reason(pulling: Pulling) -> None:
