@@ -50,17 +50,11 @@ def _no_access(what: Refused, host: str) -> TransferFailed:
         return TransferFailed(says, "tokens are sent to the hub alone: check the address")
     page = _page(what.url)
     if what.headers.get("x-error-code") == "GatedRepo":
-        token = (
-            "with the account of your token"
-            if what.has_token
-            else f"and then keep a token of your account: {_KEEP_ONE}"
-        )
+        token = "with the account of your token" if what.has_token else f"and keep a token of your account: {_KEEP_ONE}"
         return AccessRefused(says, safe_line(f"accept the licence at {page} {token}"))
     if what.has_token:
         return AccessRefused(says, "the token does not open this: check the name and what the token may read")
-    return AccessRefused(
-        says, safe_line(f"check the name; if {page} is private, keep a token of your account: {_KEEP_ONE}")
-    )
+    return AccessRefused(says, safe_line(f"check the name; if {page} is private, keep a token: {_KEEP_ONE}"))
 
 
 def _page(url: str) -> str:

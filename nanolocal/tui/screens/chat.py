@@ -286,7 +286,8 @@ class ChatScreen(Screen[None]):
         builds = await asyncio.to_thread(self.session.library.builds)
         self._names = {build.id: build_name(build) for build in builds}
         balance = await asyncio.to_thread(self.session.ledger.balance)
-        self.status_line.status = replace(self.status_line.status, balance_micro=balance)
+        if self.is_attached:
+            self.status_line.status = replace(self.status_line.status, balance_micro=balance)
 
     def _name_of(self, build_id: str | None) -> str:
         return self._names.get(build_id or "", safe_line(build_id or "unknown build"))
