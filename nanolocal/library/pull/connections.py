@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
+from nanolocal.errors import TransferFailed
 from nanolocal.library.pull.arrived import Arrived
 from nanolocal.library.pull.faults import Fault, Tries
 from nanolocal.library.pull.source import Incoming, Source
@@ -12,6 +13,7 @@ from nanolocal.library.pull.threads import in_thread
 
 _BELIEVED_AFTER = 2
 """So many whole files in place of a part are not read: what is there already would be fetched again."""
+_GRACE_SECONDS = 5.0
 
 
 class Connections:
@@ -25,19 +27,27 @@ class Connections:
         self._taken: set[int] = set()
         self._others_may_start = asyncio.Event()
         self._whole_answers = 0
+        self._given_up: TransferFailed | None = None
+        self._limit = asyncio.timeout(None)
 
     async def run(self) -> None:
         """Return once all of it is there. Raises ``Changed``, ``TransferFailed`` or ``UsageError``.
 
-        One connection begins; the others join when the server has shown that it sends parts.
+        One connection begins; the others join when the server has shown that it sends parts. When one gives up, the
+        others may bring to an end what is on its way to them.
         """
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self._limit, asyncio.TaskGroup() as group:
                 group.create_task(self._first())
                 for _ in range(1, self._steps.control.connections):
                     group.create_task(self._other())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        except TimeoutError:
+            if not self._limit.expired():
+                raise
+        if self._given_up is not None:
+            raise self._given_up
 
     async def _first(self) -> None:
         try:
@@ -51,13 +61,20 @@ class Connections:
 
     async def _work(self) -> None:
         tries = self._steps.tries(self._source)
-        while (index := self._arrived.missing(self._taken)) is not None:
+        while self._given_up is None and (index := self._arrived.missing(self._taken)) is not None:
             self._taken.add(index)
             try:
-                while not self._arrived.is_complete(index):
+                while self._given_up is None and not self._arrived.is_complete(index):
                     await self._try(index, tries)
+            except TransferFailed as error:
+                self._give_up(error)
             finally:
                 self._taken.discard(index)
+
+    def _give_up(self, error: TransferFailed) -> None:
+        if self._given_up is None:
+            self._given_up = error
+            self._limit.reschedule(asyncio.get_running_loop().time() + _GRACE_SECONDS)
 
     async def _try(self, index: int, tries: Tries) -> None:
         """One request for what is missing of the chunk."""

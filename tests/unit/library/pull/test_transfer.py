@@ -282,6 +282,21 @@ def test_a_refusal_on_the_way_is_not_taken_at_its_first_word(pulling: Pulling, k
     assert pulling.is_right()
 
 
+def test_what_is_on_its_way_is_kept_when_another_connection_gives_up(pulling: Pulling) -> None:
+    spoilt = 4 * CHUNK
+
+    def spoil(asked: Asked) -> Fault | None:
+        return Fault(Kind.WRONG_RANGE) if asked.range.startswith(f"bytes={spoilt}-") and not asked.leads_on else None
+
+    pulling.hub.plan = spoil
+    with pytest.raises(TransferFailed, match="another part came"):
+        pulling.run()
+    pulling.hub.plan = no_faults
+    pulling.run()
+    assert pulling.is_right()
+    assert sum(asked.served for asked in pulling.hub.asked if asked.start != spoilt) == CONTENT_BYTES - CHUNK
+
+
 def test_a_resumed_file_is_asked_for_in_parts_again_before_it_is_read_as_a_whole(pulling: Pulling) -> None:
     control = Control(bytes_per_second=4 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
