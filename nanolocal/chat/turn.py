@@ -21,6 +21,7 @@ from nanolocal.chat.events import (
     EngineEvent,
     Event,
     Finished,
+    FirstUse,
     Held,
     ImageStep,
     Loading,
@@ -65,6 +66,7 @@ class _Delivery:
     dropped_tokens: int = 0
     remarks: list[str] = field(default_factory=list)
     problem: str | None = None
+    licence: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -72,6 +74,8 @@ class _Delivery:
 
     def take(self, event: EngineEvent) -> None:
         match event:
+            case FirstUse(_, licence):
+                self.licence = licence
             case Loading(_, fraction) if fraction >= 1.0:
                 self.usage = replace(self.usage, loads=1)
             case Reading(_, total, cached):
@@ -303,6 +307,7 @@ class Chat:
             dropped_tokens=delivery.dropped_tokens,
             problem=delivery.problem,
             remarks=tuple(delivery.remarks),
+            licence=delivery.licence,
         )
 
 

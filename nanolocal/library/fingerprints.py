@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nanolocal.library.jsonfiles import write_object
 
-_WHOLE_FILE_LIMIT = 256 * 2**20
+WHOLE_FILE_LIMIT = 256 * 2**20
+"""Bytes; a larger file is known by its ends until somebody reads it whole."""
 _SAMPLE = 4 * 2**20
 _COMPARED, _COMPARED_BYTES = 1024, 4096
 
@@ -30,7 +31,7 @@ class Fingerprints:
         known = self._read()
         if key not in known:
             size = path.stat().st_size
-            known[key] = _digest(path) if size <= _WHOLE_FILE_LIMIT else _digest_ends(path, size)
+            known[key] = _digest(path) if size <= WHOLE_FILE_LIMIT else _digest_ends(path, size)
             self._is_changed = True
         return known[key]
 

@@ -124,7 +124,8 @@ def _what_was_asked(guess: Guess) -> str:
 def _no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Demand) -> NoBuildFits:
     near = [item for item in rejected if item.gate != "modality"]
     if near:
-        return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", "nanolocal models list")
+        hint = f"nanolocal models release {near[0].build_id}" if near[0].gate == "health" else "nanolocal models list"
+        return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", hint)
     if demand.has_picture:
         return NoBuildFits("no stored build can look at pictures", "add a vision model to the models folder")
     noun = "draws pictures" if kind is Kind.IMAGE else "writes text"

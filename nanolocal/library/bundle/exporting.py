@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged, UsageError
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.bundle.archive import END, MAX_NAME, header, padding
 from nanolocal.library.bundle.hashing import Hashing
 from nanolocal.library.bundle.manifest import MEMBER, Manifest, usable_card
@@ -15,7 +16,6 @@ from nanolocal.library.jsonfiles import read_object
 from nanolocal.library.naming import slug
 from nanolocal.library.pull.names import checked
 from nanolocal.library.pull.plan import Fetched
-from nanolocal.library.splits import parts_of
 
 Told = Callable[[str, int, int], None]
 """Hears what is going on, and how many bytes of how many are done."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from nanolocal.formats.splits import MAX_PARTS, SPLIT
 from nanolocal.library.catalogue.names import quantization_of
 from nanolocal.library.companions import precision_of, words_of
 from nanolocal.library.pull.choosing import Option, RemoteFile, Shape
-from nanolocal.library.splits import MAX_PARTS, SPLIT
 
 PROJECTOR = "mmproj"
 """What the names of projectors have in common."""

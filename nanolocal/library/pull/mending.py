@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.errors import UsageError
+from nanolocal.formats.splits import stem_of
 from nanolocal.library.library import Library
 from nanolocal.library.naming import QUANTIZATION, slug
 from nanolocal.library.pull import hashes, pulledcard
 from nanolocal.library.pull.grouping import PROJECTOR
 from nanolocal.library.pull.plan import Fetched, Tell, Wanted
-from nanolocal.library.splits import stem_of
 
 if TYPE_CHECKING:
     from nanolocal.library.pull.control import Control

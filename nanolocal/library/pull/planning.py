@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from nanolocal.errors import TransferFailed, UsageError
+from nanolocal.formats.splits import MAX_PARTS, SPLIT
 from nanolocal.library.pull import hub, pipelines
 from nanolocal.library.pull.choosing import Option, Pick, RemoteFile, Shape, choose
 from nanolocal.library.pull.grouping import checkpoints, ggufs
@@ -13,7 +14,6 @@ from nanolocal.library.pull.names import checked, checked_all
 from nanolocal.library.pull.plan import Wanted
 from nanolocal.library.pull.planned import Plan
 from nanolocal.library.pull.terms import Terms
-from nanolocal.library.splits import MAX_PARTS, SPLIT
 
 if TYPE_CHECKING:
     from nanolocal.library.catalogue.entries import Model

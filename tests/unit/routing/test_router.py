@@ -136,3 +136,18 @@ def test_the_preference_decides_between_good_and_quick() -> None:
     assert router(BIG, huge).pick(request("hello there")).build is huge
     assert router(BIG, huge).pick(asked).build is BIG
     assert RuleRouter(lambda: (BIG, huge), 8 * GIB, "fast").pick(request("hello there")).build is BIG
+
+
+def test_a_build_that_is_set_aside_is_rejected_by_the_health_gate_with_its_reason() -> None:
+    broken = replace(BIG, set_aside="it failed 2 times in a row before its first word: it ended")
+    route = router(SMALL, broken).pick(request("hello"))
+    assert route.build is SMALL
+    (rejected,) = route.rejected
+    assert (rejected.build_id, rejected.gate, rejected.reason) == (broken.id, "health", broken.set_aside)
+
+
+def test_one_that_is_set_aside_and_asked_for_by_name_says_how_to_release_it() -> None:
+    broken = replace(BIG, set_aside="it failed")
+    with pytest.raises(NoBuildFits, match="it failed") as refused:
+        router(SMALL, broken).pick(request("hello", model=broken.id))
+    assert refused.value.hint == f"nanolocal models release {broken.id}"
