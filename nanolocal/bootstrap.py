@@ -1,8 +1,11 @@
 """The one place that wires everything together. Faces get a ``Session`` and know no other room's insides."""
 
+import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
@@ -19,6 +22,8 @@ from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
+from nanolocal.library.pull.background import Background
+from nanolocal.library.pull.hub import endpoint_of, token_setting
 from nanolocal.library.watched import WatchedEngines
 from nanolocal.paths import Paths, make_private, starter_models
 from nanolocal.routing.router import Rules, TaskRouter
@@ -34,6 +39,9 @@ from nanolocal.vault.snapshots import Snapshot
 from nanolocal.vault.snapshots import listed as listed_snapshots
 from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault, VaultState
+
+if TYPE_CHECKING:
+    from nanolocal.library.pull.pulling import Source
 
 __all__ = [
     "Session",
@@ -74,6 +82,7 @@ class Session:
     engines: EnginePool
     meter: Meter
     chat: Chat
+    pulls: Background
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
@@ -83,7 +92,8 @@ class Session:
         return taken.voucher.amount, taken.issuer.name
 
     async def close(self) -> None:
-        """End the engines, then close the vault."""
+        """End a pull, keeping what has arrived, and the engines; then close the vault."""
+        await asyncio.to_thread(self.pulls.close)
         await self.engines.close()
         self.vault.close()
 
@@ -100,6 +110,24 @@ def open_router(
     budget = machine.memory_budget(settings.memory_mb)
     rules = Rules(settings.prefer, settings.deny, settings.deny_licences)
     return TaskRouter(library.builds, around or (lambda: Surroundings(budget)), rules)
+
+
+def open_pulls(
+    paths: Paths, settings: Settings, machine: Machine, store: Conversations, library: Library
+) -> Background:
+    """Downloads beside the conversation, with the token that the vault keeps; connects to nothing until one starts."""
+
+    def source() -> "Source":
+        from nanolocal.library.pull.choosing import largest_that_fits
+        from nanolocal.library.pull.pulling import Source
+
+        endpoint = endpoint_of(settings.hub)
+        token = os.environ.get("HF_TOKEN", "").strip() or store.setting(token_setting(endpoint)) or ""
+        return Source(
+            endpoint, token, paths.models, library, largest_that_fits(machine.memory_budget(settings.memory_mb))
+        )
+
+    return Background(lambda: endpoint_of(settings.hub), source)
 
 
 def open_session(
@@ -134,7 +162,10 @@ def open_session(
     router = open_router(library, settings, machine, around)
     watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
     chat = Chat(router, store, ledger, watched, meter)
-    return Session(paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat)
+    pulls = open_pulls(paths, settings, machine, store, library)
+    return Session(
+        paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls
+    )
 
 
 def open_vault(paths: Paths, passphrase: str | None) -> Vault:

@@ -39,6 +39,8 @@ class Settings:
     """What a kWh costs, in micro-credits; written in credits, such as 0.30: a usual price in Europe, in dollars."""
     watts: int = 30
     """What this machine draws while it answers; a laptop's 30 W unless you know better."""
+    hub: str = ""
+    """Where ``models pull`` fetches from; empty means huggingface.co, and ``HF_ENDPOINT`` goes before it."""
 
 
 def load(path: Path) -> Settings:
@@ -80,6 +82,11 @@ def _one_of(*words: str) -> Callable[[object], object]:
     return lambda value: value if value in words else None
 
 
+def _address(value: object) -> str | None:
+    is_address = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
+    return str(value) if is_address or value == "" else None
+
+
 def _minutes(value: object) -> float | None:
     return float(value) if _is_number(value) and 0 <= value <= _MOST_MINUTES else None
 
@@ -106,10 +113,12 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "idle_minutes": _minutes,
     "tariff": _tariff,
     "watts": _whole(1, _MOST_WATTS),
+    "hub": _address,
 }
 _HINTS = {
     "tariff": f"write it in credits, from 0 to {_DEAREST_KWH} with at most six places: tariff = 0.30",
     "watts": f"write a whole number from 1 to {_MOST_WATTS}: watts = 30",
+    "hub": 'write the address of a hub or mirror: hub = "https://huggingface.co"',
 }
 
 

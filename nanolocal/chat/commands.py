@@ -29,6 +29,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("model", "choose who answers this conversation", "[BUILD]", key="ctrl+t"),
     Command("auto", "let nanolocal choose who answers"),
     Command("once", "choose who answers the next prompt only", "BUILD"),
+    Command("pull", "fetch a model while you go on chatting", "[NAME|pause|resume|stop]"),
     Command("image", "draw a picture", "PROMPT"),
     Command("why", "why this build answered"),
     Command("regenerate", "answer the last prompt once more", key="ctrl+r"),

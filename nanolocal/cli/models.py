@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import care, catalogue, disk, fit, output
+from nanolocal.cli import bundling, care, catalogue, disk, fit, hubtoken, output, pulling, repairing
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -27,6 +27,10 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.add_argument("build", metavar="BUILD")
     show.set_defaults(run=run_show)
     catalogue.add(parts, common)
+    pulling.add(parts, common)
+    hubtoken.add(parts, common)
+    repairing.add(parts, common)
+    bundling.add(parts, common)
     care.add(parts, common)
     disk.add(parts, common)
     fit.add(parts, common)
@@ -51,13 +55,16 @@ def open_library(args: argparse.Namespace) -> "Library":
 
 def run_list(args: argparse.Namespace) -> int:
     """List the builds; files that were refused follow on stderr."""
+    from nanolocal.library.pull import staging as unfinished
+
     library = open_library(args)
     builds = library.builds()
+    notes = [*library.notes(), *unfinished.notes(paths_of(args).models)]
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
         adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
         listed = [as_json(build, library) for build in builds]
-        output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": library.notes()})
+        output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": notes})
         return 0
     rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in builds]
     output.table(rows, ("BUILD", "MAKES", "SIZE", "CONTEXT", "LICENCE", "NAME"))
@@ -70,10 +77,12 @@ def run_list(args: argparse.Namespace) -> int:
             output.note(f"{build.id} is set aside: {build.set_aside}")
     for problem in library.problems():
         output.note(f"refused: {problem.reason}")
-    for note in library.notes():
+    for note in notes:
         output.note(note)
     if not rows:
-        output.note(f"no builds: nanolocal models scan, or put a .gguf file into {paths_of(args).models}")
+        output.note(
+            f"no builds: nanolocal models scan, or models pull NAME, or put a .gguf file into {paths_of(args).models}"
+        )
     return 0
 
 

@@ -170,6 +170,7 @@ def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> Diffusio
             use_safetensors=True,
             trust_remote_code=False,
             torch_dtype=torch.float32 if device == "cpu" else torch.float16,
+            variant="fp16" if any(folder.glob("*/*.fp16*.safetensors")) else None,
         )
     except Exception as error:  # torch, diffusers, transformers and safetensors each raise their own
         first_line = next(iter(str(error).splitlines()), type(error).__name__)

@@ -7,6 +7,9 @@ from pathlib import Path
 from nanolocal.errors import Damaged
 from nanolocal.library.jsonfiles import read_object
 
+CARD = "card.json"
+"""What it is called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -31,7 +34,7 @@ class Card:
         """The card in the folder of ``path``, an empty one when there is none; raises ``Damaged`` for a broken one."""
         folder = path.parent
         try:
-            table = read_object(folder / "card.json")
+            table = read_object(folder / CARD)
         except FileNotFoundError:
             return cls(folder)
         files = table.get("files")

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanolocal.library.pull.hashes import FOLDER as CHUNK_HASHES
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -24,6 +26,8 @@ def _below(folder: Path) -> Iterator[Leftover]:
         path = Path(entry.path)
         is_hidden = entry.name.startswith(".")
         if entry.is_dir(follow_symlinks=False):
+            if entry.name == CHUNK_HASHES:
+                continue
             if is_hidden:
                 yield from (Leftover(Path(one.path), _size_below(one)) for one in _entries(path))
             else:

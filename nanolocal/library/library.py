@@ -174,7 +174,7 @@ class Library:
 
     def _everything(self, problems: list[Problem]) -> Iterator[tuple[Found, Entry | None]]:
         seen: set[Path] = set()
-        for directory in self.directories:
+        for directory in filter(Path.is_dir, self.directories):
             for found in folder.read(directory, lambda text: None):
                 if isinstance(found, Problem):
                     problems.append(found)

@@ -12,5 +12,4 @@ from nanolocal.settings import Settings
 def open_library(paths: Paths, settings: Settings) -> Library:
     """The builds on this device: the starter builds, the user's own folders, and what was adopted."""
     folders = [starter_models(), paths.models, *(Path(name).expanduser() for name in settings.model_directories)]
-    directories = [folder for folder in folders if folder.is_dir()]
-    return Library(directories, paths.index, Adopted(paths.adopted), Records(paths.records))
+    return Library(folders, paths.index, Adopted(paths.adopted), Records(paths.records))

@@ -11,6 +11,7 @@ from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach, clipboard, pages
 from nanolocal.tui.credit_actions import CreditActions
+from nanolocal.tui.pull_actions import PullActions
 from nanolocal.tui.runner import Asked
 from nanolocal.tui.screens.chats import ChatsScreen, Choice
 from nanolocal.tui.screens.models import ModelsScreen
@@ -24,7 +25,7 @@ class Actions:
 
     def __init__(self, stage: ChatStage) -> None:
         self._stage = stage
-        kept, paid = VaultActions(stage), CreditActions(stage)
+        kept, paid, pulled = VaultActions(stage), CreditActions(stage), PullActions(stage)
         self._idle_only = {"new", "chats", "image", "regenerate", "edit", "good", "bad"}
         self._table: dict[str, Callable[[str], Awaitable[None]]] = {
             "new": self._new,
@@ -32,6 +33,7 @@ class Actions:
             "model": self._model,
             "auto": self._auto,
             "once": self._once,
+            "pull": pulled.pull,
             "image": self._image,
             "why": self._why,
             "regenerate": self._regenerate,

@@ -277,6 +277,40 @@ class VaultPort(Protocol):
         ...
 
 
+class PullsPort(Protocol):
+    """Downloads in the background, one at a time."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether one is on its way."""
+        ...
+
+    @property
+    def line(self) -> str:
+        """How it goes, in one line: not yet safe to draw."""
+        ...
+
+    def news(self) -> str:
+        """How the last one ended, told once: not yet safe to draw."""
+        ...
+
+    def start(self, text: str, *, agreed: bool = False) -> None:
+        """Begin, ``agreed`` to a licence with conditions. May block; raises ``UsageError`` where it cannot."""
+        ...
+
+    def pause(self) -> None:
+        """Wait; raises ``UsageError`` where nothing runs."""
+        ...
+
+    def resume(self) -> None:
+        """Go on; raises ``UsageError`` where nothing runs."""
+        ...
+
+    def stop(self) -> None:
+        """End it and keep what has arrived; raises ``UsageError`` where nothing runs."""
+        ...
+
+
 class SessionPort(Protocol):
     """Everything behind an unlocked vault."""
 
@@ -308,6 +342,11 @@ class SessionPort(Protocol):
     @property
     def chat(self) -> ChatPort:
         """The turn."""
+        ...
+
+    @property
+    def pulls(self) -> PullsPort:
+        """The downloads."""
         ...
 
     def redeem(self, code: str) -> tuple[int, str]:

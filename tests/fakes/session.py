@@ -361,6 +361,44 @@ class FakeChat:
         )
 
 
+class FakePulls:
+    """A download that goes as the test says."""
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self.line = ""
+        self.asked: list[tuple[str, bool]] = []
+        self.steered: list[str] = []
+        self.told = ""
+
+    def news(self) -> str:
+        return self.told
+
+    def start(self, text: str, *, agreed: bool = False) -> None:
+        if self.is_running:
+            raise UsageError("a model is being fetched already", "/pull stop ends that and keeps what has arrived")
+        self.asked.append((text, agreed))
+        self.is_running, self.line = True, f"asking about {text}"
+
+    def pause(self) -> None:
+        self._steer("pause")
+
+    def resume(self) -> None:
+        self._steer("resume")
+
+    def stop(self) -> None:
+        self._steer("stop")
+        self.end("Stopped.")
+
+    def end(self, told: str) -> None:
+        self.is_running, self.told = False, told
+
+    def _steer(self, what: str) -> None:
+        if not self.is_running:
+            raise UsageError("nothing is being fetched", "/pull NAME fetches a model")
+        self.steered.append(what)
+
+
 class FakeSession:
     def __init__(self) -> None:
         self.store = FakeStore()
@@ -369,6 +407,7 @@ class FakeSession:
         self.chat = FakeChat(self.store, self.ledger)
         self.engines = FakeEngines(on_kill=self.chat.died.set)
         self.vault: VaultPort = FakeVault()
+        self.pulls = FakePulls()
         self.closed = 0
 
     def redeem(self, code: str) -> tuple[int, str]:

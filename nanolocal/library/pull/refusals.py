@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from nanolocal.errors import TransferFailed
+from nanolocal.errors import AccessRefused, TransferFailed
 from nanolocal.library.pull.faults import Fault
 from nanolocal.library.pull.headers import retry_after
 from nanolocal.safetext import safe_line
@@ -13,6 +13,7 @@ from nanolocal.safetext import safe_line
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What a server says that may answer well another time."""
 _MOST_WORDS = 200
+_KEEP_ONE = "nanolocal models token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,11 @@ def _no_access(what: Refused, host: str) -> TransferFailed:
         return TransferFailed(says, "tokens are sent to the hub alone: check the address")
     page = _page(what.url)
     if what.headers.get("x-error-code") == "GatedRepo":
-        token = "with the account of your token" if what.has_token else "and then store a token of your account"
-        return TransferFailed(says, safe_line(f"accept the licence at {page} {token}"))
+        token = "with the account of your token" if what.has_token else f"and keep a token of your account: {_KEEP_ONE}"
+        return AccessRefused(says, safe_line(f"accept the licence at {page} {token}"))
     if what.has_token:
-        return TransferFailed(says, "the stored token does not open this: check the name and what the token may read")
-    return TransferFailed(says, safe_line(f"check the name; if {page} is private, store a token of your account"))
+        return AccessRefused(says, "the token does not open this: check the name and what the token may read")
+    return AccessRefused(says, safe_line(f"check the name; if {page} is private, keep a token: {_KEEP_ONE}"))
 
 
 def _page(url: str) -> str:

@@ -30,6 +30,7 @@ from nanolocal.tui.turns import beside
 from nanolocal.tui.widgets.composer import Composer, PromptBox
 from nanolocal.tui.widgets.hint import HintLine
 from nanolocal.tui.widgets.notice import Notice
+from nanolocal.tui.widgets.pulling import PullLine
 from nanolocal.tui.widgets.status import StatusLine
 from nanolocal.tui.widgets.transcript import Transcript
 
@@ -75,6 +76,7 @@ class ChatScreen(Screen[None]):
         yield Transcript(self._name_of)
         with Vertical(id="bottom"):
             yield Notice()
+            yield PullLine()
             yield HintLine()
             yield Composer()
             yield StatusLine()
@@ -130,6 +132,14 @@ class ChatScreen(Screen[None]):
     async def quote(self) -> None:
         """Tell what the prompt in the box would cost, in a moment."""
         await self.quoter.quote(self.query_one(HintLine))
+
+    def watch_pull(self) -> None:
+        """Show how the download goes until it has ended, and what came of it until that was seen."""
+        self.query_one(PullLine).follow(self.session.pulls, self._pull_ended)
+
+    def _pull_ended(self, news: str) -> None:
+        self.tell(news)
+        self.run_worker(self._look_up(), group="look-up")
 
     def switch_theme(self) -> None:
         """Dark to light, or back."""
@@ -276,7 +286,8 @@ class ChatScreen(Screen[None]):
         builds = await asyncio.to_thread(self.session.library.builds)
         self._names = {build.id: build_name(build) for build in builds}
         balance = await asyncio.to_thread(self.session.ledger.balance)
-        self.status_line.status = replace(self.status_line.status, balance_micro=balance)
+        if self.is_attached:
+            self.status_line.status = replace(self.status_line.status, balance_micro=balance)
 
     def _name_of(self, build_id: str | None) -> str:
         return self._names.get(build_id or "", safe_line(build_id or "unknown build"))

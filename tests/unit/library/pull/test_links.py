@@ -65,8 +65,8 @@ def test_a_gated_model_says_which_licence_to_accept_and_with_what(hub: Hub) -> N
     hub.accounts[TOKEN] = set()
     page = f"{hub.endpoint}/owner/model"
     without, foreign, not_accepted = refused(hub), refused(hub, token="hf_unknown"), refused(hub, token=TOKEN)
-    assert without.hint == f"accept the licence at {page} and then store a token of your account"
-    assert "stored token does not open this" in foreign.hint
+    assert without.hint == f"accept the licence at {page} and keep a token of your account: nanolocal models token"
+    assert "the token does not open this" in foreign.hint
     assert not_accepted.hint == f"accept the licence at {page} with the account of your token"
     assert "restricted" in not_accepted.message
     hub.accounts[TOKEN].add("owner/model")
