@@ -1,9 +1,10 @@
 """The one place that wires everything together. Faces get a ``Session`` and know no other room's insides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
@@ -18,6 +19,7 @@ from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
 from nanolocal.paths import Paths, make_private
+from nanolocal.routing import explain
 from nanolocal.routing.router import Rules, TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
@@ -77,6 +79,14 @@ class Session:
 
         taken = redeem(self.ledger, code)
         return taken.voucher.amount, taken.issuer.name
+
+    def check_model(self, name: str) -> None:
+        """Raise ``UsageError`` where no prompt could be answered under that name: a build's, ``auto:fast``."""
+        self.router.check(name)
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """Decide once more from what was stored with an answer; raises ``Damaged`` where that cannot be done."""
+        return explain.weighed(case)
 
     async def close(self) -> None:
         """End the engines, then close the vault."""

@@ -1,18 +1,22 @@
 """A session made of fakes, for tests of the faces. ``FakeChat`` plays a script from the test; it never answers."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from nanolocal.bootstrap import Session
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.events import Event, Finished, Held, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
+from nanolocal.routing.router import TaskRouter
+from nanolocal.routing.surroundings import Surroundings
+from nanolocal.settings import Settings
 from nanolocal.tui.ports import VaultPort
 
 NOW = 1_760_000_000.0
@@ -361,8 +365,20 @@ class FakeChat:
         )
 
 
+class FakeExperience:
+    """Remembers what it was taught."""
+
+    def __init__(self) -> None:
+        self.learned: list[tuple[str, str]] = []
+
+    def learn(self, message_id: str, kind: str) -> None:
+        self.learned.append((message_id, kind))
+
+
 class FakeSession:
     def __init__(self) -> None:
+        self.settings = Settings()
+        self.experience = FakeExperience()
         self.store = FakeStore()
         self.ledger = FakeLedger()
         self.library = FakeLibrary()
@@ -374,6 +390,14 @@ class FakeSession:
     def redeem(self, code: str) -> tuple[int, str]:
         """As the real session does, with whatever wallet there is."""
         return Session.redeem(self, code)  # type: ignore[arg-type]
+
+    def check_model(self, name: str) -> None:
+        """As the real session does."""
+        TaskRouter(self.library.builds, lambda: Surroundings(0)).check(name)
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """As the real session does."""
+        return Session.reckon(self, case)  # type: ignore[arg-type]
 
     async def close(self) -> None:
         self.closed += 1
