@@ -1,5 +1,6 @@
 """Who chooses the build that answers: nanolocal and to whose liking, or the user for a conversation or for a prompt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nanolocal.chat.routes import Build, Kind
@@ -82,6 +83,18 @@ class Choice:
     def elsewhere(self, *, keeps_pin: bool) -> "Choice":
         """The choice for another conversation."""
         return replace(self, pinned=self.pinned if keeps_pin else None, once=None, is_switched=False)
+
+
+def meant(typed: str, builds: Sequence[Build]) -> str | None:
+    """The one build: by its id, as another program calls it, or by a part that only it has.
+
+    ``None`` where none is; raises ``UsageError`` where several are.
+    """
+    found = [build for build in builds if typed == build.id] or [build for build in builds if build.answers_to(typed)]
+    found = found or [build for build in builds if typed.lower() in build.id.lower()]
+    if len(found) > 1:
+        raise UsageError(f"{typed} fits {len(found)} builds", ", ".join(build.id for build in found))
+    return found[0].id if found else None
 
 
 def _is_auto(name: str | None) -> bool:

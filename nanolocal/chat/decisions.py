@@ -69,12 +69,12 @@ def as_record(route: Route) -> dict[str, object]:
     }
 
 
-def explained(record: Mapping[str, object], reckon: Reckon) -> list[Section]:
+def explained(record: Mapping[str, object], reckon: Reckon, verb: str = "answered") -> list[Section]:
     """Why that build answered, who came next and who could not. A record of an older version has no figures."""
     reasons = [Line(str(reason)) for reason in _listed(record.get("reasons"))]
     if record.get("instead"):
         reasons.append(Line(f"left to itself, nanolocal would have picked {record['instead']}"))
-    sections = [Section(_headline(record), tuple(reasons)), *_weighing(record, reckon)]
+    sections = [Section(_headline(record, verb), tuple(reasons)), *_weighing(record, reckon)]
     rejected = tuple(
         Line(str(item.get("reason", "")), str(item.get("build_id", "?")), str(item.get("gate", "")))
         for item in _mappings(record.get("rejected"))
@@ -82,11 +82,11 @@ def explained(record: Mapping[str, object], reckon: Reckon) -> list[Section]:
     return [*sections, Section("Could not answer", rejected)] if rejected else sections
 
 
-def _headline(record: Mapping[str, object]) -> str:
+def _headline(record: Mapping[str, object], verb: str) -> str:
     name = str(record.get("model") or record.get("build") or "?")
     confidence = record.get("confidence")
     sure = f", {confidence:.0%} sure" if isinstance(confidence, float | int) else ""
-    return f"{name} answered as {record.get('subtask') or record.get('task', '')}{sure}"
+    return f"{name} {verb} as {record.get('subtask') or record.get('task', '')}{sure}"
 
 
 def _weighing(record: Mapping[str, object], reckon: Reckon) -> Iterable[Section]:
@@ -97,10 +97,10 @@ def _weighing(record: Mapping[str, object], reckon: Reckon) -> Iterable[Section]
             ranking = reckon(case)
         except Damaged as problem:
             yield from _runners_up(record)
-            yield Section("Worked out anew", (Line(f"not possible: {problem.message}"),))
+            yield Section("It cannot be worked out anew", (Line(problem.message),))
             return
-        yield Section("The best, term by term", tuple(line for each in ranking[:_SHOWN] for line in _terms(each)))
-        yield Section("Worked out anew from this record", (Line(_verdict(record, ranking)),))
+        terms = (line for each in ranking[:_SHOWN] for line in _terms(each))
+        yield Section("The best, term by term", (*terms, Line(_verdict(record, ranking))))
     else:
         yield from _runners_up(record)
 
@@ -116,11 +116,9 @@ def _runners_up(record: Mapping[str, object]) -> Iterable[Section]:
 
 def _terms(one: Weighed) -> Iterable[Line]:
     seconds = one.load_s + one.read_s + one.write_s
-    yield Line("", one.build_id, f"{one.score:.2f}")
-    yield Line(
-        f"  quality {one.quality:.2f} - time {one.time:.2f} - price {one.price:.2f}"
-        f" - loading {one.swap:.2f} + staying {one.stay:.2f}"
-    )
+    yield Line("", one.build_id, _two_places(one.score))
+    taken = f"time {one.time:.2f} - price {one.price:.2f} - loading {one.swap:.2f}"
+    yield Line(f"  quality {one.quality:.2f} - {taken} + staying {one.stay:.2f}")
     yield Line(
         f"  quality from {one.known}; {seconds:.1f} s: {one.load_s:.1f} to load, {one.read_s:.1f} to read,"
         f" {one.write_s:.1f} to write"
@@ -129,12 +127,17 @@ def _terms(one: Weighed) -> Iterable[Line]:
 
 def _verdict(record: Mapping[str, object], ranking: tuple[Weighed, ...]) -> str:
     if ranking and ranking[0].build_id == record.get("build"):
-        return "the same build"
-    return f"{ranking[0].build_id if ranking else 'no build'}, not the one that answered: the record was changed"
+        return "worked out anew from this record: the same build"
+    other = ranking[0].build_id if ranking else "no build"
+    return f"worked out anew from this record: {other}, so it is not the decision that was made"
 
 
 def _score(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float | int) else ""
+    return _two_places(value) if isinstance(value, float | int) else ""
+
+
+def _two_places(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def _listed(value: object) -> Iterable[object]:

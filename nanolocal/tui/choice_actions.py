@@ -4,9 +4,9 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 
+from nanolocal.chat.choice import meant
 from nanolocal.chat.decisions import as_record
 from nanolocal.chat.messages import Attachment, TurnRequest
-from nanolocal.chat.routes import Build
 from nanolocal.errors import NanolocalError, UsageError
 from nanolocal.tui import pages
 from nanolocal.tui.comparing import Contest, Outcome, announcement, arrange
@@ -119,21 +119,12 @@ class ChoiceActions:
     async def _resolved(self, typed: str) -> str:
         """The name of the one build that is meant, or one with an ending that the router knows."""
         builds = await asyncio.to_thread(self._stage.session.library.builds)
-        found = _fitting(typed, builds)
-        if len(found) == 1:
-            return found[0].id
-        if found:
-            raise UsageError(f"{typed} fits {len(found)} builds", "Ctrl+T lists them.")
+        if (build_id := meant(typed, builds)) is not None:
+            return build_id
         if ":" not in typed:
             raise UsageError(f"there is no build {typed}", "Ctrl+T lists them.")
         await asyncio.to_thread(self._stage.session.check_model, typed)
         return typed
-
-
-def _fitting(typed: str, builds: Sequence[Build]) -> list[Build]:
-    """By its id, as another program calls it, or by a part that only it has."""
-    found = [build for build in builds if typed == build.id] or [build for build in builds if build.answers_to(typed)]
-    return found or [build for build in builds if typed.lower() in build.id.lower()]
 
 
 def _record(route_json: str) -> Mapping[str, object] | None:
