@@ -9,7 +9,7 @@ from nanolocal.chat.decisions import as_record
 from nanolocal.chat.messages import Attachment, TurnRequest
 from nanolocal.errors import NanolocalError, UsageError
 from nanolocal.tui import pages
-from nanolocal.tui.comparing import Contest, Outcome, announcement, arrange
+from nanolocal.tui.comparing import Outcome, announcement, arrange
 from nanolocal.tui.learning import learn
 from nanolocal.tui.lines import error_text
 from nanolocal.tui.screens.compare import CompareScreen
@@ -99,19 +99,20 @@ class ChoiceActions:
             asked = Question(announcement(contest), {"enter": "run"}, "Enter runs · Esc back")
             if await self._stage.app.push_screen_wait(asked) is not None:
                 outcome = await self._stage.app.push_screen_wait(CompareScreen(contest, self._stage.runner))
-                await self._take_over(contest, outcome)
+                await self._take_over(outcome)
         except NanolocalError as error:
             await self._stage.transcript.show_notice(error_text(error))
         if request.prompt is not None and (outcome is None or outcome.chat_id is None):
             self._stage.composer.put(text, files)
 
-    async def _take_over(self, contest: Contest, outcome: Outcome | None) -> None:
+    async def _take_over(self, outcome: Outcome | None) -> None:
         """Go on with the better answer, and learn which that was."""
-        if outcome is None or outcome.chat_id is None:
+        if outcome is None or outcome.chat_id is None or outcome.build is None:
             return
         session, conversation = self._stage.session, self._stage.conversation
         await learn(session.experience, outcome.signals)
         conversation.chat_id = outcome.chat_id
+        conversation.choice.answered(outcome.build)
         conversation.goes_to(await asyncio.to_thread(session.store.path, outcome.chat_id, outcome.tip_id))
         await self._stage.transcript.show(conversation.turns)
         self._stage.show_balance(await asyncio.to_thread(session.ledger.balance))

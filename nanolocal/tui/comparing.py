@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from nanolocal.chat.amounts import most_credits
 from nanolocal.chat.messages import Answer, TurnRequest
+from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import UsageError
 from nanolocal.tui.lines import Status, build_name
@@ -28,8 +29,9 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where the conversation goes on, and what was learned, as signals by message id."""
+    """Where the conversation goes on and who answers there, and what was learned, as signals by message id."""
 
+    build: Build | None = None
     chat_id: str | None = None
     tip_id: str | None = None
     signals: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +87,7 @@ def judged(answers: Sequence[Answer], better: int | None) -> Outcome:
     if better is not None and len(answers) == 2:
         worse = answers[1 - better]
         signals = {str(kept.message_id): "won", str(worse.message_id): "lost"}
-    return Outcome(kept.chat_id, kept.message_id, signals)
+    return Outcome(kept.route.build, kept.chat_id, kept.message_id, signals)
 
 
 def _named(request: TurnRequest, name: str) -> TurnRequest:

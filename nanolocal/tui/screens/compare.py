@@ -16,7 +16,7 @@ from nanolocal.tui.screens.overlay import Overlay
 from nanolocal.tui.widgets.blind import BlindAnswer
 
 _RUNNING = "Esc stops · a, b or = once both are written"
-_ASKING = "a: A is better · b: B is better · = equal · Esc does not say"
+_ASKING = "a: A is better · b: B is better · = equal · Esc leaves it open"
 _CLOSING = "Enter or Esc closes"
 
 
