@@ -35,11 +35,15 @@ Reckon = Callable[[Mapping[str, object]], tuple[Weighed, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of an explanation; the name and the figure stand out. Not yet safe to draw."""
+    """A line of an explanation: the name and the figure stand out, a detail belongs to the line above.
+
+    Not yet safe to draw.
+    """
 
     text: str = ""
     name: str = ""
     figure: str = ""
+    is_detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +120,11 @@ def _runners_up(record: Mapping[str, object]) -> Iterable[Section]:
 
 def _terms(one: Weighed) -> Iterable[Line]:
     seconds = one.load_s + one.read_s + one.write_s
-    yield Line("", one.build_id, _two_places(one.score))
+    yield Line(f"quality from {one.known}", one.build_id, _two_places(one.score))
     taken = f"time {one.time:.2f} - price {one.price:.2f} - loading {one.swap:.2f}"
-    yield Line(f"  quality {one.quality:.2f} - {taken} + staying {one.stay:.2f}")
-    yield Line(
-        f"  quality from {one.known}; {seconds:.1f} s: {one.load_s:.1f} to load, {one.read_s:.1f} to read,"
-        f" {one.write_s:.1f} to write"
-    )
+    yield Line(f"quality {one.quality:.2f} - {taken} + staying {one.stay:.2f}", is_detail=True)
+    parts = f"{one.load_s:.1f} to load, {one.read_s:.1f} to read, {one.write_s:.1f} to write"
+    yield Line(f"{seconds:.1f} s: {parts}", is_detail=True)
 
 
 def _verdict(record: Mapping[str, object], ranking: tuple[Weighed, ...]) -> str:

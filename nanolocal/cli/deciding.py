@@ -11,4 +11,5 @@ def show(record: Mapping[str, object], reckon: Reckon, verb: str = "answered") -
     for number, section in enumerate(explained(record, reckon, verb)):
         output.line(f"\n{section.title}" if number else section.title)
         for line in section.lines:
-            output.line("  " + "  ".join(part for part in (line.name, line.figure, line.text) if part))
+            indent = "    " if line.is_detail else "  "
+            output.line(indent + "  ".join(part for part in (line.name, line.figure, line.text) if part))

@@ -50,12 +50,8 @@ def why_page(record: Mapping[str, object] | None, reckon: Reckon) -> Content:
 
 def _explanation(line: Line) -> Content:
     name, figure = (f"{safe_line(part)}  " if part else "" for part in (line.name, line.figure))
-    return Content.assemble(f"  {name}", (figure, "$accent"), (_safe_indented(line.text), "$quiet" if name else ""))
-
-
-def _safe_indented(text: str) -> str:
-    bare = text.lstrip(" ")
-    return " " * (len(text) - len(bare)) + safe_line(bare)
+    indent, style = ("    ", "$quiet") if line.is_detail else ("  ", "$quiet" if name else "")
+    return Content.assemble(f"{indent}{name}", (figure, "$accent"), (safe_line(line.text), style))
 
 
 def _heading(text: str) -> Content:

@@ -51,21 +51,17 @@ class Settler:
             wishes = replace(request.wishes, picture=True, model=choice.name(for_picture=True))
             drawing = replace(request, wishes=wishes)
             drawn = await self._quote(drawing)
-            answer = _WRITE if drawn is None else await self._ask_whether(drawn, quote)
+            answer = _WRITE if drawn is None else await self._ask_whether(drawn, quote, request.prompt)
             if answer is None:
                 return None
             if answer == _DRAW and drawn is not None:
                 request, quote = drawing, drawn
         return await self._ask_who(request, quote) if self._stage.conversation.choice.asks else request
 
-    async def _ask_whether(self, drawn: Quote, written: Quote) -> str | None:
-        told = [
-            "Is it to be drawn, or answered in words?",
-            lines.offer_line("draw", drawn),
-            lines.offer_line("answer", written),
-        ]
+    async def _ask_whether(self, drawn: Quote, written: Quote, about: str) -> str | None:
+        offers = [lines.offer_line("draw", drawn), lines.offer_line("answer", written)]
         keys, hint = {"d": _DRAW, "enter": _WRITE}, "d draws · Enter answers in words · Esc back"
-        return await self._ask(Question(told, keys, hint))
+        return await self._ask(Question(["Is it to be drawn, or answered in words?", *offers], keys, hint, about))
 
     async def _ask_who(self, request: TurnRequest, quote: Quote) -> TurnRequest | None:
         """Offer the pick, then with each Tab the next best, round and round."""
@@ -76,7 +72,7 @@ class Settler:
             request, quote = offers[place]
             keys = {"enter": _RUN} | ({"tab": _OTHER} if len(offers) > 1 or others else {})
             hint = f"Enter runs{' · Tab other build' if _OTHER in keys.values() else ''} · Esc back"
-            answer = await self._ask(Question([lines.pick_line(quote)], keys, hint))
+            answer = await self._ask(Question([lines.pick_line(quote)], keys, hint, request.prompt or ""))
             if answer != _OTHER:
                 return request if answer == _RUN else None
             place += 1
