@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nanolocal.chat.amounts import most_credits
-from nanolocal.chat.messages import Answer, TurnRequest
+from nanolocal.chat.messages import Answer, Stopped, TurnRequest
 from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import UsageError
@@ -62,9 +62,9 @@ def announcement(contest: Contest) -> list[str]:
     ]
 
 
-async def play(runner: TurnRunner, contest: Contest, views: Sequence[AnswerView]) -> list[Answer]:
-    """The answers, as many as were given in full; what a turn raises passes through."""
-    request, answers = contest.request, list[Answer]()
+async def play(runner: TurnRunner, contest: Contest, views: Sequence[AnswerView], answers: list[Answer]) -> None:
+    """Add the two answers, or those up to the first that is not whole; what a turn raises passes through."""
+    request = contest.request
     rivals = random.SystemRandom().sample(contest.rivals, 2)
     with runner.running() as stop:
         for quote, view in zip(rivals, views, strict=True):
@@ -72,22 +72,29 @@ async def play(runner: TurnRunner, contest: Contest, views: Sequence[AnswerView]
             if answer is None:
                 break
             answers.append(answer)
-            if answer.message_id is None or answer.problem or stop.is_set():
+            if not _is_whole(answer) or stop.is_set():
                 break
             request = replace(request, prompt=None, attachments=(), chat_id=answer.chat_id, parent_id=runner.prompt_id)
-    return answers
+
+
+def can_be_judged(answers: Sequence[Answer]) -> bool:
+    """Whether there are two, and whole ones."""
+    return len(answers) == 2 and all(_is_whole(answer) for answer in answers)
 
 
 def judged(answers: Sequence[Answer], better: int | None) -> Outcome:
-    """What follows from two answers of which one, or with ``None`` neither, is better."""
+    """What follows from answers of which one, or with ``None`` neither, is better."""
     if not answers:
         return Outcome()
     kept = answers[-1 if better is None else better]
     signals = {}
-    if better is not None and len(answers) == 2:
-        worse = answers[1 - better]
-        signals = {str(kept.message_id): "won", str(worse.message_id): "lost"}
+    if better is not None and can_be_judged(answers):
+        signals = {str(kept.message_id): "won", str(answers[1 - better].message_id): "lost"}
     return Outcome(kept.route.build, kept.chat_id, kept.message_id, signals)
+
+
+def _is_whole(answer: Answer) -> bool:
+    return answer.message_id is not None and not answer.problem and answer.stopped is not Stopped.USER
 
 
 def _named(request: TurnRequest, name: str) -> TurnRequest:

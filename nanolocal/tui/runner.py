@@ -138,7 +138,7 @@ class TurnRunner:
             except NanolocalError as error:
                 await self._fail(error, asked, conversation, once)
             except Exception as error:
-                await self._fail(_unexpected(error), asked, conversation, once)
+                await self._fail(unexpected(error), asked, conversation, once)
             else:
                 await self._keep(answer, asked, before, conversation)
 
@@ -202,7 +202,8 @@ class TurnRunner:
         self._stage.status_line.status = status
 
 
-def _unexpected(error: Exception) -> NanolocalError:
+def unexpected(error: Exception) -> NanolocalError:
+    """A fault of the program itself, without its text: that may be private."""
     return NanolocalError(f"an unexpected fault ended the answer ({type(error).__name__})", "Try again.")
 
 

@@ -8,7 +8,6 @@ from textual.app import App
 
 from nanolocal.chat.messages import TurnRequest
 from nanolocal.chat.turn import Quote
-from nanolocal.errors import NanolocalError
 from nanolocal.tui import lines
 from nanolocal.tui.conversation import Conversation
 from nanolocal.tui.ports import SessionPort
@@ -90,7 +89,8 @@ class Settler:
             self._open = None
 
     async def _quote(self, request: TurnRequest) -> Quote | None:
+        """Nothing where it fails in whatever way: the turn meets that too, and tells it."""
         try:
             return await asyncio.to_thread(self._stage.session.chat.quote, request)
-        except NanolocalError:
+        except Exception:
             return None

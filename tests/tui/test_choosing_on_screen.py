@@ -293,7 +293,7 @@ def test_a_comparison_of_which_one_cannot_be_loaded_is_not_judged() -> None:
 
     async def body(stand: Stand) -> None:
         await stand.ask("hello")
-        session.chat.script = [EngineFailed("the file is damaged", "nanolocal models verify")]
+        session.chat.script = ["half", EngineFailed("the file is damaged", "nanolocal models verify")]
         await stand.type("/compare", "enter")
         await stand.sees("in random order")
         await stand.pilot.press("enter")

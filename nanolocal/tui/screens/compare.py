@@ -9,9 +9,9 @@ from textual.widgets import Static
 
 from nanolocal.chat.messages import Answer
 from nanolocal.errors import NanolocalError
-from nanolocal.tui.comparing import Contest, Outcome, judged, play
+from nanolocal.tui.comparing import Contest, Outcome, can_be_judged, judged, play
 from nanolocal.tui.lines import error_text
-from nanolocal.tui.runner import TurnRunner
+from nanolocal.tui.runner import TurnRunner, unexpected
 from nanolocal.tui.screens.overlay import Overlay
 from nanolocal.tui.widgets.blind import BlindAnswer
 
@@ -53,11 +53,14 @@ class CompareScreen(Overlay[Outcome]):
     async def _play(self) -> None:
         views = list(self.query(BlindAnswer))
         try:
-            self._answers = await play(self._runner, self._contest, views)
+            await play(self._runner, self._contest, views, self._answers)
         except NanolocalError as error:
             await self._end(error_text(error))
             return
-        if len(self._answers) == 2 and not any(answer.problem for answer in self._answers):
+        except Exception as error:
+            await self._end(error_text(unexpected(error)))
+            return
+        if can_be_judged(self._answers):
             self._hint(_ASKING)
         else:
             await self._end("Stopped; what was written is kept, and nothing is learned from it.")
@@ -69,7 +72,7 @@ class CompareScreen(Overlay[Outcome]):
 
     def action_judge(self, better: int) -> None:
         """Take the verdict, then say who was who."""
-        if self._outcome is not None or len(self._answers) < 2:
+        if self._outcome is not None or self._runner.busy or not can_be_judged(self._answers):
             return
         self._settle(better if better >= 0 else None)
 
