@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 
 from nanolocal.chat.choice import meant
+from nanolocal.chat.contests import arrange
 from nanolocal.chat.decisions import as_record
 from nanolocal.chat.messages import Attachment, TurnRequest
 from nanolocal.errors import NanolocalError, UsageError
 from nanolocal.tui import pages
-from nanolocal.tui.comparing import Outcome, announcement, arrange
+from nanolocal.tui.comparing import Outcome, announcement
 from nanolocal.tui.learning import learn
 from nanolocal.tui.lines import error_text
 from nanolocal.tui.screens.compare import CompareScreen

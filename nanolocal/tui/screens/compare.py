@@ -7,9 +7,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from nanolocal.chat.contests import Contest, can_be_judged
 from nanolocal.chat.messages import Answer
 from nanolocal.errors import NanolocalError
-from nanolocal.tui.comparing import Contest, Outcome, can_be_judged, judged, play
+from nanolocal.tui.comparing import Outcome, judged, play
 from nanolocal.tui.lines import error_text
 from nanolocal.tui.runner import TurnRunner, unexpected
 from nanolocal.tui.screens.overlay import Overlay
