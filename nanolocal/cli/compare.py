@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.contests import Contest, arrange, can_be_judged, is_whole, named, once_more, signals
-from nanolocal.chat.messages import Answer, TurnRequest
+from nanolocal.chat.messages import Answer, Attachment, TurnRequest
 from nanolocal.cli import output
 from nanolocal.cli.ask import add_wishes, join_input, read_attachment, wishes_of
-from nanolocal.cli.common import Subparsers, is_quiet, wants_json, with_session
+from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
 from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks
 from nanolocal.errors import UsageError
 
@@ -31,21 +31,30 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or a picture")
     parser.add_argument("--blind", action="store_true", help="in random order, and named once you have judged")
     add_wishes(parser)
-    parser.set_defaults(run=with_session(run))
+    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
-    """Announce the price of both, let both answer, and learn from the verdict where somebody can give one."""
+def run(args: argparse.Namespace) -> int:
+    """Exits with 130 where there are no two whole answers."""
     prompt = join_input(args.prompt)
     attachments = tuple(read_attachment(Path(name)) for name in args.attach)
-    request = TurnRequest(prompt, attachments, wishes_of(args, session.library))
-    contest = arrange(session.chat.quote, request, _names(args.builds))
-    answers: list[Answer] = []
-    output.note(f"two answers, for up to {format_credits(contest.most_micro)} credits together")
-    asyncio.run(_play(args, session, contest, answers))
-    better = _verdict(args) if can_be_judged(answers) else None
-    for message_id, kind in signals(answers, better).items():
-        session.experience.learn(message_id, kind)
+    return asyncio.run(_compare(args, prompt, attachments))
+
+
+async def _compare(args: argparse.Namespace, prompt: str, attachments: tuple[Attachment, ...]) -> int:
+    """Announce the price of both, let both answer, and learn from the verdict where somebody can give one."""
+    session = open_session(args)
+    try:
+        request = TurnRequest(prompt, attachments, wishes_of(args, session.library))
+        contest = arrange(session.chat.quote, request, _names(args.builds))
+        output.note(f"two answers, for up to {format_credits(contest.most_micro)} credits together")
+        answers: list[Answer] = []
+        await _play(args, session, contest, answers)
+        better = _verdict(args) if can_be_judged(answers) else None
+        for message_id, kind in signals(answers, better).items():
+            session.experience.learn(message_id, kind)
+    finally:
+        await session.close()
     if wants_json(args):
         output.as_json({"answers": [answer_as_json(answer) for answer in answers]})
     else:

@@ -67,3 +67,18 @@ def test_lines_choose_explain_and_teach(program: Program, rival: str) -> None:
     assert program("route", "--forget", "--yes").returncode == 0
     ranking = json.loads(program("route", "Hello!", "--json").stdout)["route"]["ranking"]
     assert not any("tries here" in each["known"] for each in ranking)
+
+
+def test_two_builds_are_compared_as_versions_of_one_answer(program: Program, rival: str) -> None:
+    compared = program("compare", "Hello!", "--max-tokens", "8", "--json")
+    assert (compared.returncode, "credits together" in compared.stderr) == (0, True)
+    first, second = json.loads(compared.stdout)["answers"]
+    assert {first["build"], second["build"]} == {rival, "nanolocal-starter-text:Q8_0"}
+    assert first["chat_id"] == second["chat_id"]
+    messages = json.loads(program("chats", "show", first["chat_id"], "--json").stdout)["messages"]
+    assert [message["role"] for message in messages].count("user") == 1
+    blind = program("compare", "Hello!", "--builds", f"{rival},nanolocal-starter-text", "--blind", "--max-tokens", "8")
+    assert blind.stdout.startswith("A\n") and "rival" not in blind.stdout
+    assert "B was " in blind.stderr
+    for wrong in (("--builds", rival), ("--builds", f"{rival},rival"), ("--builds", f"{rival},nobody")):
+        assert program("compare", "Hello!", *wrong).returncode == 2
