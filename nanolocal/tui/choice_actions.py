@@ -97,7 +97,8 @@ class ChoiceActions:
         outcome: Outcome | None = None
         try:
             contest = await asyncio.to_thread(arrange, self._stage.session.chat.quote, request, names)
-            asked = Question(announcement(contest), {"enter": "run"}, "Enter runs · Esc back")
+            about = request.prompt or ""
+            asked = Question(announcement(contest), {"enter": "run"}, "Enter runs · Esc back", about)
             if await self._stage.app.push_screen_wait(asked) is not None:
                 outcome = await self._stage.app.push_screen_wait(CompareScreen(contest, self._stage.runner))
                 await self._take_over(outcome)

@@ -123,6 +123,8 @@ class TurnRunner:
             if settled is None:
                 self._put_back(asked, conversation)
                 return
+            named = settled.wishes.model
+            word = choice.word if named in (None, asked.request.wishes.model) else "once"
             asked = replace(asked, request=settled)
             if asked.replaces:
                 await self._stage.transcript.drop_last()
@@ -130,7 +132,7 @@ class TurnRunner:
             if view.answer is None:
                 return
             old = self._status
-            status = Status(chosen=choice.word, balance_micro=old.balance_micro, most_micro=old.most_micro)
+            status = Status(chosen=word, balance_micro=old.balance_micro, most_micro=old.most_micro)
             once, choice.once = choice.once, None
             conversation.editing = conversation.offer = None
             try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Program
+from tests.e2e.terminal import Terminal
 from tests.fakes.tiny_gguf import write_tiny_gguf
 
 
@@ -82,3 +83,25 @@ def test_two_builds_are_compared_as_versions_of_one_answer(program: Program, riv
     assert "B was " in blind.stderr
     for wrong in (("--builds", rival), ("--builds", f"{rival},rival"), ("--builds", f"{rival},nobody")):
         assert program("compare", "Hello!", *wrong).returncode == 2
+
+
+def qualities(program: Program) -> dict[str, float]:
+    """What is expected of each build for a greeting."""
+    ranking = json.loads(program("route", "Hello!", "--json").stdout)["route"]["ranking"]
+    return {each["build_id"]: each["quality"] for each in ranking}
+
+
+@pytest.mark.usefixtures("rival")
+def test_the_verdict_on_a_terminal_is_learned_and_only_then_is_anybody_named(program: Program) -> None:
+    before = qualities(program)
+    terminal = Terminal(program.home, "compare", "Hello!", "--blind", "--max-tokens", "4")
+    try:
+        shown = terminal.wait_for("Which is better")
+        assert "rival" not in shown and "starter" not in shown
+        terminal.type("b\n")
+        terminal.wait_for("B was ")
+        assert terminal.wait_for_end() == 0
+    finally:
+        terminal.close()
+    after = qualities(program)
+    assert sorted(after[build] > before[build] for build in before) == [False, True]

@@ -107,6 +107,7 @@ def test_where_it_is_asked_for_the_pick_is_shown_and_changed_with_one_key() -> N
         await stand.sees("Oak 1B Q8_0 answers")
         await stand.pilot.press("enter")
         await stand.until(lambda: session.chat.requests and not stand.chat.runner.busy)
+        await stand.sees("once -> Oak 1B Q8_0 · chat 90%")
         await stand.type("/auto ask", "enter")
         await stand.ask("again")
 
