@@ -108,7 +108,8 @@ class Route:
     """The recorded decision: which build answers, as which task, and why. ``n_ctx`` is the context in tokens.
 
     ``case`` is what it was made from, as JSON: recomputed, it gives the same pick. ``may_be_picture`` says that a
-    drawing may have been meant, and ``instead`` what the router would have picked where the user chose.
+    drawing may have been meant, ``is_pinned`` that the user chose the build, and ``instead`` what would have been
+    picked else.
     """
 
     task: str
@@ -122,4 +123,5 @@ class Route:
     subtask: str = ""
     case: Mapping[str, object] = field(default_factory=dict)
     may_be_picture: bool = False
+    is_pinned: bool = False
     instead: str = ""

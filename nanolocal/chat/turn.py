@@ -163,7 +163,7 @@ class Chat:
                         yield event
                 answer = self._finish(plan, delivery)
             except EngineFailed as error:
-                if stop.is_set() or not tried.may_go_on(request, route, error):
+                if stop.is_set() or not tried.may_go_on(route, error):
                     raise
             finally:
                 if answer is None:

@@ -19,6 +19,7 @@ from nanolocal.engines.manifest import check_pipeline
 from nanolocal.engines.protocol import Done, Dropped, LoadImage, Progress, Reply, RunImage, RunText, Step
 from nanolocal.engines.stopflag import StopFlag
 from nanolocal.errors import EngineFailed
+from nanolocal.formats.preflight import check_weights
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -149,6 +150,7 @@ class _Steps:
 
 def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> DiffusionPipeline:
     """Check, then load ``folder`` on the best device there is."""
+    checked = check_weights(folder)
     name = check_pipeline(folder)
     emit(Progress(0.0))
     warnings.simplefilter("ignore")
@@ -160,6 +162,7 @@ def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> Diffusio
     diffusers.utils.logging.disable_progress_bar()
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    checked.confirm()
     try:
         pipeline = getattr(diffusers, name).from_pretrained(
             str(folder),

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from nanolocal.errors import EngineFailed, OutOfMemory
+from nanolocal.formats.architectures import missing_for
+from nanolocal.formats.preflight import Checked, check_model
 
 BATCH = 256
 """Tokens read in one step."""
@@ -68,10 +70,14 @@ class Backend:
 
 
 class Model:
-    """A loaded GGUF file; raises ``EngineFailed`` when it cannot be loaded. ``on_progress`` gets 0..1."""
+    """A loaded GGUF file. ``on_progress`` gets 0..1.
+
+    Raises ``Damaged`` for a file that does not add up, before llama.cpp is even in memory, and ``EngineFailed`` for
+    one that llama.cpp does not load.
+    """
 
     def __init__(self, path: Path, on_progress: Callable[[float], None]) -> None:
-        _check_file(path)
+        checked = _check(path)
         self._lib = lib = library()
 
         def report(fraction: float, _: object) -> bool:
@@ -84,6 +90,7 @@ class Model:
         parameters.n_gpu_layers = _ALL_LAYERS if lib.llama_supports_gpu_offload() else 0
         log = backend()
         log.forget_errors()
+        checked.confirm()
         self.pointer = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
             raise EngineFailed(f"llama.cpp cannot load {path.name}: {log.last_error() or 'no reason given'}")
@@ -262,13 +269,15 @@ class Sampler:
         self._lib.llama_sampler_chain_add(self._chain, sampler)
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what is clearly no GGUF file, in words better than llama.cpp's."""
+def _check(path: Path) -> Checked:
+    """All parts of the model, checked; one that this llama.cpp cannot read is refused in words better than its own."""
     if not path.is_file():
         raise EngineFailed(f"{path.name} is {'a folder' if path.is_dir() else 'missing'}, not a GGUF file")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise EngineFailed(f"{path.name} is not a GGUF file", "get the file again")
+    checked = check_model(path)
+    missing = missing_for(checked.facts[0].metadata)
+    if missing:
+        raise EngineFailed(f"{path.name} needs {missing}", "choose another build")
+    return checked
 
 
 def _when_not_empty(lib: ModuleType) -> object:

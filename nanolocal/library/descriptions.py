@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nanolocal import __version__
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
-from nanolocal.library.splits import parts_of
 
 if TYPE_CHECKING:
     from nanolocal.library.catalogue.shelf import Catalogue
@@ -22,7 +22,7 @@ Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = f"2 of {__version__}"
+_VERSION = f"3 of {__version__}"
 """Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
 _BUILD = {
