@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
@@ -26,6 +27,7 @@ from nanolocal.library.pull.background import Background
 from nanolocal.library.pull.hub import endpoint_of, token_setting
 from nanolocal.library.watched import WatchedEngines
 from nanolocal.paths import Paths, make_private, starter_models
+from nanolocal.routing import explain
 from nanolocal.routing.router import Rules, TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
@@ -90,6 +92,14 @@ class Session:
 
         taken = redeem(self.ledger, code)
         return taken.voucher.amount, taken.issuer.name
+
+    def check_model(self, name: str) -> None:
+        """Raise ``UsageError`` where no prompt could be answered under that name: a build's, ``auto:fast``."""
+        self.router.check(name)
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """Decide once more from what was stored with an answer; raises ``Damaged`` where that cannot be done."""
+        return explain.weighed(case)
 
     async def close(self) -> None:
         """End a pull, keeping what has arrived, and the engines; then close the vault."""

@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeGuard
 
+from nanolocal.chat.choice import PREFERENCES
 from nanolocal.errors import UsageError
 
-PREFERENCES = ("quality", "balanced", "fast", "cheap")
 _MICRO, _PLACES = 1_000_000, 6
 _DEAREST_KWH = 100
 _MOST_WATTS = 5000
@@ -31,6 +31,8 @@ class Settings:
     """Builds that never answer unless they are asked for by name: patterns such as "phi*"."""
     deny_licences: tuple[str, ...] = ()
     """Licences under which none answers by itself, such as "*non-commercial*"."""
+    confirm_pick: bool = False
+    """The terminal app shows who would answer, and for how much at the most, before anything runs."""
     theme: str = "dark"
     """The terminal app's colours: dark or light."""
     idle_minutes: float = 15
@@ -109,6 +111,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "prefer": _one_of(*PREFERENCES),
     "deny": _names,
     "deny_licences": _names,
+    "confirm_pick": lambda value: value if isinstance(value, bool) else None,
     "theme": _one_of("dark", "light"),
     "idle_minutes": _minutes,
     "tariff": _tariff,

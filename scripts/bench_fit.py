@@ -155,7 +155,9 @@ def run(cell: Cell, path: Path) -> Outcome:
     size = path.stat().st_size
     path.unlink()
     label = f"{cell.name} {cell.quantization} {cell.n_ctx} {cell.kv}"
-    return Outcome(label, size, measured, *(100 * (guess / measured - 1) for guess in (computed, asked, BASELINE * size)))
+    return Outcome(
+        label, size, measured, *(100 * (guess / measured - 1) for guess in (computed, asked, BASELINE * size))
+    )
 
 
 async def measure(path: Path, n_ctx: int, kv: str) -> int:

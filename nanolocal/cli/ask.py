@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import parse_credits
+from nanolocal.chat.choice import PREFERENCES
 from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
 from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks, unsaid
 from nanolocal.errors import EngineFailed, UsageError
-from nanolocal.settings import PREFERENCES
 
 if TYPE_CHECKING:
     from nanolocal.library.library import Library

@@ -99,6 +99,7 @@ class _Show:
     def __call__(self, event: Event) -> None:
         match event:
             case RouteChosen(route):
+                self._cost, self._tokens = "", 0
                 self._show(f"{route.build.id}: {route.reasons[0]}")
             case FirstUse(_, licence):
                 self._progress.clear()
@@ -132,10 +133,15 @@ def unsaid(_: str) -> None:
     """Say nothing: it goes out in one piece later."""
 
 
-def tell_remarks(answer: Answer) -> None:
-    """Say on stderr what the answer did not take into account; called once its text has ended."""
+def tell_remarks(answer: Answer, draws: str = 'nanolocal image "..."') -> None:
+    """Say on stderr what the answer did not take into account; called once its text has ended.
+
+    ``draws`` is what to type where a picture may have been meant.
+    """
     for remark in answer.remarks:
         output.note(remark)
+    if answer.route.may_be_picture and answer.picture is None:
+        output.note(f"perhaps a picture was meant: {draws} draws it")
 
 
 def receipt(answer: Answer) -> str:
@@ -180,9 +186,12 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
 def route_as_json(route: Route) -> dict[str, object]:
     """A decision as it is stored and shown."""
     return {
+        "subtask": route.subtask,
         "confidence": route.confidence,
         "score": route.score,
         "reasons": list(route.reasons),
         "runners_up": [asdict(item) for item in route.runners_up],
         "rejected": [asdict(item) for item in route.rejected],
+        "instead": route.instead,
+        "may_be_picture": route.may_be_picture,
     }

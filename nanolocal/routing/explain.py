@@ -1,10 +1,12 @@
 """A decision in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.routes import Kind, Rejected, Task
-from nanolocal.errors import NoBuildFits
-from nanolocal.routing.case import Candidate, Case, Terms
+from nanolocal.errors import Damaged, NoBuildFits
+from nanolocal.routing.case import Candidate, Case, Terms, from_record
 from nanolocal.routing.gates import Demand
 from nanolocal.routing.quality import EVERYTHING
 from nanolocal.routing.tasks import Guess
@@ -41,6 +43,15 @@ def terms(decided: Case, other: Terms, best: Terms) -> str:
     return f"{other.score:.2f} against {best.score:.2f}: {', '.join(parts)}"
 
 
+def weighed(record: Mapping[str, Any]) -> tuple[Weighed, ...]:
+    """A stored case decided once more: every build with its terms, the best first; raises ``Damaged`` for none."""
+    try:
+        decided = from_record(record)
+        return tuple(_weighed(_candidate(decided, each), each) for each in decided.ranking())
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise Damaged("this decision's record does not add up", "nanolocal vault verify") from error
+
+
 def what_was_asked(guess: Guess) -> str:
     """The task, and what gave it away."""
     task = guess.subtask or _WORDS.get(guess.task, guess.task)
@@ -59,6 +70,22 @@ def no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Dem
         return NoBuildFits("no stored build can look at pictures", "add a vision model to the models folder")
     noun = "draws pictures" if kind is Kind.IMAGE else "writes text"
     return NoBuildFits(f"no stored build {noun} ({what_was_asked(guess)})", "nanolocal models list")
+
+
+def _weighed(candidate: Candidate, its: Terms) -> Weighed:
+    return Weighed(
+        build_id=its.build_id,
+        score=its.score,
+        quality=its.quality,
+        known=candidate.known,
+        load_s=candidate.load_s,
+        read_s=candidate.read_s,
+        write_s=candidate.write_s,
+        time=its.time,
+        price=its.price,
+        swap=its.swap,
+        stay=its.stay,
+    )
 
 
 def _candidate(decided: Case, of: Terms) -> Candidate:

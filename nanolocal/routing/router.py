@@ -56,7 +56,7 @@ class TaskRouter:
         guess = _guess(request)
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         builds, around = self._builds(), self._around()
-        asked = _asked(request, builds)
+        asked = _asked(request.wishes.model, builds)
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
         turn = _Turn(request, guess, around, prefer, asked.model is not None)
@@ -70,6 +70,13 @@ class TaskRouter:
         payable = [build for build in fitting if build.id not in too_dear]
         route = self._decide(turn, payable, [*rejected, *too_dear.values()])
         return self._pinned(route, request) if turn.is_pinned else route
+
+    def check(self, name: str) -> None:
+        """Raise ``UsageError`` where ``name`` is no build's, not even with an ending, nor stands for the best one."""
+        builds = self._builds()
+        asked = _asked(name, builds)
+        if asked.model is not None:
+            _named(builds, asked.model)
 
     def _gate(self, build: Build, turn: "_Turn", demand: Demand, asked: Asked) -> Rejected | None:
         """The user's own rules, which a build that is asked for by name overrides, then the hard limits."""
@@ -186,9 +193,8 @@ def _guess(request: RouteRequest) -> Guess:
     return guess_task(request.prompt, request.earlier)
 
 
-def _asked(request: RouteRequest, builds: Sequence[Build]) -> Asked:
+def _asked(name: str | None, builds: Sequence[Build]) -> Asked:
     """What the name means; one that a build really has is that build, whatever its ending says elsewhere."""
-    name = request.wishes.model
     if name and any(build.answers_to(name) for build in builds):
         return Asked(name)
     return preferences.asked(name)

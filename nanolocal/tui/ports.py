@@ -1,16 +1,18 @@
 """The part of a session that the terminal app uses, as protocols; ``bootstrap.Session`` satisfies them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.events import Event
 from nanolocal.chat.messages import TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged
+from nanolocal.settings import Settings
 
 
 class ChatRow(Protocol):
@@ -311,12 +313,30 @@ class PullsPort(Protocol):
         ...
 
 
+class ExperiencePort(Protocol):
+    """What this device learns from the use of its builds."""
+
+    def learn(self, message_id: str, kind: str) -> None:
+        """Take in a signal about an answer; may block on the disk."""
+        ...
+
+
 class SessionPort(Protocol):
     """Everything behind an unlocked vault."""
 
     @property
+    def settings(self) -> Settings:
+        """What the user set."""
+        ...
+
+    @property
     def store(self) -> ConversationsPort:
         """The conversations."""
+        ...
+
+    @property
+    def experience(self) -> ExperiencePort:
+        """What was seen of the builds."""
         ...
 
     @property
@@ -351,6 +371,14 @@ class SessionPort(Protocol):
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the balance; returns its micro-credits and who issued it. Raises ``UsageError``."""
+        ...
+
+    def check_model(self, name: str) -> None:
+        """Raise ``UsageError`` where no prompt could be answered under that name; may block."""
+        ...
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """Decide once more from what was stored with an answer; raises ``Damaged`` where that cannot be done."""
         ...
 
     async def close(self) -> None:

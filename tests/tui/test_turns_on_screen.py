@@ -24,7 +24,7 @@ def test_an_answer_is_streamed_and_gets_its_receipt() -> None:
         await stand.ask("hi")
         await stand.sees("Hello there.")
         await stand.sees("oak:Q4_K_M · chat · 2 tokens · 18.4 tok/s · 0.00042 cr")
-        await stand.sees("Oak 1B Q4_K_M > a short chat pro… | 18.4 tok/s | 122/4.1k ctx | bal 0.096")
+        await stand.sees("auto -> Oak 1B Q4_K_M · chat 90% · 18.4 tok/s · 122/4.1k ctx · bal 0.096")
         assert stand.chat.composer.box.text == ""
 
     drive(body, session)

@@ -14,6 +14,7 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Markdown
 
+from nanolocal.chat.choice import Choice
 from nanolocal.chat.commands import COMMANDS, parse
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import NanolocalError
@@ -25,6 +26,7 @@ from nanolocal.tui.lines import Status, build_name, error_text
 from nanolocal.tui.ports import SessionPort
 from nanolocal.tui.quoting import Quoter
 from nanolocal.tui.runner import Asked, TurnRunner
+from nanolocal.tui.settling import Settler
 from nanolocal.tui.themes import other
 from nanolocal.tui.turns import beside
 from nanolocal.tui.widgets.composer import Composer, PromptBox
@@ -64,8 +66,8 @@ class ChatScreen(Screen[None]):
     ) -> None:
         super().__init__()
         self.session = session
-        self.conversation = Conversation()
-        self.runner = TurnRunner(session, self, clock)
+        self.conversation = Conversation(choice=Choice(asks=session.settings.confirm_pick))
+        self.runner = TurnRunner(session, self, Settler(self), clock)
         self.actions = Actions(self)
         self.quoter = Quoter(self)
         self.leave = leave
@@ -115,12 +117,11 @@ class ChatScreen(Screen[None]):
         return next((text for text in reversed(answers) if text), "")
 
     def show_choice(self) -> None:
-        """Say who answers next."""
-        conversation = self.conversation
-        name = self._name_of(conversation.once or conversation.pinned) if conversation.chosen != "auto" else ""
-        old = self.status_line.status
+        """Say who answers next, or who chooses."""
+        choice, old = self.conversation.choice, self.status_line.status
+        name = self._name_of(choice.build_id) if choice.build_id else ""
         balance, most = old.balance_micro, old.most_micro
-        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=balance, most_micro=most)
+        self.status_line.status = Status(name, "", choice.word, balance_micro=balance, most_micro=most)
         self.quote()
 
     def show_balance(self, micro: int) -> None:
@@ -147,7 +148,7 @@ class ChatScreen(Screen[None]):
 
     async def open_chat(self, chat_id: str | None, message_id: str | None = None) -> None:
         """Show a conversation, at a message if one is named; ``None`` begins a new one."""
-        fresh = Conversation(chat_id, pinned=None if chat_id else self.conversation.pinned)
+        fresh = Conversation(chat_id, choice=self.conversation.choice.elsewhere(keeps_pin=chat_id is None))
         if chat_id is not None:
             fresh.path = await asyncio.to_thread(self._branch_with, chat_id, message_id)
         self.conversation, self.runner.route = fresh, None
@@ -166,6 +167,10 @@ class ChatScreen(Screen[None]):
         request = self.conversation.next_request(prompt.text, files, wants_picture)
         self.composer.put("")
         self.composer.show_editing(False)
+        rivals, self.conversation.rivals = self.conversation.rivals, None
+        if rivals is not None:
+            self.actions.choosing.compare_on(request, rivals, prompt.text, files)
+            return
         self.start(Asked(request, prompt.text, files, editing is not None, editing))
 
     def start(self, asked: Asked) -> None:
