@@ -1,12 +1,18 @@
 """The one place that wires everything together. Faces get a ``Session`` and know no other room's insides."""
 
-from collections.abc import Callable
+import asyncio
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
+from nanolocal.engines import abilities
+from nanolocal.engines.abilities import Abilities
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
@@ -17,12 +23,18 @@ from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
-from nanolocal.paths import Paths, make_private
-from nanolocal.routing.router import RuleRouter
+from nanolocal.library.pull.background import Background
+from nanolocal.library.pull.hub import endpoint_of, token_setting
+from nanolocal.library.watched import WatchedEngines
+from nanolocal.paths import Paths, make_private, starter_models
+from nanolocal.routing import explain
+from nanolocal.routing.router import Rules, TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 from nanolocal.vault import backup, repair
 from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.experience import Experience
 from nanolocal.vault.files import check_local
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
 from nanolocal.vault.snapshots import Snapshot
@@ -30,12 +42,16 @@ from nanolocal.vault.snapshots import listed as listed_snapshots
 from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault, VaultState
 
+if TYPE_CHECKING:
+    from nanolocal.library.pull.pulling import Source
+
 __all__ = [
     "Session",
     "VaultState",
     "back_up_vault",
     "erase_vault",
     "has_recovery_code",
+    "llama_cpp_abilities",
     "open_library",
     "open_router",
     "open_session",
@@ -61,12 +77,14 @@ class Session:
     machine: Machine
     vault: Vault
     store: Conversations
+    experience: Experience
     ledger: Wallet
     library: Library
-    router: RuleRouter
+    router: TaskRouter
     engines: EnginePool
     meter: Meter
     chat: Chat
+    pulls: Background
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
@@ -75,8 +93,17 @@ class Session:
         taken = redeem(self.ledger, code)
         return taken.voucher.amount, taken.issuer.name
 
+    def check_model(self, name: str) -> None:
+        """Raise ``UsageError`` where no prompt could be answered under that name: a build's, ``auto:fast``."""
+        self.router.check(name)
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """Decide once more from what was stored with an answer; raises ``Damaged`` where that cannot be done."""
+        return explain.weighed(case)
+
     async def close(self) -> None:
-        """End the engines, then close the vault."""
+        """End a pull, keeping what has arrived, and the engines; then close the vault."""
+        await asyncio.to_thread(self.pulls.close)
         await self.engines.close()
         self.vault.close()
 
@@ -86,27 +113,69 @@ def vault_state(paths: Paths) -> VaultState:
     return Vault.state(paths.vault)
 
 
-def open_router(library: Library, settings: Settings, machine: Machine) -> RuleRouter:
-    """The router over ``library``; needs no vault."""
-    return RuleRouter(library.builds, machine.memory_budget(settings.memory_mb), settings.prefer)
+def open_router(
+    library: Library, settings: Settings, machine: Machine, around: Callable[[], Surroundings] | None = None
+) -> TaskRouter:
+    """The router over ``library``; without a vault, that is without ``around``, it knows no speeds and no prices."""
+    budget = machine.memory_budget(settings.memory_mb)
+    rules = Rules(settings.prefer, settings.deny, settings.deny_licences)
+    return TaskRouter(library.builds, around or (lambda: Surroundings(budget)), rules)
 
 
-def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = None) -> Session:
+def open_pulls(
+    paths: Paths, settings: Settings, machine: Machine, store: Conversations, library: Library
+) -> Background:
+    """Downloads beside the conversation, with the token that the vault keeps; connects to nothing until one starts."""
+
+    def source() -> "Source":
+        from nanolocal.library.pull.choosing import largest_that_fits
+        from nanolocal.library.pull.pulling import Source
+
+        endpoint = endpoint_of(settings.hub)
+        token = os.environ.get("HF_TOKEN", "").strip() or store.setting(token_setting(endpoint)) or ""
+        return Source(
+            endpoint, token, paths.models, library, largest_that_fits(machine.memory_budget(settings.memory_mb))
+        )
+
+    return Background(lambda: endpoint_of(settings.hub), source)
+
+
+def open_session(
+    paths: Paths, passphrase: str | None, vault: Vault | None = None, *, tells_licences: bool = True
+) -> Session:
     """Open the vault, or make one: with ``passphrase``, or with a key file when it is ``None``; or take an open one.
 
-    Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
+    ``tells_licences`` is false where no one reads what is said before a build's first answer. Raises ``VaultLocked``,
+    ``Damaged`` or ``UsageError``; then nothing was changed.
     """
     settings = load_settings(paths.settings)
     vault = vault or open_vault(paths, passphrase)
     machine = inspect()
     library = open_library(paths, settings)
-    router = open_router(library, settings, machine)
     store = Conversations(vault.database, vault.blobs)
+    experience = Experience(vault.database)
     ledger = open_wallet(vault, settings)
     meter = Meter.open()
-    engines = EnginePool(machine.memory_budget(settings.memory_mb))
-    chat = Chat(router, store, ledger, engines, meter)
-    return Session(paths, settings, machine, vault, store, ledger, library, router, engines, meter, chat)
+    budget = machine.memory_budget(settings.memory_mb)
+    engines = EnginePool(budget)
+
+    def around() -> Surroundings:
+        return Surroundings(
+            memory_budget=budget,
+            resident=engines.resident(),
+            speeds=experience.speeds(),
+            tallies=experience.tallies(),
+            balance=ledger.balance(),
+            cost=lambda build, usage: ledger.shown_price(build).cost(usage),
+        )
+
+    router = open_router(library, settings, machine, around)
+    watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
+    chat = Chat(router, store, ledger, watched, meter)
+    pulls = open_pulls(paths, settings, machine, store, library)
+    return Session(
+        paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls
+    )
 
 
 def open_vault(paths: Paths, passphrase: str | None) -> Vault:
@@ -158,6 +227,11 @@ def has_recovery_code(paths: Paths) -> bool:
 def snapshots(paths: Paths) -> list[Snapshot]:
     """The encrypted copies of the database, the newest first; needs no passphrase."""
     return listed_snapshots(paths.vault / "snapshots")
+
+
+def llama_cpp_abilities() -> Abilities | None:
+    """What llama.cpp was built with, asked in a child of its own; ``None`` when it cannot be loaded."""
+    return abilities.ask()
 
 
 def erase_vault(paths: Paths) -> None:

@@ -4,7 +4,10 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
 
     NanolocalError
     ├── EngineFailed      1    an engine could not load, run or finish
+    │   ├── BuildFailed   1    the files of the build are why
+    │   └── OutOfMemory   1    what was missing was memory
     ├── TransferFailed    1    a download could not be finished; what arrived is kept
+    │   └── AccessRefused 1    the hub wants a token, or another one
     ├── UsageError        2    the command, a setting or a file given by the user is wrong
     ├── VaultLocked       3    the passphrase is missing or wrong
     ├── NoBuildFits       4    no stored build can answer this prompt on this machine
@@ -33,10 +36,22 @@ class EngineFailed(NanolocalError):
     exit_code = 1
 
 
+class BuildFailed(EngineFailed):
+    """No engine can do anything with the files of this build: they cannot be loaded, or end the engine that tries."""
+
+
+class OutOfMemory(EngineFailed):
+    """An engine could not get the memory that it needs; with less context it might."""
+
+
 class TransferFailed(NanolocalError):
     """A download could not be finished: no network, the server refused, or what came is not what was promised."""
 
     exit_code = 1
+
+
+class AccessRefused(TransferFailed):
+    """The hub gives this to nobody without a token, or not to the owner of this one."""
 
 
 class UsageError(NanolocalError):

@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeGuard
 
+from nanolocal.chat.choice import PREFERENCES
 from nanolocal.errors import UsageError
 
-PREFERENCES = ("quality", "balanced", "fast", "cheap")
 _MICRO, _PLACES = 1_000_000, 6
 _DEAREST_KWH = 100
 _MOST_WATTS = 5000
@@ -27,6 +27,12 @@ class Settings:
     """The most that engines may hold in memory; 0 lets the machine decide."""
     prefer: str = "balanced"
     """What the router weighs most: quality, balanced, fast or cheap."""
+    deny: tuple[str, ...] = ()
+    """Builds that never answer unless they are asked for by name: patterns such as "phi*"."""
+    deny_licences: tuple[str, ...] = ()
+    """Licences under which none answers by itself, such as "*non-commercial*"."""
+    confirm_pick: bool = False
+    """The terminal app shows who would answer, and for how much at the most, before anything runs."""
     theme: str = "dark"
     """The terminal app's colours: dark or light."""
     idle_minutes: float = 15
@@ -35,6 +41,8 @@ class Settings:
     """What a kWh costs, in micro-credits; written in credits, such as 0.30: a usual price in Europe, in dollars."""
     watts: int = 30
     """What this machine draws while it answers; a laptop's 30 W unless you know better."""
+    hub: str = ""
+    """Where ``models pull`` fetches from; empty means huggingface.co, and ``HF_ENDPOINT`` goes before it."""
 
 
 def load(path: Path) -> Settings:
@@ -76,6 +84,11 @@ def _one_of(*words: str) -> Callable[[object], object]:
     return lambda value: value if value in words else None
 
 
+def _address(value: object) -> str | None:
+    is_address = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
+    return str(value) if is_address or value == "" else None
+
+
 def _minutes(value: object) -> float | None:
     return float(value) if _is_number(value) and 0 <= value <= _MOST_MINUTES else None
 
@@ -96,14 +109,19 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "model_directories": _names,
     "memory_mb": _whole(0, math.inf),
     "prefer": _one_of(*PREFERENCES),
+    "deny": _names,
+    "deny_licences": _names,
+    "confirm_pick": lambda value: value if isinstance(value, bool) else None,
     "theme": _one_of("dark", "light"),
     "idle_minutes": _minutes,
     "tariff": _tariff,
     "watts": _whole(1, _MOST_WATTS),
+    "hub": _address,
 }
 _HINTS = {
     "tariff": f"write it in credits, from 0 to {_DEAREST_KWH} with at most six places: tariff = 0.30",
     "watts": f"write a whole number from 1 to {_MOST_WATTS}: watts = 30",
+    "hub": 'write the address of a hub or mirror: hub = "https://huggingface.co"',
 }
 
 

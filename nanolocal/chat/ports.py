@@ -1,7 +1,7 @@
 """What a turn needs from the other rooms: six small protocols."""
 
 from asyncio import Event as AsyncEvent
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,13 +16,20 @@ INSTRUCTIONS = "instructions"
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
-    """What the router may look at. ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes."""
+    """What the router may look at. ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes.
+
+    ``earlier`` are the last things the user said before, ``earlier_tasks`` what the last answers were taken for, the
+    newest last; ``not_again`` are builds that were tried for this answer and could not be loaded, with the reason.
+    """
 
     prompt: str
     attachments: tuple[Attachment, ...]
     history_bytes: int
     wishes: Wishes
     current_build_id: str | None = None
+    earlier: tuple[str, ...] = ()
+    earlier_tasks: tuple[str, ...] = ()
+    not_again: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

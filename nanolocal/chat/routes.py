@@ -65,8 +65,10 @@ class Build:
     """One stored file set of a model. ``id`` is ``model:quantization``; ``context_length`` is in tokens, 0 if unknown.
 
     ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
-    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, and ``needs``
-    says what is missing here to run it. ``footprint`` is its memory, where that is known from its files.
+    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, ``needs`` says
+    what is missing here to run it, and ``set_aside`` why it is not used although nothing is. ``footprint`` is its
+    memory, where that is known from its files. ``catalogue_id`` is the model that it is known to be of, ``purposes``
+    what that is for, and ``strengths`` how much better at a task (or ``*``) its makers' scores are than its size says.
     """
 
     id: str
@@ -87,7 +89,11 @@ class Build:
     projector: Path | None = None
     aliases: tuple[str, ...] = ()
     needs: str = ""
+    set_aside: str = ""
     footprint: Footprint | None = None
+    catalogue_id: str = ""
+    purposes: tuple[str, ...] = ()
+    strengths: Mapping[str, float] = field(default_factory=dict)
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is its id, its model, or what another program calls it."""
@@ -104,6 +110,24 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """What a build was measured at here; 0 where that has not been seen. ``answers`` is how many it rests on."""
+
+    load_s: float = 0.0
+    read_tok_s: float = 0.0
+    write_tok_s: float = 0.0
+    answers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a build did at a task on this device: ``wins`` of ``tries``, both weighed, so no whole numbers."""
+
+    wins: float = 0.0
+    tries: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerUp:
     """A build that could have answered, and its score next to the winner's."""
 
@@ -114,7 +138,12 @@ class RunnerUp:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The recorded decision: which build answers, as which task, and why. ``n_ctx`` is the context in tokens."""
+    """The recorded decision: which build answers, as which task, and why. ``n_ctx`` is the context in tokens.
+
+    ``case`` is what it was made from, as JSON: recomputed, it gives the same pick. ``may_be_picture`` says that a
+    drawing may have been meant, ``is_pinned`` that the user chose the build, and ``instead`` what would have been
+    picked else.
+    """
 
     task: str
     build: Build
@@ -124,3 +153,8 @@ class Route:
     reasons: tuple[str, ...]
     runners_up: tuple[RunnerUp, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    subtask: str = ""
+    case: Mapping[str, object] = field(default_factory=dict)
+    may_be_picture: bool = False
+    is_pinned: bool = False
+    instead: str = ""

@@ -21,6 +21,7 @@ from nanolocal.chat.events import (
     EngineEvent,
     Event,
     Finished,
+    FirstUse,
     Held,
     ImageStep,
     Loading,
@@ -43,11 +44,13 @@ from nanolocal.chat.ports import (
     TextJob,
 )
 from nanolocal.chat.routes import Route
+from nanolocal.chat.tried import Tried
 from nanolocal.errors import Damaged, EngineFailed, OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
 
 _TITLE_LENGTH = 60
 _DRAFT_EVERY_S = 2.0
+_LOOKED_BACK = 3
 _NEW_CHAT = "new"
 _CUT_OFF = "nanolocal ended while it was answering"
 
@@ -65,6 +68,7 @@ class _Delivery:
     dropped_tokens: int = 0
     remarks: list[str] = field(default_factory=list)
     problem: str | None = None
+    licence: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -72,6 +76,8 @@ class _Delivery:
 
     def take(self, event: EngineEvent) -> None:
         match event:
+            case FirstUse(_, licence):
+                self.licence = licence
             case Loading(_, fraction) if fraction >= 1.0:
                 self.usage = replace(self.usage, loads=1)
             case Reading(_, total, cached):
@@ -138,33 +144,42 @@ class Chat:
         """Answer one prompt as a stream of events that ends with ``Finished``.
 
         Setting ``stop`` ends the answer early and keeps what was delivered. Raises ``UsageError``, ``NoBuildFits``,
-        ``OutOfCredit`` or ``EngineFailed``; then nothing was charged.
+        ``OutOfCredit`` or ``EngineFailed``; then nothing was charged. A build that nobody asked for by name and that
+        cannot be loaded gives way to the next one, twice at the most: each ``RouteChosen`` begins anew.
         """
         path, prompt = await asyncio.to_thread(self._read, request)
-        route = await asyncio.to_thread(self._route, request, path, prompt)
-        yield RouteChosen(route)
-        energy = await asyncio.to_thread(self._meter.start)
-        # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
-        plan = self._begin(request, path, prompt, route)
-        delivery = _Delivery(energy, remarks=list(plan.not_read))
-        answer: Answer | None = None
-        try:
-            yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
-            for what in plan.not_read:
-                yield NotRead(what)
-            async with aclosing(self._run(plan, delivery, stop)) as events:
-                async for event in events:
-                    yield event
-            answer = self._finish(plan, delivery)
-        finally:
-            if answer is None:
-                self._finish(plan, delivery)
-        yield Finished(answer)
+        tried = Tried()
+        plan: _Plan | None = None
+        while True:
+            route = await asyncio.to_thread(self._route, request, path, prompt, tried)
+            yield RouteChosen(route)
+            energy = await asyncio.to_thread(self._meter.start)
+            # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
+            plan = self._begin(request, path, prompt, route, plan)
+            delivery = _Delivery(energy, remarks=[*tried.remarks(), *plan.not_read])
+            answer: Answer | None = None
+            try:
+                yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
+                for what in plan.not_read:
+                    yield NotRead(what)
+                async with aclosing(self._run(plan, delivery, stop)) as events:
+                    async for event in events:
+                        yield event
+                answer = self._finish(plan, delivery)
+            except EngineFailed as error:
+                if stop.is_set() or not tried.may_go_on(route, error):
+                    raise
+            finally:
+                if answer is None:
+                    self._finish(plan, delivery)
+            if answer is not None:
+                yield Finished(answer)
+                return
 
     def quote(self, request: TurnRequest) -> Quote:
         """What a turn would reserve, without taking it. Raises ``UsageError`` or ``NoBuildFits``; may block."""
         path, prompt = self._read(request)
-        route = self._route(request, path, prompt)
+        route = self._route(request, path, prompt, Tried())
         job, _ = self._job(request, path, prompt, route)
         card = self._ledger.shown_price(route.build)
         chat_id = request.chat_id or _NEW_CHAT if request.wishes.store else None
@@ -188,17 +203,21 @@ class Chat:
             return (), prompt
         return tuple(self._store.path(request.chat_id, request.parent_id)), prompt
 
-    def _route(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message) -> Route:
-        answered_by = [stored.build_id for stored in path if stored.build_id]
-        return self._router.pick(
-            RouteRequest(
-                prompt=jobs.with_files(prompt).text,
-                attachments=prompt.attachments,
-                history_bytes=sum(len(stored.message.text.encode("utf-8", "replace")) for stored in path),
-                wishes=request.wishes,
-                current_build_id=answered_by[-1] if answered_by else None,
-            )
+    def _route(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, tried: Tried) -> Route:
+        """Decide who answers; once something has failed, who else can, or why the first one could not."""
+        answers = [stored for stored in path if stored.build_id]
+        said = [stored.message.text for stored in path if stored.message.role is Role.USER]
+        asked = RouteRequest(
+            prompt=jobs.with_files(prompt).text,
+            attachments=prompt.attachments,
+            history_bytes=sum(len(stored.message.text.encode("utf-8", "replace")) for stored in path),
+            wishes=request.wishes,
+            current_build_id=answers[-1].build_id if answers else None,
+            earlier=tuple(said[-_LOOKED_BACK:]),
+            earlier_tasks=tuple(stored.task or "" for stored in answers[-_LOOKED_BACK:]),
+            not_again=tried.builds,
         )
+        return tried.route(lambda: self._router.pick(asked))
 
     def _job(
         self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route
@@ -211,10 +230,22 @@ class Chat:
             return jobs.text_job(jobs.conversation(path, system, prompt), route, request.wishes), system
         return jobs.image_job(prompt.text, route.build, request.wishes), system
 
-    def _begin(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route) -> _Plan:
-        """Reserve the most that the answer can cost and put the prompt on disk, in one transaction."""
+    def _begin(
+        self,
+        request: TurnRequest,
+        path: tuple[StoredMessage, ...],
+        prompt: Message,
+        route: Route,
+        before: _Plan | None,
+    ) -> _Plan:
+        """Reserve the most that the answer can cost and put the prompt on disk, in one transaction.
+
+        After a plan that failed ``before``, the prompt is there already.
+        """
         job, system = self._job(request, path, prompt, route)
         card, chat_id, prompt_id = self._ledger.price(route.build), request.chat_id, request.parent_id
+        if before is not None:
+            chat_id, prompt_id = before.chat_id, before.prompt_id
         most, limit = card.cost(jobs.most_it_can_use(job)), request.wishes.max_credits_micro
         try:
             if limit is not None and most > limit:
@@ -227,10 +258,10 @@ class Chat:
             with self._store.transaction() as tx:
                 if not request.wishes.store:
                     chat_id = prompt_id = None
-                elif chat_id is None:
+                elif chat_id is None and before is None:
                     chat_id = self._store.start_chat(tx, _title(prompt), system)
                 hold = self._ledger.hold(tx, route.build, most, chat_id=chat_id, key=request.wishes.key)
-                if chat_id is not None and request.prompt is not None:
+                if chat_id is not None and request.prompt is not None and before is None:
                     prompt_id = self._store.add_prompt(tx, chat_id, path[-1].id if path else None, prompt)
         except OutOfCredit as refused:
             raise jobs.with_offer(refused, card, job) from refused
@@ -303,6 +334,7 @@ class Chat:
             dropped_tokens=delivery.dropped_tokens,
             problem=delivery.problem,
             remarks=tuple(delivery.remarks),
+            licence=delivery.licence,
         )
 
 

@@ -4,20 +4,15 @@ import argparse
 import asyncio
 import select
 import sys
-from typing import TYPE_CHECKING
 
-from nanolocal.chat.messages import TurnRequest
 from nanolocal.cli import output
-from nanolocal.cli.ask import add_wishes, wishes_of
+from nanolocal.cli.ask import add_wishes
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, paths_of
-from nanolocal.cli.turns import receipt, take_turn, tell_remarks
+from nanolocal.cli.talking import Talk
 from nanolocal.errors import NanolocalError
 from nanolocal.running import registered
 
-if TYPE_CHECKING:
-    from nanolocal.bootstrap import Session
-
-_HELP = "An empty line does nothing, /new starts a new conversation, /quit or Ctrl+D ends, Ctrl+C stops an answer."
+_HELP = "An empty line does nothing, /help lists the commands, /quit or Ctrl+D ends, Ctrl+C stops an answer."
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -37,39 +32,24 @@ def run(args: argparse.Namespace) -> int:
 
 async def _talk(args: argparse.Namespace) -> None:
     session = open_session(args)
-    chat_id: str | None = args.chat
     try:
+        talk = Talk(args, session)
         if not is_quiet(args):
             output.note(_HELP)
-        while (prompt := read_prompt()) is not None and prompt != "/quit":
-            if prompt == "/new":
-                chat_id = None
-                output.note("a new conversation")
-            elif prompt:
-                chat_id = await _say(args, session, prompt, chat_id)
+        is_on = True
+        while is_on and (line := read_prompt()) is not None:
+            is_on = not line or await _take(talk, line)
     finally:
         await session.close()
 
 
-async def _say(args: argparse.Namespace, session: "Session", prompt: str, chat_id: str | None) -> str | None:
-    """Answer one prompt; an error is told and the conversation goes on."""
-    request = TurnRequest(prompt, wishes=wishes_of(args, session.library), chat_id=chat_id)
-    output.piece("Assistant: ")
+async def _take(talk: Talk, line: str) -> bool:
+    """An error is told, and the conversation goes on."""
     try:
-        answer = await take_turn(session, request, output.Progress(is_quiet=True), say=True)
+        return await talk.take(line)
     except NanolocalError as problem:
-        output.line()
         output.error(problem)
-        return chat_id
-    if answer.picture is not None:
-        output.piece("(a picture)")
-    output.line()
-    tell_remarks(answer)
-    if answer.problem:
-        output.note(f"{answer.problem}; what it said is kept")
-    if not is_quiet(args):
-        output.note(receipt(answer))
-    return answer.chat_id or chat_id
+        return True
 
 
 def read_prompt() -> str | None:

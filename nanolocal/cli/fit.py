@@ -79,13 +79,20 @@ def _candidates(args: argparse.Namespace, paths: Paths, budget: int, notes: list
 
 
 def _stored(args: argparse.Namespace, paths: Paths) -> list[Build]:
-    """The stored builds of that name that an engine here runs; all of them without a name."""
+    """The stored builds of that name that run here, all without a name; raises ``UsageError`` if none of it does."""
     from nanolocal.library import opening
     from nanolocal.settings import load as load_settings
 
     builds = opening.open_library(paths, load_settings(paths.settings)).builds()
     named = [build for build in builds if not args.name or build.answers_to(args.name)]
-    return [build for build in named if build.kind is not Kind.EMBEDDING and not build.needs]
+    runnable = [build for build in named if build.kind is not Kind.EMBEDDING and not build.needs]
+    if args.name and named and not runnable:
+        raise UsageError(f"{named[0].id} {_lacks(named[0])}", "nanolocal models fit shows what runs here")
+    return runnable
+
+
+def _lacks(build: Build) -> str:
+    return f"needs {build.needs}" if build.needs else "makes embeddings, which nothing here uses"
 
 
 def _asked(
@@ -129,17 +136,15 @@ def _offers(name: str) -> "list[Candidate]":
 def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str]) -> "Candidate":
     """The model behind a URL, of which only the header is fetched."""
     from nanolocal.library.fit.candidates import from_layout, probed_headers
-    from nanolocal.library.fit.remote import read_remote
+    from nanolocal.library.fit.remote import part_urls, read_remote
     from nanolocal.library.naming import QUANTIZATION
     from nanolocal.library.pull.ranges import open_remote
-    from nanolocal.library.splits import part_names
 
-    place, mark, query = args.name.partition("?")
-    folder, _, name = place.rpartition("/")
+    urls = part_urls(args.name)
+    name = next(iter(urls))
     with ExitStack() as stack:
-        names = part_names(name)
-        files = [stack.enter_context(open_remote(f"{folder}/{part}{mark}{query}")) for part in names]
-        remote = read_remote((part, file.size, file.read_range) for part, file in zip(names, files, strict=True))
+        files = {part: stack.enter_context(open_remote(url)) for part, url in urls.items()}
+        remote = read_remote((part, file.size, file.read_range) for part, file in files.items())
     notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(remote.layout.size_bytes)}")
     quantization = QUANTIZATION.search(name)
     candidate = from_layout(name, quantization.group(1) if quantization else "", remote.layout, args.kv)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import catalogue, fit, output
+from nanolocal.cli import bundling, care, catalogue, disk, fit, hubtoken, output, pulling, repairing
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -27,6 +27,12 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.add_argument("build", metavar="BUILD")
     show.set_defaults(run=run_show)
     catalogue.add(parts, common)
+    pulling.add(parts, common)
+    hubtoken.add(parts, common)
+    repairing.add(parts, common)
+    bundling.add(parts, common)
+    care.add(parts, common)
+    disk.add(parts, common)
     fit.add(parts, common)
     scan = parts.add_parser("scan", parents=[common], help="use models where other programs keep them, copying nothing")
     scan.add_argument("folder", metavar="FOLDER", nargs="*", help="instead of the usual places")
@@ -49,13 +55,16 @@ def open_library(args: argparse.Namespace) -> "Library":
 
 def run_list(args: argparse.Namespace) -> int:
     """List the builds; files that were refused follow on stderr."""
+    from nanolocal.library.pull import staging as unfinished
+
     library = open_library(args)
     builds = library.builds()
+    notes = [*library.notes(), *unfinished.notes(paths_of(args).models)]
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
         adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
         listed = [as_json(build, library) for build in builds]
-        output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": library.notes()})
+        output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": notes})
         return 0
     rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in builds]
     output.table(rows, ("BUILD", "MAKES", "SIZE", "CONTEXT", "LICENCE", "NAME"))
@@ -63,12 +72,17 @@ def run_list(args: argparse.Namespace) -> int:
     if named:
         more = f" and {len(named) - _MOST_ADAPTERS} more" if len(named) > _MOST_ADAPTERS else ""
         output.line(f"adapters: {', '.join(named[:_MOST_ADAPTERS])}{more}")
+    for build in builds:
+        if build.set_aside:
+            output.note(f"{build.id} is set aside: {build.set_aside}")
     for problem in library.problems():
         output.note(f"refused: {problem.reason}")
-    for note in library.notes():
+    for note in notes:
         output.note(note)
     if not rows:
-        output.note(f"no builds: nanolocal models scan, or put a .gguf file into {paths_of(args).models}")
+        output.note(
+            f"no builds: nanolocal models scan, or models pull NAME, or put a .gguf file into {paths_of(args).models}"
+        )
     return 0
 
 
@@ -81,13 +95,15 @@ def run_show(args: argparse.Namespace) -> int:
         if catalogue.show(args.build, wants_json(args)):
             return 0
         raise UsageError(error.message, f"{error.hint}; nanolocal models catalogue lists what exists") from error
-    facts = as_json(build, library)
+    facts = as_json(build, library) | catalogue.facts_of(build)
     if wants_json(args):
         output.as_json(facts)
         return 0
     for key, value in facts.items():
         if value not in ("", 0, {}, [], None):
             output.line(f"{key:16} {', '.join(value) if isinstance(value, list) else value}")
+    if build.set_aside:
+        output.note(f"nanolocal models verify {build.id}, or nanolocal models release {build.id} to try it again")
     return 0
 
 
@@ -148,6 +164,7 @@ def as_json(build: Build, library: "Library") -> dict[str, object]:
         "also_called": list(build.aliases),
         "projector": str(build.projector) if build.projector else None,
         "needs": build.needs,
+        "set_aside": build.set_aside,
     }
 
 

@@ -9,7 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits
-from nanolocal.chat.events import CostSoFar, Event, Finished, ImageStep, Loading, Reading, RouteChosen, TextDelta
+from nanolocal.chat.events import (
+    CostSoFar,
+    Event,
+    Finished,
+    FirstUse,
+    ImageStep,
+    Loading,
+    Reading,
+    RouteChosen,
+    TextDelta,
+)
 from nanolocal.chat.messages import Answer, TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
@@ -19,14 +29,22 @@ if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
 
 
-async def take_turn(session: "Session", request: TurnRequest, progress: output.Progress, say: bool) -> Answer:
+async def take_turn(
+    session: "Session",
+    request: TurnRequest,
+    progress: output.Progress,
+    say: bool,
+    tell: Callable[[str], None] = output.note,
+) -> Answer:
     """Run one turn; with ``say`` the text goes to stdout as it comes. Raises what the turn raises.
+
+    ``tell`` gets what is said on the licence of a build that answers for the first time.
 
     Ctrl+C stops the answer. SIGHUP (a closed terminal, ``vault lock``) and SIGTERM do too, and then end the program by
     ``KeyboardInterrupt``, once what was said is stored.
     """
     stop, end = asyncio.Event(), asyncio.Event()
-    show = _Show(progress, say)
+    show = _Show(progress, say, tell)
     try:
         with _signals(stop, end):
             async with aclosing(session.chat.turn(request, stop)) as events:
@@ -68,10 +86,11 @@ def _signals(stop: asyncio.Event, end: asyncio.Event) -> Iterator[None]:
 class _Show:
     """Turns events into lines: progress with the cost so far, which gives way to a text on the same terminal."""
 
-    def __init__(self, progress: output.Progress, say: bool) -> None:
+    def __init__(self, progress: output.Progress, say: bool, tell: Callable[[str], None]) -> None:
         self.answer: Answer | None = None
         self._progress = progress
-        self._write: Callable[[str], None] = output.piece if say else _ignore
+        self._tell = tell
+        self._write: Callable[[str], None] = output.piece if say else unsaid
         self._is_in_the_way = say and sys.stdout.isatty()
         self._phase = ""
         self._cost = ""
@@ -80,7 +99,11 @@ class _Show:
     def __call__(self, event: Event) -> None:
         match event:
             case RouteChosen(route):
+                self._cost, self._tokens = "", 0
                 self._show(f"{route.build.id}: {route.reasons[0]}")
+            case FirstUse(_, licence):
+                self._progress.clear()
+                self._tell(licence)
             case Loading(build_id, fraction):
                 self._show(f"loading {build_id} {fraction:.0%}")
             case Reading(done, total):
@@ -106,14 +129,19 @@ class _Show:
             self._progress.clear()
 
 
-def _ignore(_: str) -> None:
-    """Say nothing: the text goes out in one piece later."""
+def unsaid(_: str) -> None:
+    """Say nothing: it goes out in one piece later."""
 
 
-def tell_remarks(answer: Answer) -> None:
-    """Say on stderr what the answer did not take into account; called once its text has ended."""
+def tell_remarks(answer: Answer, draws: str = 'nanolocal image "..."') -> None:
+    """Say on stderr what the answer did not take into account; called once its text has ended.
+
+    ``draws`` is what to type where a picture may have been meant.
+    """
     for remark in answer.remarks:
         output.note(remark)
+    if answer.route.may_be_picture and answer.picture is None:
+        output.note(f"perhaps a picture was meant: {draws} draws it")
 
 
 def receipt(answer: Answer) -> str:
@@ -151,15 +179,19 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "dropped_tokens": answer.dropped_tokens,
         "problem": answer.problem,
         "remarks": list(answer.remarks),
+        "licence": answer.licence or None,
     }
 
 
 def route_as_json(route: Route) -> dict[str, object]:
     """A decision as it is stored and shown."""
     return {
+        "subtask": route.subtask,
         "confidence": route.confidence,
         "score": route.score,
         "reasons": list(route.reasons),
         "runners_up": [asdict(item) for item in route.runners_up],
         "rejected": [asdict(item) for item in route.rejected],
+        "instead": route.instead,
+        "may_be_picture": route.may_be_picture,
     }

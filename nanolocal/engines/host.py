@@ -72,7 +72,7 @@ class Host:
             except errors.NanolocalError as error:
                 self._emit(Failed(type(error).__name__, error.message, error.hint))
             except MemoryError:
-                self._emit(Failed("EngineFailed", "there is not enough memory", "choose a smaller build"))
+                self._emit(Failed("OutOfMemory", "there is not enough memory", "choose a smaller build"))
             except Exception as error:  # whatever a library raises, the parent gets one clear line
                 self._emit(Failed("EngineFailed", f"{type(error).__name__}: {error}", ""))
 

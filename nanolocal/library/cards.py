@@ -7,10 +7,16 @@ from pathlib import Path
 from nanolocal.errors import Damaged
 from nanolocal.library.jsonfiles import read_object
 
+CARD = "card.json"
+"""What it is called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The parts of a card that nanolocal acts on. ``hashes`` maps a file's path inside the folder to its SHA-256."""
+    """The parts of a card that nanolocal acts on. ``hashes`` maps a file's path inside the folder to its SHA-256.
+
+    ``is_pulled`` is true where the card says from where its files were pulled, so that they can be repaired from there.
+    """
 
     folder: Path
     id: str = ""
@@ -21,13 +27,14 @@ class Card:
     defaults: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
+    is_pulled: bool = False
 
     @classmethod
     def beside(cls, path: Path) -> "Card":
         """The card in the folder of ``path``, an empty one when there is none; raises ``Damaged`` for a broken one."""
         folder = path.parent
         try:
-            table = read_object(folder / "card.json")
+            table = read_object(folder / CARD)
         except FileNotFoundError:
             return cls(folder)
         files = table.get("files")
@@ -43,6 +50,7 @@ class Card:
             hashes={_text(f, "path"): _text(f, "sha256") for f in files if isinstance(f, dict)}
             if isinstance(files, list)
             else {},
+            is_pulled=isinstance(table.get("pulled"), dict),
         )
 
     def check(self, path: Path, sha256: str) -> None:

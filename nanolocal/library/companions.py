@@ -3,11 +3,11 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.formats.splits import stem_of
 from nanolocal.library.found import Part, Role
-from nanolocal.library.splits import stem_of
 
 _WORDS = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
 _SAYS_NOTHING = re.compile(
@@ -44,18 +44,18 @@ def _choose(model: Path, projectors: Sequence[Part], beside: Sequence[Path]) -> 
             continue
         if not named and len({frozenset(words_of(path)) for path in beside}) > 1:
             continue
-        rank = (shared, _precision(part.path), part.path.name)
+        rank = (shared, precision_of(part.path.name), part.path.name)
         if best is None or rank > best:
             best, chosen = rank, part.path
     return chosen
 
 
-def words_of(path: Path) -> set[str]:
+def words_of(path: PurePath) -> set[str]:
     """The words of a file's name that say which model it is."""
     return {word for word in _WORDS.findall(stem_of(path).lower()) if not _SAYS_NOTHING.match(word)}
 
 
-def _precision(path: Path) -> int:
+def precision_of(name: str) -> int:
     """16 bits before 8, and both before 32: as good, and half the memory."""
-    name = path.name.lower()
+    name = name.lower()
     return 3 if "bf16" not in name and "f16" in name else 2 if "bf16" in name else 1 if "q8" in name else 0

@@ -3,26 +3,34 @@
 import json
 import os
 import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nanolocal import __version__
 from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.errors import Damaged
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
-from nanolocal.library.splits import parts_of
+
+if TYPE_CHECKING:
+    from nanolocal.library.catalogue.shelf import Catalogue
 
 Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = 2
+_VERSION = f"5 of {__version__}"
+"""Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
-    "defaults": dict, "quality": dict, "needs": str,
+    "defaults": dict, "quality": dict, "needs": str, "catalogue_id": str, "purposes": list, "strengths": dict,
 }  # fmt: skip
 _FOOTPRINT: dict[str, type] = dict.fromkeys(("file", "mapped", "used", "held", "loading", "per_token", "read"), int)
 _PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
@@ -55,6 +63,12 @@ class Descriptions:
             return Problem(found.path, f"cannot be read: {error.strerror}")
         return known
 
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Describe what lies at ``paths`` anew when next asked: its hash is known better now."""
+        known, gone = self._known(), {os.fspath(path) for path in paths}
+        for key in [key for key in known if key.rpartition("|")[0] in gone]:
+            del known[key]
+
     def save(self) -> None:
         """Write what was learned; a cache that cannot be written is not an error."""
         self.fingerprints.save()
@@ -71,9 +85,32 @@ class Descriptions:
         from nanolocal.library.describe import describe
 
         try:
-            return describe(found.path, self.fingerprints, found.model)
+            described = describe(found.path, self.fingerprints, found.model)
         except Damaged as error:
             return Problem(found.path, error.message)
+        return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
+
+    @cached_property
+    def _shelf(self) -> "Catalogue":
+        """Read once a build is new here; takes a tenth of a second."""
+        from nanolocal.library.catalogue import shelf
+
+        return shelf.load()
+
+    def _catalogued(self, build: Build, tag: str) -> Build:
+        """The build with what the catalogue says of its model, where it is known to be one of those."""
+        from nanolocal.library.catalogue import benchmarks
+
+        model = self._shelf.match(build, tag=tag)
+        if model is None:
+            return build
+        return replace(
+            build,
+            licence=build.licence or model.licence,
+            catalogue_id=model.id,
+            purposes=tuple(model.purposes),
+            strengths=benchmarks.strengths(model, self._shelf.models),
+        )
 
     def _known(self) -> Row:
         if self._rows is None:
@@ -118,7 +155,7 @@ def _to_row(described: Described, stamp: Stamp) -> Row:
         return {"stamp": stamp, "problem": described.reason}
     if isinstance(described, Part):
         return {"stamp": stamp, "role": described.role, "part": [getattr(described, name) for name in _PART]}
-    values = [getattr(described, name) for name in _BUILD]
+    values = [_plain(getattr(described, name)) for name in _BUILD]
     row = {"stamp": stamp, "kind": described.kind, "build": values}
     if described.footprint is not None:
         row["footprint"] = [getattr(described.footprint, name) for name in _FOOTPRINT]
@@ -132,7 +169,9 @@ def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
     try:
         if "build" in row:
             footprint = Footprint(**_checked(_FOOTPRINT, row["footprint"])) if "footprint" in row else None
-            return Build(path=path, kind=Kind(row["kind"]), footprint=footprint, **_checked(_BUILD, row["build"]))
+            values = _checked(_BUILD, row["build"])
+            values["purposes"] = tuple(values["purposes"])
+            return Build(path=path, kind=Kind(row["kind"]), footprint=footprint, **values)
         if "part" in row:
             return Part(path=path, role=Role(row["role"]), **_checked(_PART, row["part"]))
         return Problem(path, str(row["problem"]))
@@ -140,7 +179,11 @@ def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
         return None
 
 
-def _checked(wanted: dict[str, type], values: list[object]) -> dict[str, Any]:
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _checked(wanted: Mapping[str, type], values: list[object]) -> dict[str, Any]:
     if [type(value) for value in values] != list(wanted.values()):
         raise TypeError("values of other types")
     return dict(zip(wanted, values, strict=True))

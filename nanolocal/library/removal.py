@@ -7,9 +7,10 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build
 from nanolocal.errors import UsageError
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.adopted import Entry
 from nanolocal.library.library import Library
-from nanolocal.library.splits import parts_of
+from nanolocal.library.pull import pulledcard
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def carry_out(removal: Removal, library: Library, models: Path) -> None:
     for path in removal.own:
         if not owns(models, path):
             raise UsageError(f"{path} does not lie in {models} any more", "nothing more was deleted")
+        pulledcard.forget(path, models)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -1,10 +1,12 @@
 """The hard limits. A build that breaks one is out, and the gate's name and reason are kept."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Rejected
+from nanolocal.routing.surroundings import Surroundings
 
 MIN_ANSWER_TOKENS = 64
 DEFAULT_CONTEXT = 8192
@@ -60,11 +62,32 @@ def gate_of(build: Build, demand: Demand, n_ctx: int) -> Rejected | None:
     return None
 
 
+def unpayable(builds: Sequence[Build], around: Surroundings) -> dict[str, Rejected]:
+    """Those of which not even a short answer can be paid, by id; none where that would leave nobody.
+
+    Then the turn refuses instead, and says what the credit still buys.
+    """
+    if around.cost is None:
+        return {}
+    least = Usage(completion_tokens=MIN_ANSWER_TOKENS)
+    short = {
+        build.id: Rejected(build.id, "credit", "the balance does not pay for a short answer")
+        for build in builds
+        if around.cost(build, least) > around.balance
+    }
+    return short if len(short) < len(builds) else {}
+
+
 def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
     if build.kind is not demand.kind:
         yield f"it makes {_PRODUCTS[build.kind]}"
     elif demand.has_picture:
         yield "it cannot look at pictures"
+
+
+def _health(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    if build.set_aside:
+        yield build.set_aside
 
 
 def _engine(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
@@ -88,6 +111,7 @@ _Gate = Callable[[Build, Demand, int], Iterator[str]]
 _PRODUCTS = {Kind.TEXT: "text", Kind.IMAGE: "pictures", Kind.EMBEDDING: "embeddings"}
 _GATES: tuple[tuple[str, _Gate], ...] = (
     ("modality", _modality),
+    ("health", _health),
     ("engine", _engine),
     ("context", _context),
     ("memory", _memory),

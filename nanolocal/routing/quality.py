@@ -1,31 +1,72 @@
-"""How good a build is expected to be at a task, between 0 and 1."""
+"""How good a build is expected to be at a task, 0 to 1: its card, else published scores, else its size; then evidence.
+
+A score is what a model has above chance, so that is what quantization takes its share of. What was seen on this device
+moves it like a Beta posterior: the expectation counts as much as twenty tries.
+"""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from nanolocal.chat.routes import Build
+from nanolocal.chat.routes import Build, Tally
+from nanolocal.routing.retention import retained
 
-# Share of the full-precision score that remains, 8B models: github.com/matt-c1/llama-3-quant-comparison
-RETENTION = {
-    "F32": 1.0, "F16": 1.0, "BF16": 1.0, "Q8_0": 1.0, "Q6_K": 0.996, "Q5_K_M": 0.992, "Q5_K_S": 0.990, "Q5_0": 0.985,
-    "Q4_K_M": 0.985, "Q4_K_S": 0.985, "Q4_0": 0.970, "IQ4_XS": 0.979, "IQ4_NL": 0.980, "Q3_K_L": 0.941, "Q3_K_M": 0.942,
-    "Q3_K_S": 0.849, "IQ3_M": 0.933, "IQ3_XS": 0.900, "IQ3_XXS": 0.883, "IQ2_M": 0.809, "Q2_K": 0.768, "IQ2_S": 0.720,
-    "IQ2_XS": 0.621, "IQ2_XXS": 0.460, "IQ1_M": 0.095,
+EVERYTHING = "*"
+PRIOR_TRIES = 20.0
+_OPTIONS = 0.25
+_CHANCE = {
+    "chat/exam": _OPTIONS, "chat/science": _OPTIONS, "chat/commonsense": _OPTIONS, "chat/expert": _OPTIONS,
+    "extract/exam_choice": _OPTIONS, "multilingual/exam": _OPTIONS,
 }  # fmt: skip
-_UNKNOWN_RETENTION = 0.95
 _MILLION = 1e6
+_LEAST, _MOST = 0.02, 0.95
 
 
-def expected_quality(build: Build, task: str) -> tuple[float, bool]:
-    """The expected score, and whether it was guessed from the size because no score is published."""
-    retention = RETENTION.get(build.quantization.upper(), _UNKNOWN_RETENTION)
-    for key in (task, task.partition("/")[0], "*"):
-        if key in build.quality:
-            return build.quality[key] * retention, False
-    return _prior(build.parameters) * retention, True
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A quality and where it comes from, in words."""
+
+    value: float
+    known: str
+
+
+def expected_quality(build: Build, task: str, seen: Tally | None = None) -> Expected:
+    """How good ``build`` is at ``task`` (a sub-task, a task or ``*``), given what was ``seen`` of it there."""
+    scored = lookup(build.quality, task)
+    gained = lookup(build.strengths, task)
+    if scored is not None:
+        full, known = scored, "its card"
+    elif gained is not None:
+        full, known = _prior(build.parameters) + gained, "published scores"
+    else:
+        full, known = _prior(build.parameters), "its size"
+    chance = _CHANCE.get(task, 0.0)
+    value = chance + (full - chance) * retained(build.quantization, build.parameters) if full > chance else full
+    value = min(max(value, _LEAST), _MOST)
+    if seen is None or not seen.tries:
+        return Expected(value, known)
+    moved = (PRIOR_TRIES * value + seen.wins) / (PRIOR_TRIES + seen.tries)
+    return Expected(moved, f"{known} and {seen.tries:.0f} tries here" if seen.tries >= 1 else known)
+
+
+def lookup(table: Mapping[str, float], task: str) -> float | None:
+    """What a table says about a task: itself, the task above, the mean of its kin, everything, the mean of all."""
+    if not table:
+        return None
+    coarse = task.partition("/")[0]
+    for key in (task, coarse):
+        if key in table:
+            return table[key]
+    kin = [value for key, value in table.items() if key.startswith(f"{coarse}/")]
+    if kin:
+        return math.fsum(kin) / len(kin)
+    if EVERYTHING in table:
+        return table[EVERYTHING]
+    return math.fsum(table.values()) / len(table)
 
 
 def _prior(parameters: int) -> float:
     """A line through published averages: 1 B about 0.40, 8 B about 0.58, 70 B about 0.75; never above 0.9."""
     if parameters < _MILLION:
-        return 0.02
-    return min(0.9, max(0.02, 0.19 * math.log10(parameters / _MILLION) - 0.16))
+        return _LEAST
+    return min(0.9, max(_LEAST, 0.19 * math.log10(parameters / _MILLION) - 0.16))

@@ -1,131 +1,218 @@
-"""Gates first, then the best expected quality less the time it costs."""
+"""Gates first, then the best expected quality less what it costs in time, credit and changes of build.
 
-from collections.abc import Callable, Sequence
+A decision is made from a ``Case``, which is stored with the answer: whoever has the record can make it again.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp, Task
 from nanolocal.errors import NoBuildFits, UsageError
-from nanolocal.routing.gates import Demand, context_for, demand_of, gate_of
-from nanolocal.routing.quality import expected_quality
+from nanolocal.routing import case, explain, preferences
+from nanolocal.routing.case import Candidate, Case, Terms
+from nanolocal.routing.gates import Demand, context_for, demand_of, gate_of, unpayable
+from nanolocal.routing.preferences import Asked
+from nanolocal.routing.quality import EVERYTHING, expected_quality
+from nanolocal.routing.speed import answer_tokens, wait_for
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import Guess, guess_task
 
-_PATIENCE = {"quality": 0.05, "balanced": 0.15, "fast": 0.40, "cheap": 0.40}
-"""How much of the score a slow answer can cost, per preference."""
-_REFERENCE_SECONDS = 20.0
-"""An answer that takes this long costs half of that."""
-_ANSWER_TOKENS = 200
-_BYTES_PER_SECOND = 20e9
-"""Memory bandwidth that a plain laptop reaches; decoding reads every weight once per token."""
-_STAY_BONUS = 0.05
-"""Changing builds inside a conversation has to be worth a load and reading everything again."""
-_SHOWN_RUNNERS_UP = 3
-
-_WORDS = {Task.IMAGE_GEN: "a picture", Task.IMAGE_EDIT: "changing a picture"}
 IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
+SURE = 0.5
+"""Below this confidence the task is left open, and the best all-round build answers."""
+_QUITE_SURE, _AT_ONCE = 0.7, 0.9
+_TRUST = 0.9
+"""How much of the classifier's word is taken: what it never saw, it is wrong about more often than it says."""
+_LEAST_SHARE = 0.05
+_SHOWN_RUNNERS_UP = 3
+_STORED_CANDIDATES = 20
+_BYTES_PER_TOKEN = 4
 
 
-class RuleRouter:
-    """Picks among ``builds()`` under ``memory_budget`` bytes; the same input gives the same pick.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the user decided once for all: a preference, and patterns of builds and licences that never answer."""
 
-    ``prefer`` is what the user weighs most where a request does not say.
-    """
+    prefer: str = "balanced"
+    deny: tuple[str, ...] = ()
+    deny_licences: tuple[str, ...] = ()
 
-    def __init__(self, builds: Callable[[], Sequence[Build]], memory_budget: int, prefer: str = "balanced") -> None:
+
+class TaskRouter:
+    """Picks among ``builds()`` as things are now in ``around()``; the same input gives the same pick."""
+
+    def __init__(
+        self, builds: Callable[[], Sequence[Build]], around: Callable[[], Surroundings], rules: Rules | None = None
+    ) -> None:
         self._builds = builds
-        self._memory_budget = memory_budget
-        self._prefer = prefer
+        self._around = around
+        self._rules = rules or Rules()
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
-        guess = self._guess(request)
+        guess = _guess(request)
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
-        demand = demand_of(request, kind, self._memory_budget)
-        candidates = self._wanted(request)
-        rejected = [r for build in candidates if (r := gate_of(build, demand, context_for(build, request)))]
+        builds, around = self._builds(), self._around()
+        asked = _asked(request.wishes.model, builds)
+        demand = demand_of(request, kind, around.memory_budget)
+        prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
+        turn = _Turn(request, guess, around, prefer, asked.model is not None)
+        candidates = builds if asked.model is None else _named(builds, asked.model)
+        rejected = [gone for build in candidates if (gone := self._gate(build, turn, demand, asked)) is not None]
         out = {item.build_id for item in rejected}
         fitting = [build for build in candidates if build.id not in out]
         if not fitting:
-            raise _no_build(guess, kind, rejected, demand)
-        return self._decide(request, guess, fitting, rejected)
+            raise explain.no_build(guess, kind, rejected, demand)
+        too_dear = unpayable(fitting, around)
+        payable = [build for build in fitting if build.id not in too_dear]
+        route = self._decide(turn, payable, [*rejected, *too_dear.values()])
+        return self._pinned(route, request) if turn.is_pinned else route
 
-    def _guess(self, request: RouteRequest) -> Guess:
-        if request.wishes.picture:
-            return Guess(Task.IMAGE_GEN, 1.0, "asked for")
-        return guess_task(request.prompt)
-
-    def _wanted(self, request: RouteRequest) -> Sequence[Build]:
+    def check(self, name: str) -> None:
+        """Raise ``UsageError`` where ``name`` is no build's, not even with an ending, nor stands for the best one."""
         builds = self._builds()
-        wanted = request.wishes.model
-        if wanted is None or wanted in ("", "auto"):
-            return builds
-        named = [build for build in builds if build.answers_to(wanted)]
-        if not named:
-            known = ", ".join(build.id for build in builds) or "none"
-            raise UsageError(f"no build is called {wanted!r}", f"stored here: {known}")
-        return named
+        asked = _asked(name, builds)
+        if asked.model is not None:
+            _named(builds, asked.model)
 
-    def _decide(
-        self, request: RouteRequest, guess: Guess, fitting: Sequence[Build], rejected: Sequence[Rejected]
-    ) -> Route:
-        scored = sorted(((self._score(build, request, guess), build) for build in fitting), key=_by_score)
-        score, build = scored[0]
+    def _gate(self, build: Build, turn: "_Turn", demand: Demand, asked: Asked) -> Rejected | None:
+        """The user's own rules, which a build that is asked for by name overrides, then the hard limits."""
+        if asked.model is None:
+            for pattern in self._rules.deny:
+                if any(fnmatchcase(name.lower(), pattern.lower()) for name in (build.id, build.name, *build.aliases)):
+                    return Rejected(build.id, "denied", f"your settings deny {pattern}")
+            for pattern in self._rules.deny_licences:
+                if fnmatchcase(build.licence.lower(), pattern.lower()):
+                    return Rejected(
+                        build.id, "licence", f"your settings deny the licence {build.licence or '(unknown)'}"
+                    )
+        if build.id in turn.request.not_again:
+            return Rejected(build.id, "load", turn.request.not_again[build.id])
+        gone = gate_of(build, demand, context_for(build, turn.request))
+        if gone is None and asked.thinking and "reasoning" not in build.purposes:
+            return Rejected(build.id, "thinking", "it is not known to reason before it answers")
+        return gone
+
+    def _decide(self, turn: "_Turn", fitting: Sequence[Build], rejected: Sequence[Rejected]) -> Route:
+        decided = turn.case(fitting)
+        ranking = decided.ranking()
+        by_id = {build.id: build for build in fitting}
+        best, build = ranking[0], by_id[ranking[0].build_id]
         return Route(
-            task=guess.task,
+            task=turn.guess.task,
             build=build,
-            n_ctx=context_for(build, request),
-            confidence=guess.confidence,
-            score=round(score, 4),
-            reasons=_reasons(build, request, guess, len(fitting), self._preference(request)),
-            runners_up=tuple(
-                RunnerUp(other.id, round(points, 4), f"{points:.2f} against {score:.2f}")
-                for points, other in scored[1 : 1 + _SHOWN_RUNNERS_UP]
-            ),
+            n_ctx=context_for(build, turn.request),
+            confidence=turn.guess.confidence,
+            score=round(best.score, 4),
+            reasons=explain.reasons(decided, ranking, turn.guess, turn.prefer, turn.is_pinned),
+            runners_up=tuple(_runner_up(decided, terms, best) for terms in ranking[1 : 1 + _SHOWN_RUNNERS_UP]),
             rejected=tuple(rejected),
+            subtask=turn.guess.subtask,
+            case=case.to_record(_cut(decided, ranking)),
+            may_be_picture=turn.guess.may_be_picture,
+            is_pinned=turn.is_pinned,
         )
 
-    def _score(self, build: Build, request: RouteRequest, guess: Guess) -> float:
-        quality, _ = expected_quality(build, guess.task)
-        seconds = _ANSWER_TOKENS * build.size_bytes / _BYTES_PER_SECOND
-        patience = _PATIENCE[self._preference(request)]
-        stay = _STAY_BONUS if build.id == request.current_build_id else 0.0
-        return quality - patience * seconds / (seconds + _REFERENCE_SECONDS) + stay
-
-    def _preference(self, request: RouteRequest) -> str:
-        return request.wishes.prefer or self._prefer
+    def _pinned(self, route: Route, request: RouteRequest) -> Route:
+        """The same, with what would have been picked had nobody chosen."""
+        free = replace(request, wishes=replace(request.wishes, model=None))
+        try:
+            return replace(route, instead=self.pick(free).build.id)
+        except NoBuildFits:
+            return route
 
 
-def _by_score(item: tuple[float, Build]) -> tuple[float, str]:
-    return -item[0], item[1].id
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one decision is about."""
+
+    request: RouteRequest
+    guess: Guess
+    around: Surroundings
+    prefer: str
+    is_pinned: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the build of this conversation goes on answering: one turn of another task moves nothing.
+
+        A second turn of that task does, and at once what is certain to be code, and whatever its build cannot do.
+        """
+        before = [task.partition("/")[0] for task in self.request.earlier_tasks]
+        if self.request.current_build_id is None or not before:
+            return False
+        task, sure = str(self.guess.task), self.guess.confidence
+        if task == before[-1]:
+            return len(before) < 2 or before[-2] == task or sure < _QUITE_SURE
+        return not (task == Task.CODE and sure >= _AT_ONCE)
+
+    def case(self, builds: Sequence[Build]) -> Case:
+        """Everything that counts, for each build."""
+        tasks = shares(self.guess)
+        weights = preferences.weights(self.prefer, self.guess.task, holds=self.holds)
+        return case.made_of(tasks, weights, [self._candidate(build, tasks) for build in builds])
+
+    def _candidate(self, build: Build, tasks: Mapping[str, float]) -> Candidate:
+        expected = {
+            task: expected_quality(build, task, self.around.tallies.get((build.sha256, task))) for task in tasks
+        }
+        new = len(self.request.prompt) // _BYTES_PER_TOKEN + 1
+        everything = new + self.request.history_bytes // _BYTES_PER_TOKEN
+        answer = answer_tokens(self.guess.subtask or self.guess.task)
+        is_current = build.id == self.request.current_build_id
+        wait = wait_for(build, self.around, new if is_current else everything, everything, answer)
+        usage = Usage(prompt_tokens=everything, completion_tokens=answer)
+        cost = self.around.cost(build, usage) if self.around.cost is not None else 0
+        return Candidate(
+            build_id=build.id,
+            quality={task: found.value for task, found in expected.items()},
+            known=expected[max(tasks, key=lambda task: tasks[task])].known,
+            load_s=wait.load_s,
+            read_s=wait.read_s,
+            write_s=wait.write_s,
+            price=cost / max(self.around.balance, 1) if cost else 0.0,
+            is_resident=build.id in self.around.resident,
+            is_current=is_current,
+        )
 
 
-def _reasons(build: Build, request: RouteRequest, guess: Guess, fitting: int, prefer: str) -> tuple[str, ...]:
-    quality, is_guessed = expected_quality(build, guess.task)
-    reasons = [
-        _what_was_asked(guess),
-        f"expected quality {quality:.2f}, " + ("guessed from its size" if is_guessed else "from its card"),
-    ]
-    if request.wishes.model not in (None, "", "auto"):
-        reasons.insert(0, "you asked for this build")
-    elif fitting == 1:
-        reasons.append("the only stored build that can")
-    else:
-        reasons.append(f"best of {fitting} that fit, preferring {prefer}")
-    if build.id == request.current_build_id:
-        reasons.append("already answering in this conversation")
-    return tuple(reasons)
+def shares(guess: Guess) -> dict[str, float]:
+    """How much each task counts: as likely as it is, with a rest for everything; all of it when nobody knows."""
+    if guess.confidence < SURE:
+        return {EVERYTHING: 1.0}
+    likely = {task: _TRUST * p for task, p in guess.probabilities.items() if p >= _LEAST_SHARE}
+    return likely | {EVERYTHING: max(1.0 - sum(likely.values()), 0.0)}
 
 
-def _what_was_asked(guess: Guess) -> str:
-    if not guess.evidence:
-        return f"no special task seen, so {guess.task}"
-    return f"{_WORDS.get(guess.task, guess.task)}: {guess.evidence!r}, {guess.confidence:.0%} sure"
+def _guess(request: RouteRequest) -> Guess:
+    if request.wishes.picture:
+        return Guess(Task.IMAGE_GEN, 1.0, "asked for", probabilities={Task.IMAGE_GEN: 1.0})
+    return guess_task(request.prompt, request.earlier)
 
 
-def _no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Demand) -> NoBuildFits:
-    near = [item for item in rejected if item.gate != "modality"]
-    if near:
-        return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", "nanolocal models list")
-    if demand.has_picture:
-        return NoBuildFits("no stored build can look at pictures", "add a vision model to the models folder")
-    noun = "draws pictures" if kind is Kind.IMAGE else "writes text"
-    return NoBuildFits(f"no stored build {noun} ({_what_was_asked(guess)})", "nanolocal models list")
+def _asked(name: str | None, builds: Sequence[Build]) -> Asked:
+    """What the name means; one that a build really has is that build, whatever its ending says elsewhere."""
+    if name and any(build.answers_to(name) for build in builds):
+        return Asked(name)
+    return preferences.asked(name)
+
+
+def _named(builds: Sequence[Build], wanted: str) -> Sequence[Build]:
+    named = [build for build in builds if build.answers_to(wanted)]
+    if not named:
+        known = ", ".join(build.id for build in builds) or "none"
+        raise UsageError(f"no build is called {wanted!r}", f"stored here: {known}")
+    return named
+
+
+def _runner_up(decided: Case, terms: Terms, best: Terms) -> RunnerUp:
+    return RunnerUp(terms.build_id, round(terms.score, 4), explain.terms(decided, terms, best))
+
+
+def _cut(decided: Case, ranking: Sequence[Terms]) -> Case:
+    """The case with those that came out on top, which is all that its pick depends on."""
+    kept = {terms.build_id for terms in ranking[:_STORED_CANDIDATES]}
+    return Case(decided.tasks, decided.weights, tuple(each for each in decided.candidates if each.build_id in kept))

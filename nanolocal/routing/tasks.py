@@ -1,7 +1,8 @@
 """What a prompt asks for, by rules: openings, keywords and shapes of text. Ordered; the first that fits decides."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nanolocal.chat.routes import Task
 
@@ -75,9 +76,12 @@ class Guess:
     task: Task
     confidence: float
     evidence: str
+    subtask: str = ""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    may_be_picture: bool = False
 
 
-def guess_task(prompt: str) -> Guess:
+def guess_task(prompt: str, earlier: Sequence[str] = ()) -> Guess:
     """What ``prompt`` asks for; ``chat`` with low confidence when no rule fits."""
     text = prompt.strip()
     ends = text if len(text) <= _LOOKED_AT else text[: _LOOKED_AT // 2] + "\n" + text[-_LOOKED_AT // 2 :]
@@ -86,5 +90,5 @@ def guess_task(prompt: str) -> Guess:
         for pattern in patterns:
             match = re.search(pattern, looked_at, re.IGNORECASE)
             if match:
-                return Guess(task, confidence, " ".join(match.group(0).split())[:40])
-    return Guess(Task.CHAT, 0.5, "")
+                return Guess(task, confidence, " ".join(match.group(0).split())[:40], "", {task: confidence})
+    return Guess(Task.CHAT, 0.5, "", "", {Task.CHAT: 0.5})

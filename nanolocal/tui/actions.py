@@ -2,18 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from nanolocal.chat.commands import find
-from nanolocal.chat.routes import Build
 from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach, clipboard, pages
+from nanolocal.tui.choice_actions import ChoiceActions
 from nanolocal.tui.credit_actions import CreditActions
+from nanolocal.tui.learning import learn
+from nanolocal.tui.pull_actions import PullActions
 from nanolocal.tui.runner import Asked
 from nanolocal.tui.screens.chats import ChatsScreen, Choice
-from nanolocal.tui.screens.models import ModelsScreen
 from nanolocal.tui.screens.overlay import Page
 from nanolocal.tui.stage import ChatStage
 from nanolocal.tui.vault_actions import VaultActions
@@ -24,16 +25,19 @@ class Actions:
 
     def __init__(self, stage: ChatStage) -> None:
         self._stage = stage
-        kept, paid = VaultActions(stage), CreditActions(stage)
-        self._idle_only = {"new", "chats", "image", "regenerate", "edit", "good", "bad"}
+        kept, paid, pulled = VaultActions(stage), CreditActions(stage), PullActions(stage)
+        self.choosing = choosing = ChoiceActions(stage)
+        self._idle_only = {"new", "chats", "image", "regenerate", "compare", "edit", "good", "bad"}
         self._table: dict[str, Callable[[str], Awaitable[None]]] = {
             "new": self._new,
             "chats": self._chats,
-            "model": self._model,
-            "auto": self._auto,
-            "once": self._once,
+            "model": choosing.model,
+            "auto": choosing.auto,
+            "once": choosing.once,
+            "compare": choosing.compare,
+            "pull": pulled.pull,
             "image": self._image,
-            "why": self._why,
+            "why": choosing.why,
             "regenerate": self._regenerate,
             "edit": self._edit,
             "copy": self._copy,
@@ -82,38 +86,8 @@ class Actions:
         elif self._stage.conversation.chat_id in choice.deleted:
             await self._stage.open_chat(None)
 
-    async def _model(self, args: str) -> None:
-        library = self._stage.session.library
-        builds = await asyncio.to_thread(library.builds)
-        if args:
-            self._pin(_build_id(args, builds))
-            return
-        problems = await asyncio.to_thread(library.problems)
-        screen = ModelsScreen(builds, problems, self._stage.conversation.pinned)
-        self._stage.app.push_screen(screen, lambda chosen: None if chosen is None else self._pin(chosen or None))
-
-    async def _auto(self, args: str) -> None:
-        self._pin(None)
-
-    def _pin(self, build_id: str | None) -> None:
-        self._stage.conversation.pinned = build_id
-        self._stage.conversation.offer = None
-        self._stage.show_choice()
-
-    async def _once(self, args: str) -> None:
-        builds = await asyncio.to_thread(self._stage.session.library.builds)
-        self._stage.conversation.once = _build_id(args, builds)
-        self._stage.conversation.offer = None
-        self._stage.show_choice()
-
     async def _image(self, args: str) -> None:
         await self._stage.send(args, wants_picture=True)
-
-    async def _why(self, args: str) -> None:
-        last = self._stage.conversation.last
-        stored = last.answer.route_json if last and last.answer else None
-        live = None if stored else self._stage.runner.route
-        self._stage.app.push_screen(Page("Why this answer", pages.why_page(live, stored)))
 
     async def _regenerate(self, args: str) -> None:
         conversation = self._stage.conversation
@@ -137,6 +111,12 @@ class Actions:
         if not text:
             raise UsageError("there is no answer to copy", "Ask something first.")
         await self.copy_text(text)
+        await self._learn_copied()
+
+    async def _learn_copied(self) -> None:
+        last = self._stage.conversation.last
+        if last is not None and last.answer is not None and not self._stage.runner.busy:
+            await learn(self._stage.session.experience, {last.answer.id: "copied"})
 
     async def copy_text(self, text: str) -> None:
         """Copy by the system's program, else ask the terminal; say which."""
@@ -160,6 +140,7 @@ class Actions:
         path = Path(args).expanduser()
         await asyncio.to_thread(_write_new, path, picture.data if picture else message.text.encode())
         self._stage.say(f"Saved {safe_line(str(path))}, unencrypted.")
+        await self._learn_copied()
 
     async def _attach(self, args: str) -> None:
         self._stage.composer.attach(await asyncio.to_thread(attach.read, Path(args.strip("\"'"))))
@@ -175,16 +156,6 @@ class Actions:
 
     async def _quit(self, args: str) -> None:
         self._stage.leave("")
-
-
-def _build_id(typed: str, builds: Sequence[Build]) -> str:
-    """The one build that ``typed`` names: by its id, as another program calls it, or by a part that only it has."""
-    found = [build for build in builds if typed == build.id] or [build for build in builds if build.answers_to(typed)]
-    found = found or [build for build in builds if typed.lower() in build.id.lower()]
-    if len(found) == 1:
-        return found[0].id
-    problem = f"{typed} fits {len(found)} builds" if found else f"there is no build {typed}"
-    raise UsageError(problem, "Ctrl+T lists them.")
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -1,10 +1,12 @@
 """The conversation on the screen: where it stands and what the next request looks like. Knows no widget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from nanolocal.chat.choice import Choice
 from nanolocal.chat.messages import Attachment, TurnRequest, Wishes
 from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.routes import Task
 from nanolocal.tui.turns import Turn, pair
 
 
@@ -19,17 +21,18 @@ class Offer:
 
 @dataclass(slots=True)
 class Conversation:
-    """``path`` is the branch shown, from the first message to the tip; ``pinned`` and ``once`` are build ids.
+    """``path`` is the branch shown, from the first message to the tip; ``choice`` says who answers next.
 
     ``editing`` is the prompt that the next one will stand beside. ``offer`` shortens the answer to the same prompt.
+    ``rivals`` are to answer the next prompt in a comparison; none in it are the best two.
     """
 
     chat_id: str | None = None
     path: tuple[StoredMessage, ...] = ()
-    pinned: str | None = None
-    once: str | None = None
+    choice: Choice = field(default_factory=Choice)
     editing: StoredMessage | None = None
     offer: Offer | None = None
+    rivals: tuple[str, ...] | None = None
 
     @property
     def turns(self) -> list[Turn]:
@@ -54,17 +57,17 @@ class Conversation:
         offer = self.offer
         is_same = offer is not None and not wants_picture and (offer.text, offer.attachments) == (text, attachments)
         most = offer.tokens if offer is not None and is_same else None
-        wishes = Wishes(model=self.once or self.pinned, picture=wants_picture, max_tokens=most)
-        return TurnRequest(text, attachments, wishes, self.chat_id, parent)
+        wishes = self._wishes(wants_picture)
+        return TurnRequest(text, attachments, replace(wishes, max_tokens=most), self.chat_id, parent)
 
     def again_request(self) -> TurnRequest | None:
         """What to ask to answer the last prompt once more; ``None`` where there is none."""
         last = self.last
         if last is None:
             return None
-        return TurnRequest(None, (), Wishes(model=self.once or self.pinned), self.chat_id, last.prompt.id)
+        was_drawn = last.answer is not None and last.answer.task == Task.IMAGE_GEN
+        return TurnRequest(None, (), self._wishes(was_drawn), self.chat_id, last.prompt.id)
 
-    @property
-    def chosen(self) -> str:
-        """Who chooses the model: ``auto``, ``pinned`` or ``once``."""
-        return "once" if self.once else "pinned" if self.pinned else "auto"
+    def _wishes(self, wants_picture: bool = False) -> Wishes:
+        name = self.choice.name(for_picture=wants_picture)
+        return Wishes(model=name, prefer=self.choice.prefer, picture=wants_picture)

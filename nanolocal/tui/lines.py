@@ -8,12 +8,11 @@ from rich.cells import cell_len
 from nanolocal.chat.amounts import format_bytes, most_credits, short_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
 from nanolocal.chat.ports import StoredMessage
-from nanolocal.chat.routes import Build
+from nanolocal.chat.routes import Build, Route
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import NanolocalError, OutOfCredit
 from nanolocal.safetext import safe_line
 
-_LEAST_WHY = 10
 _LOW_MICRO = 10_000
 _LOW_ANSWERS = 3
 _LEAST_NOTE = 20
@@ -74,6 +73,28 @@ def quote_line(quote: Quote, width: int) -> str:
     return cut(" · ".join(part for part in parts if part), width)
 
 
+def offer_line(verb: str, quote: Quote) -> str:
+    """Who would do it, and for how much at the most."""
+    return f"{build_name(quote.route.build)} would {verb}{_at_most(quote)}"
+
+
+def pick_line(quote: Quote) -> str:
+    """Who answers and why, and for how much at the most."""
+    reasons = quote.route.reasons
+    why = f" ({safe_line(reasons[0])})" if reasons else ""
+    return f"{build_name(quote.route.build)} answers{why}{_at_most(quote)}"
+
+
+def _at_most(quote: Quote) -> str:
+    short = f", {quote.shortage}" if quote.shortage else ""
+    return f" · at most {most_credits(quote.most_micro)} cr{short}"
+
+
+def understood(route: Route) -> str:
+    """What the prompt was taken for, and how surely: ``code 94%``."""
+    return safe_line(f"{route.task} {route.confidence:.0%}")
+
+
 def build_name(build: Build) -> str:
     """The model's name with its quantization."""
     return safe_line(f"{build.name} {build.quantization}")
@@ -83,7 +104,8 @@ def build_row(build: Build) -> str:
     """What the model choice says about a build."""
     kind = "pictures" if build.kind == "image" else f"{count(build.context_length)} context"
     small = ["starter, small"] if build.tiny else []
-    return " · ".join([safe_line(build.quantization), format_bytes(build.size_bytes), kind, *small])
+    aside = ["set aside"] if build.set_aside else []
+    return " · ".join([safe_line(build.quantization), format_bytes(build.size_bytes), kind, *small, *aside])
 
 
 def cut(text: str, width: int) -> str:
@@ -144,7 +166,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the status line tells. ``chosen`` says who chose the model: ``auto``, ``pinned`` or ``once``.
+    """What the status line tells. ``chosen`` says who chose the model: ``auto fast``, ``pinned`` and the like.
 
     ``most_micro`` is the most that the newest answer could cost.
     """
@@ -166,22 +188,22 @@ class Status:
         return self.balance_micro is not None and self.balance_micro < least
 
     def line(self, width: int) -> str:
-        """The line in at most ``width`` cells: cost, context and speed leave in this order, then the reason.
+        """``auto -> BUILD · code 94% · 18.4 tok/s`` and so on in at most ``width`` cells.
+
+        Cost, context and speed leave in this order, then what the prompt was taken for.
 
         The cost outlasts the context while an answer grows, which is while there is no speed to tell yet.
         """
         facts = self._facts()
-        head = cut(safe_line(self.model or "auto"), max(12, width // 2))
-        why = safe_line(self.why or self.chosen)
-        head_width = cell_len(head) + (_LEAST_WHY + 3 if why != head else 0)
+        model = f" -> {safe_line(self.model)}" if self.model else ""
+        head = cut(f"{safe_line(self.chosen)}{model}", max(12, width * 3 // 5))
+        why = f" · {safe_line(self.why)}" if self.why else ""
         first = "cost" if self.tok_s else "context"
         for dropped in ((), (first,), ("cost", "context"), ("cost", "context", "speed")):
-            tail = "".join(f" | {text}" for name, text in facts if name not in dropped)
-            if head_width + cell_len(tail) <= width:
-                break
-        room = width - cell_len(tail) - cell_len(head) - 3
-        reason = f" > {cut(why, room)}" if why != head and room >= _LEAST_WHY else ""
-        return cut(f"{head}{reason}{tail}", width)
+            tail = "".join(f" · {text}" for name, text in facts if name not in dropped)
+            if cell_len(head + why + tail) <= width:
+                return f"{head}{why}{tail}"
+        return cut(f"{head}{tail}", width)
 
     @property
     def balance(self) -> str:

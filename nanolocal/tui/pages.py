@@ -1,13 +1,11 @@
 """The texts of the read-only pages: help and why. Pure functions."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 
 from nanolocal.chat.commands import COMMANDS
-from nanolocal.chat.routes import Route
+from nanolocal.chat.decisions import Line, Reckon, explained
 from nanolocal.safetext import safe_line
 
 _KEYS = (
@@ -40,50 +38,20 @@ def help_page() -> Content:
     return _lines([_heading("Keys"), *rows, Content(""), _heading("Commands"), *commands, Content(""), note])
 
 
-def why_page(route: Route | None, route_json: str | None) -> Content:
-    """The recorded decision: the live one, or the stored one."""
-    record = _record(route, route_json)
+def why_page(record: Mapping[str, object] | None, reckon: Reckon) -> Content:
+    """A recorded decision, worked out anew by ``reckon``."""
     if record is None:
         return Content("No answer here yet, so there is nothing to explain.")
-    chosen = _name(record.get("build") or record.get("build_id"))
-    lines = [_heading(f"{chosen} answered as {safe_line(str(record.get('task', '')))}")]
-    lines += [Content(f"  {safe_line(str(reason))}") for reason in _listed(record.get("reasons"))]
-    for title, key, second in (("Runners-up", "runners_up", "score"), ("Rejected", "rejected", "gate")):
-        rows = [_candidate(item, second) for item in _listed(record.get(key))]
-        if rows:
-            lines += [Content(""), _heading(title), *rows]
-    return _lines(lines)
+    lines: list[Content] = []
+    for section in explained(record, reckon):
+        lines += [Content(""), _heading(safe_line(section.title)), *(_explanation(line) for line in section.lines)]
+    return _lines(lines[1:])
 
 
-def _record(route: Route | None, route_json: str | None) -> Mapping[str, object] | None:
-    if route is not None:
-        return asdict(route)
-    if not route_json:
-        return None
-    try:
-        stored = json.loads(route_json)
-    except ValueError:
-        return None
-    return stored if isinstance(stored, dict) else None
-
-
-def _candidate(item: object, second: str) -> Content:
-    if not isinstance(item, Mapping):
-        return Content(f"  {safe_line(str(item))}")
-    value = item.get(second, "")
-    shown = f"{value:.2f}" if isinstance(value, float) else safe_line(str(value))
-    reason = safe_line(str(item.get("reason", "")))
-    return Content.assemble(f"  {_name(item.get('build_id'))}  ", (f"{shown}  ", "$accent"), (reason, "$quiet"))
-
-
-def _name(build: object) -> str:
-    if isinstance(build, Mapping):
-        return safe_line(str(build.get("name") or build.get("id") or "?"))
-    return safe_line(str(build or "?"))
-
-
-def _listed(value: object) -> Iterable[object]:
-    return value if isinstance(value, list | tuple) else ()
+def _explanation(line: Line) -> Content:
+    name, figure = (f"{safe_line(part)}  " if part else "" for part in (line.name, line.figure))
+    indent, style = ("    ", "$quiet") if line.is_detail else ("  ", "$quiet" if name else "")
+    return Content.assemble(f"{indent}{name}", (figure, "$accent"), (safe_line(line.text), style))
 
 
 def _heading(text: str) -> Content:

@@ -1,16 +1,18 @@
 """The part of a session that the terminal app uses, as protocols; ``bootstrap.Session`` satisfies them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.events import Event
 from nanolocal.chat.messages import TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged
+from nanolocal.settings import Settings
 
 
 class ChatRow(Protocol):
@@ -277,12 +279,64 @@ class VaultPort(Protocol):
         ...
 
 
+class PullsPort(Protocol):
+    """Downloads in the background, one at a time."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether one is on its way."""
+        ...
+
+    @property
+    def line(self) -> str:
+        """How it goes, in one line: not yet safe to draw."""
+        ...
+
+    def news(self) -> str:
+        """How the last one ended, told once: not yet safe to draw."""
+        ...
+
+    def start(self, text: str, *, agreed: bool = False) -> None:
+        """Begin, ``agreed`` to a licence with conditions. May block; raises ``UsageError`` where it cannot."""
+        ...
+
+    def pause(self) -> None:
+        """Wait; raises ``UsageError`` where nothing runs."""
+        ...
+
+    def resume(self) -> None:
+        """Go on; raises ``UsageError`` where nothing runs."""
+        ...
+
+    def stop(self) -> None:
+        """End it and keep what has arrived; raises ``UsageError`` where nothing runs."""
+        ...
+
+
+class ExperiencePort(Protocol):
+    """What this device learns from the use of its builds."""
+
+    def learn(self, message_id: str, kind: str) -> None:
+        """Take in a signal about an answer; may block on the disk."""
+        ...
+
+
 class SessionPort(Protocol):
     """Everything behind an unlocked vault."""
 
     @property
+    def settings(self) -> Settings:
+        """What the user set."""
+        ...
+
+    @property
     def store(self) -> ConversationsPort:
         """The conversations."""
+        ...
+
+    @property
+    def experience(self) -> ExperiencePort:
+        """What was seen of the builds."""
         ...
 
     @property
@@ -310,8 +364,21 @@ class SessionPort(Protocol):
         """The turn."""
         ...
 
+    @property
+    def pulls(self) -> PullsPort:
+        """The downloads."""
+        ...
+
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the balance; returns its micro-credits and who issued it. Raises ``UsageError``."""
+        ...
+
+    def check_model(self, name: str) -> None:
+        """Raise ``UsageError`` where no prompt could be answered under that name; may block."""
+        ...
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """Decide once more from what was stored with an answer; raises ``Damaged`` where that cannot be done."""
         ...
 
     async def close(self) -> None:

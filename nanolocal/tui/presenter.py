@@ -11,6 +11,7 @@ from nanolocal.chat.events import (
     CostSoFar,
     Event,
     Finished,
+    FirstUse,
     Held,
     ImageStep,
     Loading,
@@ -21,7 +22,7 @@ from nanolocal.chat.events import (
 )
 from nanolocal.chat.messages import Answer, Stopped
 from nanolocal.chat.routes import Route
-from nanolocal.tui.lines import Receipt, Status, build_name, count, speed
+from nanolocal.tui.lines import Receipt, Status, build_name, count, speed, understood
 from nanolocal.tui.lines import tokens as count_tokens
 from nanolocal.tui.widgets.answer import AnswerView
 
@@ -59,6 +60,7 @@ class Presenter:
         self._show_status = show_status
         self._clock = clock
         self._told = 0.0
+        self._noted: set[str] = set()
 
     async def show(self, events: AsyncGenerator[Event]) -> Answer | None:
         """Draw until the stream ends and return the answer; errors of the turn pass through."""
@@ -105,20 +107,20 @@ class Presenter:
                 await self._view.show_step(preview)
             case ContextDropped(messages, tokens):
                 words = remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens)
-                await self._view.show_note(words)
-            case NotRead(what):
-                await self._view.show_note(what)
+                await self._note(words)
+            case NotRead(what) | FirstUse(_, what):
+                await self._note(what)
 
     def _choose(self, route: Route) -> None:
-        self.progress.route = route
+        """Name who answers; where another one could not, what was seen of that does not count."""
+        before, self.progress.route = self.progress.route, route
         name = build_name(route.build)
         self._view.show_speaker(name)
-        why = route.reasons[0] if route.reasons else route.task
         old = self._status
-        fresh = Status(name, why, old.chosen, balance_micro=old.balance_micro, most_micro=old.most_micro)
+        fresh = Status(name, understood(route), old.chosen, balance_micro=old.balance_micro, most_micro=old.most_micro)
         self._status = replace(fresh, context_total=route.n_ctx)
         self._show_status(self._status)
-        self._tell("starting")
+        self._tell("starting" if before is None else _trying_again(before, route))
 
     def _write(self, text: str, tokens: int) -> None:
         progress = self.progress
@@ -146,8 +148,9 @@ class Presenter:
             await self._view.show_picture(answer.picture)
         delivered = bool(answer.text) or answer.picture is not None or answer.cost_micro > 0
         unheard = answer.stopped is Stopped.USER and not delivered
-        if answer.problem:
-            await self._view.show_note(answer.problem)
+        for words in (*answer.remarks, answer.problem):
+            if words:
+                await self._note(words)
         self._view.show_foot("stopped before the first word, nothing charged" if unheard else Receipt.of(answer).line)
         usage = answer.usage
         self._update(
@@ -157,6 +160,18 @@ class Presenter:
             balance_micro=answer.balance_micro,
         )
 
+    async def _note(self, words: str) -> None:
+        if words not in self._noted:
+            self._noted.add(words)
+            await self._view.show_note(words)
+
     def _update(self, **changes: int | float | str | None) -> None:
         self._status = replace(self._status, **changes)  # type: ignore[arg-type]
         self._show_status(self._status)
+
+
+def _trying_again(before: Route, route: Route) -> str:
+    """What happens after a failed load."""
+    if before.build.id == route.build.id:
+        return "not enough memory, loading it for a shorter context"
+    return f"{build_name(before.build)} could not be loaded, {build_name(route.build)} takes over"

@@ -1,18 +1,24 @@
 """Runs one turn at a time for the chat screen: start, stop, kill, and what is left on the screen afterwards."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from nanolocal.chat.lessons import lessons
 from nanolocal.chat.messages import Answer, Attachment, TurnRequest
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Route
 from nanolocal.errors import NanolocalError, OutOfCredit
 from nanolocal.tui.conversation import Conversation, Offer
+from nanolocal.tui.learning import learn
 from nanolocal.tui.lines import Status, error_text
 from nanolocal.tui.ports import SessionPort
 from nanolocal.tui.presenter import Presenter
+from nanolocal.tui.settling import Settler
+from nanolocal.tui.turns import Turn
+from nanolocal.tui.widgets.answer import AnswerView
 from nanolocal.tui.widgets.composer import Composer
 from nanolocal.tui.widgets.status import StatusLine
 from nanolocal.tui.widgets.transcript import Transcript
@@ -54,10 +60,11 @@ class Asked:
 
 
 class TurnRunner:
-    """One turn at a time. ``clock`` counts seconds."""
+    """One turn at a time. ``settler`` asks before it runs; ``clock`` counts seconds."""
 
-    def __init__(self, session: SessionPort, stage: Stage, clock: Callable[[], float]) -> None:
+    def __init__(self, session: SessionPort, stage: Stage, settler: Settler, clock: Callable[[], float]) -> None:
         self.route: Route | None = None
+        self._settler = settler
         self._session = session
         self._stage = stage
         self._clock = clock
@@ -74,49 +81,81 @@ class TurnRunner:
         """Whether the answer is stored, and only its last lines are still being drawn."""
         return self._presenter is not None and self._presenter.progress.finished
 
+    @property
+    def prompt_id(self) -> str | None:
+        """The prompt that is being answered, once it is stored."""
+        return self._presenter.progress.prompt_id if self._presenter else None
+
     def stop(self) -> None:
         """End the answer and keep what was written; asked a second time, end its engine."""
-        if self._stop is None or self._presenter is None:
+        if self._stop is None:
             return
-        if not self._stop.is_set():
-            self._stop.set()
-            self._presenter.show_stopping()
+        is_first, presenter = not self._stop.is_set(), self._presenter
+        self._stop.set()
+        self._settler.leave()
+        if presenter is None:
             return
-        route = self._presenter.progress.route
-        if route is not None:
+        if is_first:
+            presenter.show_stopping()
+        elif (route := presenter.progress.route) is not None:
             self._session.engines.kill(route.build.id)
+
+    @contextmanager
+    def running(self) -> Iterator[asyncio.Event]:
+        """The block in which turns are played; they end when the event is set."""
+        self._stop = stop = asyncio.Event()
+        try:
+            yield stop
+        finally:
+            self._stop = self._presenter = None
+
+    async def play(self, view: AnswerView, request: TurnRequest, stop: asyncio.Event, status: Status) -> Answer | None:
+        """Take one turn on ``view``; what it raises passes through."""
+        show_status = self._show_status if view.is_named else _show_nobody
+        self._presenter = Presenter(view, status, show_status, self._clock)
+        return await self._presenter.show(self._session.chat.turn(request, stop))
 
     async def run(self, asked: Asked, conversation: Conversation) -> None:
         """Take the turn from the prompt to the receipt."""
-        self._stop = stop = asyncio.Event()
-        try:
+        before, choice = conversation.last, conversation.choice
+        with self.running() as stop:
+            settled = await self._settler.settle(asked.request)
+            if settled is None:
+                self._put_back(asked, conversation)
+                return
+            named = settled.wishes.model
+            word = choice.word if named in (None, asked.request.wishes.model) else "once"
+            asked = replace(asked, request=settled)
             if asked.replaces:
                 await self._stage.transcript.drop_last()
             view = await self._stage.transcript.add_live(asked.text, asked.attachments)
             if view.answer is None:
                 return
             old = self._status
-            status = Status(chosen=conversation.chosen, balance_micro=old.balance_micro, most_micro=old.most_micro)
-            self._presenter = presenter = Presenter(view.answer, status, self._show_status, self._clock)
-            once, conversation.once = conversation.once, None
+            status = Status(chosen=word, balance_micro=old.balance_micro, most_micro=old.most_micro)
+            once, choice.once = choice.once, None
             conversation.editing = conversation.offer = None
             try:
-                answer = await presenter.show(self._session.chat.turn(asked.request, stop))
+                answer = await self.play(view.answer, asked.request, stop, status)
             except NanolocalError as error:
                 await self._fail(error, asked, conversation, once)
             except Exception as error:
-                await self._fail(_unexpected(error), asked, conversation, once)
+                await self._fail(unexpected(error), asked, conversation, once)
             else:
-                await self._keep(answer, conversation)
-        finally:
-            self._stop = self._presenter = None
+                await self._keep(answer, asked, before, conversation)
 
-    async def _keep(self, answer: Answer | None, conversation: Conversation) -> None:
+    async def _keep(self, answer: Answer | None, asked: Asked, before: Turn | None, conversation: Conversation) -> None:
+        """Read back what was stored, and learn from what it says about the answer before."""
         if answer is None or self._presenter is None or not self._stage.is_attached:
             return
         self.route = answer.route
         tip = answer.message_id or self._presenter.progress.prompt_id
         await self._read_back(answer.chat_id, tip, conversation)
+        choice, old = conversation.choice, before.answer if before else None
+        is_again = asked.request.prompt is None
+        signals = lessons(old, answer, is_again=is_again, is_switched=choice.is_switched)
+        choice.answered(answer.route.build)
+        await learn(self._session.experience, signals)
 
     async def _fail(self, error: NanolocalError, asked: Asked, conversation: Conversation, once: str | None) -> None:
         """Show the error: under the stored prompt, or with the text back in the box when nothing was stored."""
@@ -131,18 +170,19 @@ class TurnRunner:
         await transcript.drop_live()
         if asked.replaces:
             await transcript.show(conversation.turns)
-        conversation.once = once
-        typed = self._stage.composer.box.text
-        is_back = asked.request.prompt is not None and not typed
+        conversation.choice.once = once
+        is_back = asked.request.prompt is not None and not self._stage.composer.box.text
         await transcript.show_notice(error_text(error, has_prompt=is_back))
-        if asked.request.prompt is not None:
-            self._put_back(asked, conversation, typed)
+        self._put_back(asked, conversation)
         if is_back and isinstance(error, OutOfCredit) and error.tokens:
             conversation.offer = Offer(asked.text, asked.attachments, error.tokens)
 
-    def _put_back(self, asked: Asked, conversation: Conversation, typed: str) -> None:
+    def _put_back(self, asked: Asked, conversation: Conversation) -> None:
         """Fill the box with what was asked, above what was typed meanwhile; it outlives a command in its place."""
+        if asked.request.prompt is None:
+            return
         composer = self._stage.composer
+        typed = composer.box.text
         text = f"/image {asked.text}" if asked.request.wishes.picture else asked.text
         conversation.editing = asked.editing
         composer.put("\n".join(filter(None, (text, typed))), asked.attachments)
@@ -164,5 +204,10 @@ class TurnRunner:
         self._stage.status_line.status = status
 
 
-def _unexpected(error: Exception) -> NanolocalError:
+def unexpected(error: Exception) -> NanolocalError:
+    """A fault of the program itself, without its text: that may be private."""
     return NanolocalError(f"an unexpected fault ended the answer ({type(error).__name__})", "Try again.")
+
+
+def _show_nobody(status: Status) -> None:
+    """The status line would name who answers."""

@@ -65,6 +65,10 @@ class ChatStage(Protocol):
         """Show sentences until the user has seen them, in place of what was told before."""
         ...
 
+    def watch_pull(self) -> None:
+        """Show how the download goes until it has ended."""
+        ...
+
     def switch_theme(self) -> None:
         """Dark to light, or back."""
         ...

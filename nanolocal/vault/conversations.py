@@ -16,7 +16,7 @@ from nanolocal.chat import ports
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
 from nanolocal.chat.ports import INSTRUCTIONS, Hold, StoredMessage
 from nanolocal.errors import Damaged, UsageError
-from nanolocal.vault import contents
+from nanolocal.vault import contents, experience
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.database import Database, Row, Transaction, Value
 from nanolocal.vault.imported import ImportedChat, WholeChat
@@ -90,6 +90,7 @@ class Conversations:
         """Store an answer with its usage, cost and route record, and return the message's id."""
         own = _own(tx)
         own.execute("DELETE FROM draft WHERE hold_id = ?", (hold.id,))
+        experience.note_speed(own, answer)
         return self._add(own, chat_id, parent_id, _columns(answer, hold), (answer.picture,) if answer.picture else ())
 
     def keep_draft(self, prompt_id: str, answer: Answer, hold: Hold) -> None:
@@ -255,6 +256,7 @@ class Conversations:
             answer = "SELECT 1 FROM message WHERE id = ? AND role = 'assistant'"
             if not tx.execute(answer, (stored(message_id),)):
                 raise UsageError(f"there is no answer {message_id}", "see: nanolocal chats show ID --json")
+            experience.note(tx, message_id, verdict, self._clock(), instead_of=("good", "bad"))
             if verdict is None:
                 tx.execute("DELETE FROM feedback WHERE message_id = ?", (message_id,))
                 return

@@ -125,4 +125,35 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             ) STRICT, WITHOUT ROWID""",
         ),
     ),
+    (
+        7,
+        (
+            # What this device has seen of its builds, by the SHA-256 of their files; see experience.py.
+            """CREATE TABLE speed (
+                sha256 TEXT PRIMARY KEY,
+                load_s REAL NOT NULL,
+                read_tok_s REAL NOT NULL,
+                write_tok_s REAL NOT NULL,
+                answers INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            """CREATE TABLE signal (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                message_id TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+                sha256 TEXT NOT NULL,
+                task TEXT NOT NULL,
+                kind TEXT NOT NULL,
+                weight REAL NOT NULL,
+                created_at REAL NOT NULL,
+                UNIQUE (message_id, kind)
+            ) STRICT""",
+            """CREATE TABLE exam (
+                sha256 TEXT NOT NULL,
+                task TEXT NOT NULL,
+                wins REAL NOT NULL,
+                tries REAL NOT NULL,
+                taken_at REAL NOT NULL,
+                PRIMARY KEY (sha256, task)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
 )

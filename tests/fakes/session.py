@@ -1,18 +1,22 @@
 """A session made of fakes, for tests of the faces. ``FakeChat`` plays a script from the test; it never answers."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from nanolocal.bootstrap import Session
-from nanolocal.chat.events import Event, Finished, Held, RouteChosen, TextDelta
+from nanolocal.chat.decisions import Weighed
+from nanolocal.chat.events import Event, Finished, Held, Loading, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
+from nanolocal.routing.router import TaskRouter
+from nanolocal.routing.surroundings import Surroundings
+from nanolocal.settings import Settings
 from nanolocal.tui.ports import VaultPort
 
 NOW = 1_760_000_000.0
@@ -293,6 +297,10 @@ class FakeChat:
         self.script: list[Step] = []
         self.requests: list[TurnRequest] = []
         self.route = ROUTE
+        self.routes: dict[str, Route] = {}
+        """Where it is not ``route``: by the build that is asked for, or ``picture``."""
+        self.failed: Route | None = None
+        """Chosen first, and not to be loaded."""
         self.ignores_stop = False
         self.died = asyncio.Event()
         self.most = 5_000
@@ -302,15 +310,25 @@ class FakeChat:
 
     def quote(self, request: TurnRequest) -> Quote:
         self.quotes.append(request)
-        return Quote(self.route, self.most, self._ledger.micro, self._ledger.micro)
+        return Quote(self._choose(request), self.most, self._ledger.micro, self._ledger.micro)
+
+    def _choose(self, request: TurnRequest) -> Route:
+        return self.routes.get("picture" if request.wishes.picture else request.wishes.model or "", self.route)
 
     async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         self.requests.append(request)
         if self.script and isinstance(self.script[0], NanolocalError):
             raise self.script[0]
-        yield RouteChosen(self.route)
+        route = self._choose(request)
+        yield RouteChosen(self.failed or route)
         chat_id, prompt_id = self._keep_prompt(request)
         yield Held(5_000, self._ledger.micro - 5_000, chat_id, prompt_id)
+        remarks: tuple[str, ...] = ()
+        if self.failed is not None:
+            yield Loading(self.failed.build.id, 0.5)
+            yield RouteChosen(route)
+            yield Held(5_000, self._ledger.micro - 5_000, chat_id, prompt_id)
+            remarks = (f"{self.failed.build.id} could not answer, so another build does",)
         text, picture, stopped = "", None, Stopped.END
         for step in self.script:
             if isinstance(step, NanolocalError):
@@ -326,7 +344,7 @@ class FakeChat:
                 yield step
             if stopped is not Stopped.END:
                 break
-        yield Finished(self._finish(chat_id, prompt_id, text, picture, stopped))
+        yield Finished(replace(self._finish(route, chat_id, prompt_id, text, picture, stopped), remarks=remarks))
 
     async def _wait(self, step: asyncio.Event, stop: asyncio.Event) -> Stopped:
         while not step.is_set():
@@ -345,35 +363,94 @@ class FakeChat:
         parent = request.parent_id or None
         return chat_id, self._store.add(chat_id, parent, Message(Role.USER, request.prompt, request.attachments))
 
-    def _finish(self, chat_id: str, prompt_id: str, text: str, picture: Attachment | None, stopped: Stopped) -> Answer:
+    def _finish(
+        self, route: Route, chat_id: str, prompt_id: str, text: str, picture: Attachment | None, stopped: Stopped
+    ) -> Answer:
         message_id, cost = None, 0
         usage = Usage(pixel_steps=49_152) if picture else Usage(120, 0, len(text.split()))
         if text or picture:
             cost = 420
             message = Message(Role.ASSISTANT, text, (picture,) if picture else ())
-            facts = {"build_id": self.route.build.id, "task": self.route.task, "stopped": str(stopped)}
+            facts = {"build_id": route.build.id, "task": route.task, "stopped": str(stopped)}
             speed = {"decode_tok_s": 0.0 if picture else 18.4}
             message_id = self._store.add(chat_id, prompt_id, message, **facts, cost_micro=cost, usage=usage, **speed)
         self._ledger.micro -= cost
         timing = Timing(decode_tok_s=0.0 if picture else 18.4)
-        return Answer(
-            text, picture, self.route, usage, timing, stopped, cost, self._ledger.micro, 0.0, chat_id, message_id
-        )
+        return Answer(text, picture, route, usage, timing, stopped, cost, self._ledger.micro, 0.0, chat_id, message_id)
+
+
+class FakeExperience:
+    """Remembers what it was taught."""
+
+    def __init__(self) -> None:
+        self.learned: list[tuple[str, str]] = []
+
+    def learn(self, message_id: str, kind: str) -> None:
+        self.learned.append((message_id, kind))
+
+
+class FakePulls:
+    """A download that goes as the test says."""
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self.line = ""
+        self.asked: list[tuple[str, bool]] = []
+        self.steered: list[str] = []
+        self.told = ""
+
+    def news(self) -> str:
+        return self.told
+
+    def start(self, text: str, *, agreed: bool = False) -> None:
+        if self.is_running:
+            raise UsageError("a model is being fetched already", "/pull stop ends that and keeps what has arrived")
+        self.asked.append((text, agreed))
+        self.is_running, self.line = True, f"asking about {text}"
+
+    def pause(self) -> None:
+        self._steer("pause")
+
+    def resume(self) -> None:
+        self._steer("resume")
+
+    def stop(self) -> None:
+        self._steer("stop")
+        self.end("Stopped.")
+
+    def end(self, told: str) -> None:
+        self.is_running, self.told = False, told
+
+    def _steer(self, what: str) -> None:
+        if not self.is_running:
+            raise UsageError("nothing is being fetched", "/pull NAME fetches a model")
+        self.steered.append(what)
 
 
 class FakeSession:
     def __init__(self) -> None:
+        self.settings = Settings()
+        self.experience = FakeExperience()
         self.store = FakeStore()
         self.ledger = FakeLedger()
         self.library = FakeLibrary()
         self.chat = FakeChat(self.store, self.ledger)
         self.engines = FakeEngines(on_kill=self.chat.died.set)
         self.vault: VaultPort = FakeVault()
+        self.pulls = FakePulls()
         self.closed = 0
 
     def redeem(self, code: str) -> tuple[int, str]:
         """As the real session does, with whatever wallet there is."""
         return Session.redeem(self, code)  # type: ignore[arg-type]
+
+    def check_model(self, name: str) -> None:
+        """As the real session does."""
+        TaskRouter(self.library.builds, lambda: Surroundings(0)).check(name)
+
+    def reckon(self, case: Mapping[str, object]) -> tuple[Weighed, ...]:
+        """As the real session does."""
+        return Session.reckon(self, case)  # type: ignore[arg-type]
 
     async def close(self) -> None:
         self.closed += 1

@@ -70,7 +70,7 @@ def test_what_was_sent_is_not_quoted_any_more_and_what_is_typed_next_once_the_an
         await stand.type("and on")
         await stand.pilot.pause(0.5)
         assert stand.chat.query_one(HintLine).quote is None
-        assert session.chat.quotes == []
+        assert [request.prompt for request in session.chat.quotes] == [QUESTION]
         await stand.pilot.press("escape")
         await stand.sees("up to 0.0050 cr")
         assert session.chat.quotes[-1].parent_id == session.store.messages["c1"][-1].id
@@ -85,7 +85,7 @@ def test_the_files_and_the_choice_of_who_answers_are_quoted_too() -> None:
         stand.chat.composer.attach(Attachment("notes.txt", "text/plain", b"x"))
         await stand.until(lambda: session.chat.quotes)
         assert session.chat.quotes[-1].attachments[0].name == "notes.txt"
-        stand.chat.conversation.pinned = "oak:Q4_K_M"
+        stand.chat.conversation.choice.pinned = "oak:Q4_K_M"
         stand.chat.show_choice()
         await stand.until(lambda: session.chat.quotes[-1].wishes.model == "oak:Q4_K_M")
 
@@ -99,9 +99,9 @@ def test_the_cost_so_far_stands_in_the_status_line() -> None:
 
     async def body(stand: Stand) -> None:
         await stand.type("hi", "enter")
-        await stand.sees("| 0.000031 cr | bal 0.092")
+        await stand.sees("· 0.000031 cr · bal 0.092")
         gates[0].set()
-        await stand.sees("| 0.000047 cr | bal 0.092")
+        await stand.sees("· 0.000047 cr · bal 0.092")
         gates[1].set()
 
     drive(body, session)
@@ -115,7 +115,7 @@ def test_a_low_balance_is_said_in_words_and_stands_out(monkeypatch: pytest.Monke
     session.ledger.micro = 4_200
 
     async def body(stand: Stand) -> None:
-        await stand.sees("auto | low bal 0.0042")
+        await stand.sees("auto · low bal 0.0042")
         spans = stand.chat.status_line.render().spans
         assert [(span.start, span.style) for span in spans] == [(len("auto | "), "$warning")]
 

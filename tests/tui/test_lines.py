@@ -55,24 +55,24 @@ def test_a_token_names_a_file_safely() -> None:
     assert lines.token(Attachment("no\x1btes.txt", "text/plain", b"x" * 2000)) == "[no␛tes.txt 2 kB]"
 
 
-FULL = Status("Oak 1B Q4_K_M", "best quality that fits", "auto", 18.4, 1_200, 8_192, 420_000, 97_100_000)
+FULL = Status("Oak 1B Q4_K_M", "code 94%", "auto", 18.4, 1_200, 8_192, 420_000, 97_100_000)
 
 
 def test_the_status_line_tells_everything_where_there_is_room() -> None:
-    expected = "Oak 1B Q4_K_M > best quality that fits | 18.4 tok/s | 1.2k/8.2k ctx | 0.42 cr | bal 97.10"
+    expected = "auto -> Oak 1B Q4_K_M · code 94% · 18.4 tok/s · 1.2k/8.2k ctx · 0.42 cr · bal 97.10"
     assert FULL.line(100) == expected
 
 
 def test_the_status_line_degrades_and_keeps_model_and_balance() -> None:
     narrow = FULL.line(54)
-    assert narrow.startswith("Oak 1B Q4_K_M > ") and narrow.endswith("| bal 97.10")
+    assert narrow.startswith("auto -> Oak 1B Q4_K_M · ") and narrow.endswith("· bal 97.10")
     assert "ctx" not in narrow and " cr" not in narrow
 
 
 def test_while_an_answer_grows_its_cost_outlasts_the_context() -> None:
     growing = replace(FULL, tok_s=0.0)
-    assert growing.line(60).endswith("| 0.42 cr | bal 97.10")
-    assert FULL.line(70).endswith("| 18.4 tok/s | 1.2k/8.2k ctx | bal 97.10")
+    assert growing.line(60).endswith("· 0.42 cr · bal 97.10")
+    assert FULL.line(76).endswith("· 18.4 tok/s · 1.2k/8.2k ctx · bal 97.10")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_the_first_match_of_a_snippet_is_seen_at_any_width(width: int) -> None:
 def test_the_command_table_is_short_and_unambiguous() -> None:
     names = [command.name for command in commands.COMMANDS]
     keys = [command.key for command in commands.COMMANDS if command.key]
-    assert len(names) == len(set(names)) <= 26
+    assert len(names) == len(set(names)) <= 27
     assert len(keys) == len(set(keys))
     assert not {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "alt+enter"} & set(keys)
 

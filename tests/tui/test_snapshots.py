@@ -1,17 +1,22 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from nanolocal.chat.messages import Attachment
-from tests.fakes.session import FakeSession, FakeVaultState
+from nanolocal.chat.messages import Attachment, Wishes
+from nanolocal.chat.ports import RouteRequest
+from nanolocal.routing.router import TaskRouter
+from nanolocal.routing.surroundings import Surroundings
+from tests.fakes.session import IMAGE_BUILD, ROUTE, TEXT_BUILD, FakeSession, FakeVaultState
 from tests.tui.driving import Body, Stand, make_app, picture
 
 Compare = Callable[..., bool]
 SMALL, USUAL, LARGE = (60, 16), (80, 24), (120, 40)
+SIZES = {"elm": 1_000_000_000, "fir": 3_000_000_000, "yew": 2_000_000_000}
 ANSWER = """In three steps:
 
 1. Read the file **once**.
@@ -92,7 +97,38 @@ async def _why(stand: Stand) -> None:
     stand.session.chat.script = ["Hello."]
     await stand.ask("hi")
     await stand.type("/why", "enter")
-    await stand.sees("Rejected")
+    await stand.sees("Could not answer")
+
+
+async def _why_weighed(stand: Stand) -> None:
+    builds = [replace(TEXT_BUILD, id=f"{name}:Q4_K_M", sha256=name, parameters=size) for name, size in SIZES.items()]
+    router = TaskRouter(lambda: [*builds, IMAGE_BUILD], lambda: Surroundings(8 * 2**30))
+    stand.session.chat.route = router.pick(RouteRequest("Write a python function", (), 0, Wishes()))
+    await _why(stand)
+
+
+async def _pick(stand: Stand) -> None:
+    await stand.type("/auto ask", "enter")
+    await stand.sees("Who answers is shown")
+    await stand.type("Weather in Bergen?", "enter")
+    await stand.sees("Enter runs")
+
+
+async def _draw_or_write(stand: Stand) -> None:
+    stand.session.chat.route = replace(ROUTE, may_be_picture=True)
+    stand.session.chat.routes["picture"] = replace(ROUTE, build=IMAGE_BUILD)
+    await stand.type("A foggy harbour, oil on canvas", "enter")
+    await stand.sees("d draws")
+
+
+async def _compare(stand: Stand) -> None:
+    rival = replace(ROUTE, build=replace(TEXT_BUILD, id="oak:Q8_0", quantization="Q8_0"))
+    stand.session.chat.routes["oak:Q8_0"] = rival
+    stand.session.chat.script = ["Mild, and **wetter** than Oslo."]
+    await stand.type("/compare", "enter")
+    await stand.sees("in random order")
+    await stand.pilot.press("enter")
+    await stand.sees("a: A is better")
 
 
 async def _picture(stand: Stand) -> None:
@@ -142,6 +178,15 @@ def _freeze(body: Body, stand_of: Callable[[Pilot[str]], Stand]) -> Callable[[Pi
         pytest.param(_search, SMALL, "dark", "keyfile", id="search-60-dark"),
         pytest.param(_models, USUAL, "dark", "keyfile", id="models-80-dark"),
         pytest.param(_why, USUAL, "light", "keyfile", id="why-80-light"),
+        pytest.param(_why_weighed, USUAL, "dark", "keyfile", id="why-weighed-80-dark"),
+        pytest.param(_why_weighed, USUAL, "light", "keyfile", id="why-weighed-80-light"),
+        pytest.param(_pick, USUAL, "dark", "keyfile", id="pick-80-dark"),
+        pytest.param(_pick, SMALL, "light", "keyfile", id="pick-60-light"),
+        pytest.param(_draw_or_write, USUAL, "light", "keyfile", id="draw-80-light"),
+        pytest.param(_draw_or_write, USUAL, "dark", "keyfile", id="draw-80-dark"),
+        pytest.param(_compare, USUAL, "dark", "keyfile", id="compare-80-dark"),
+        pytest.param(_compare, LARGE, "light", "keyfile", id="compare-120-light"),
+        pytest.param(_compare, USUAL, "light", "keyfile", id="compare-80-light"),
         pytest.param(_picture, SMALL, "dark", "keyfile", id="picture-60-dark"),
         pytest.param(_welcome, SMALL, "dark", "absent", id="welcome-60-dark"),
         pytest.param(_machine, SMALL, "light", "absent", id="machine-60-light"),

@@ -20,9 +20,10 @@ COMMON = {"checks", "errors", "safetext", "paths", "settings", "logs", "hardenin
 MAY_IMPORT: dict[str, set[str]] = {
     "chat": {"errors", "safetext"},
     "device": {"chat"} | COMMON,
-    "library": {"chat"} | COMMON,
+    "formats": {"errors"},
+    "library": {"chat", "formats"} | COMMON,
     "routing": {"chat", "library", "device"} | COMMON,
-    "engines": {"chat"} | COMMON,
+    "engines": {"chat", "formats"} | COMMON,
     "vault": {"chat"} | COMMON,
     "ledger": {"chat"} | COMMON,
     # Doctor, route, models, credits and vault each show one room and open it without a session.
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ENTRANCES = {
     "chat": ("turn", "ports", "commands"),
     "device": ("machine",),
+    "formats": ("preflight",),
     "library": ("library",),
     "routing": ("router",),
     "engines": ("pool", "host"),
@@ -64,6 +66,7 @@ HEAVY = set(HOMES)
 NEVER_LOADED_BY = {
     "chat": HEAVY,
     "device": HEAVY,
+    "formats": HEAVY,
     "library": HEAVY,
     "routing": HEAVY,
     "engines": HEAVY,
@@ -169,6 +172,32 @@ def test_wiring_loads_no_engine_and_no_face() -> None:
     loaded = loaded_by("nanolocal.bootstrap")
     assert not {name.partition(".")[0] for name in loaded} & (ENGINE_PACKAGES | {"textual", "httpx"})
     assert not {name for name in loaded if name.startswith(("nanolocal.cli", "nanolocal.tui"))}
+
+
+OFFLINE = """
+import sys
+def refuse(event, args):
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"):
+        raise SystemExit(f"opened a connection: {event} {args}")
+sys.addaudithook(refuse)
+from nanolocal.cli.main import main
+code = main(sys.argv[1:])
+assert "httpx" not in sys.modules, "httpx was imported"
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("command", [
+    ("models", "list"), ("models", "list", "--json"), ("models", "scan", "--dry-run", "{empty}"),
+    ("models", "catalogue", "qwen3"), ("models", "show", "qwen3-4b"), ("models", "token", "--show"),
+    ("models", "bundle", "export", "nanolocal-starter-text", "{empty}/x.bundle"), ("route", "Hello"), ("doctor",),
+])  # fmt: skip
+def test_nothing_but_a_pull_opens_a_connection(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    given = [word.format(empty=tmp_path / "empty") for word in command]
+    program = [sys.executable, "-c", OFFLINE, "--home", str(tmp_path / "home"), *given]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
 
 
 def test_heavy_packages_stay_at_home() -> None:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 
 from nanolocal.chat.routes import Footprint
+from nanolocal.formats.gguf import Tensor
 from nanolocal.library.fit.caches import Caches, caches_of, padded
 from nanolocal.library.fit.compute import compute_of
 from nanolocal.library.fit.layout import Layout, Span
 from nanolocal.library.fit.process import LIBRARIES, per_cell, process_of
 from nanolocal.library.fit.repacking import Rows, is_copied, rows_here
 from nanolocal.library.fit.speed import weights_read
-from nanolocal.library.gguf import Tensor
 
 BATCH = 256
 """Tokens in one step, as the engine runs it (engines/ggml.py, ``BATCH``)."""

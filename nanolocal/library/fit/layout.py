@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanolocal.library.gguf import GGUFFacts, Tensor, read_facts
-from nanolocal.library.splits import parts_of
+from nanolocal.formats.gguf import GGUFFacts, Tensor, read_facts
+from nanolocal.formats.splits import parts_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 from functools import cache
 from pathlib import Path
 
-from nanolocal.library.gguf import Tensor
+from nanolocal.formats.gguf import Tensor
 
 Q4_0, Q8_0, Q2_K, Q4_K, Q5_K, Q6_K, IQ4_NL, MXFP4, Q1_0 = 2, 8, 10, 12, 13, 14, 20, 39, 41
 _AVX2 = {Q4_0: 8, Q4_K: 8, IQ4_NL: 8, MXFP4: 8}

@@ -14,6 +14,7 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Markdown
 
+from nanolocal.chat.choice import Choice
 from nanolocal.chat.commands import COMMANDS, parse
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import NanolocalError
@@ -25,11 +26,13 @@ from nanolocal.tui.lines import Status, build_name, error_text
 from nanolocal.tui.ports import SessionPort
 from nanolocal.tui.quoting import Quoter
 from nanolocal.tui.runner import Asked, TurnRunner
+from nanolocal.tui.settling import Settler
 from nanolocal.tui.themes import other
 from nanolocal.tui.turns import beside
 from nanolocal.tui.widgets.composer import Composer, PromptBox
 from nanolocal.tui.widgets.hint import HintLine
 from nanolocal.tui.widgets.notice import Notice
+from nanolocal.tui.widgets.pulling import PullLine
 from nanolocal.tui.widgets.status import StatusLine
 from nanolocal.tui.widgets.transcript import Transcript
 
@@ -63,8 +66,8 @@ class ChatScreen(Screen[None]):
     ) -> None:
         super().__init__()
         self.session = session
-        self.conversation = Conversation()
-        self.runner = TurnRunner(session, self, clock)
+        self.conversation = Conversation(choice=Choice(asks=session.settings.confirm_pick))
+        self.runner = TurnRunner(session, self, Settler(self), clock)
         self.actions = Actions(self)
         self.quoter = Quoter(self)
         self.leave = leave
@@ -75,6 +78,7 @@ class ChatScreen(Screen[None]):
         yield Transcript(self._name_of)
         with Vertical(id="bottom"):
             yield Notice()
+            yield PullLine()
             yield HintLine()
             yield Composer()
             yield StatusLine()
@@ -113,12 +117,11 @@ class ChatScreen(Screen[None]):
         return next((text for text in reversed(answers) if text), "")
 
     def show_choice(self) -> None:
-        """Say who answers next."""
-        conversation = self.conversation
-        name = self._name_of(conversation.once or conversation.pinned) if conversation.chosen != "auto" else ""
-        old = self.status_line.status
+        """Say who answers next, or who chooses."""
+        choice, old = self.conversation.choice, self.status_line.status
+        name = self._name_of(choice.build_id) if choice.build_id else ""
         balance, most = old.balance_micro, old.most_micro
-        self.status_line.status = Status(name, "", conversation.chosen, balance_micro=balance, most_micro=most)
+        self.status_line.status = Status(name, "", choice.word, balance_micro=balance, most_micro=most)
         self.quote()
 
     def show_balance(self, micro: int) -> None:
@@ -131,13 +134,21 @@ class ChatScreen(Screen[None]):
         """Tell what the prompt in the box would cost, in a moment."""
         await self.quoter.quote(self.query_one(HintLine))
 
+    def watch_pull(self) -> None:
+        """Show how the download goes until it has ended, and what came of it until that was seen."""
+        self.query_one(PullLine).follow(self.session.pulls, self._pull_ended)
+
+    def _pull_ended(self, news: str) -> None:
+        self.tell(news)
+        self.run_worker(self._look_up(), group="look-up")
+
     def switch_theme(self) -> None:
         """Dark to light, or back."""
         self.app.theme = other(self.app.theme)
 
     async def open_chat(self, chat_id: str | None, message_id: str | None = None) -> None:
         """Show a conversation, at a message if one is named; ``None`` begins a new one."""
-        fresh = Conversation(chat_id, pinned=None if chat_id else self.conversation.pinned)
+        fresh = Conversation(chat_id, choice=self.conversation.choice.elsewhere(keeps_pin=chat_id is None))
         if chat_id is not None:
             fresh.path = await asyncio.to_thread(self._branch_with, chat_id, message_id)
         self.conversation, self.runner.route = fresh, None
@@ -156,6 +167,10 @@ class ChatScreen(Screen[None]):
         request = self.conversation.next_request(prompt.text, files, wants_picture)
         self.composer.put("")
         self.composer.show_editing(False)
+        rivals, self.conversation.rivals = self.conversation.rivals, None
+        if rivals is not None:
+            self.actions.choosing.compare_on(request, rivals, prompt.text, files)
+            return
         self.start(Asked(request, prompt.text, files, editing is not None, editing))
 
     def start(self, asked: Asked) -> None:
@@ -276,7 +291,8 @@ class ChatScreen(Screen[None]):
         builds = await asyncio.to_thread(self.session.library.builds)
         self._names = {build.id: build_name(build) for build in builds}
         balance = await asyncio.to_thread(self.session.ledger.balance)
-        self.status_line.status = replace(self.status_line.status, balance_micro=balance)
+        if self.is_attached:
+            self.status_line.status = replace(self.status_line.status, balance_micro=balance)
 
     def _name_of(self, build_id: str | None) -> str:
         return self._names.get(build_id or "", safe_line(build_id or "unknown build"))

@@ -62,6 +62,11 @@ class AnswerView(Vertical):
             await self.show_note(words(self._stored.dropped_tokens))
 
     @property
+    def is_named(self) -> bool:
+        """Whether it says who answers."""
+        return True
+
+    @property
     def text(self) -> str:
         """The answer so far."""
         return self._text

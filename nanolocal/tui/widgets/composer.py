@@ -235,4 +235,4 @@ class Composer(Vertical):
 
 
 def _command_row(usage: str, explanation: str) -> Content:
-    return Content.assemble((f"{usage:<21}", "bold"), (explanation, "$quiet"))
+    return Content.assemble((f"{usage:<20} ", "bold"), (explanation, "$quiet"))

@@ -61,10 +61,13 @@ def test_a_table_fits_into_eighty_columns(fit: Fit) -> None:
 
 def test_what_llama_cpp_does_not_take_is_computed_with_the_reason(fit: Fit) -> None:
     path = write_blank_gguf(fit.models / "blank-Q8_0.gguf", Shape("llama"), "Q8_0")
-    path.write_bytes(path.read_bytes().replace(b"llama", b"lambs"))
+    path.write_bytes(path.read_bytes().replace(b"ffn_norm", b"ffn_nose"))
     assert [row["source"] for row in fit.json("blank")] == ["computed"]
     fit("blank")
-    assert "unknown model architecture" in fit.err
+    assert "llama.cpp does not take blank-Q8_0.gguf" in fit.err and "ffn_norm" in fit.err
+    path.write_bytes(path.read_bytes().replace(b"llama", b"lambs"))
+    fit("blank", code=2)
+    assert "blank:Q8_0 needs" in fit.err
 
 
 def test_a_catalogue_model_is_judged_by_its_size(fit: Fit) -> None:

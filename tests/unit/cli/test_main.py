@@ -8,7 +8,7 @@ import pytest
 
 from nanolocal.cli.main import main
 
-COMMANDS = ("ask", "image", "chat", "route", "models", "chats", "credits", "receipt", "vault", "doctor")
+COMMANDS = ("ask", "image", "chat", "route", "compare", "models", "chats", "credits", "receipt", "vault", "doctor")
 
 
 def modules_after(*arguments: str) -> set[str]:

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -6,8 +7,8 @@ import pytest
 from nanolocal.chat.events import CostSoFar, ImageStep, Reading
 from nanolocal.chat.messages import TurnRequest
 from nanolocal.cli import output
-from nanolocal.cli.turns import take_turn
-from tests.fakes.session import FakeSession, Step
+from nanolocal.cli.turns import take_turn, tell_remarks
+from tests.fakes.session import ROUTE, TEXT_BUILD, FakeSession, Step
 
 if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
@@ -50,3 +51,27 @@ def test_progress_gives_way_to_a_text_on_the_same_terminal(
     lines = progress_of(Reading(5, 10), CostSoFar(3), "a", CostSoFar(4), "b", say=True)
     assert lines[-1] == "reading 5 of 10 tokens, 0.000003 credits"
     assert capsys.readouterr().out == "ab"
+
+
+def test_a_build_that_gives_way_is_told_and_its_cost_is_not_counted() -> None:
+    session, shown = FakeSession(), Shown()
+    session.chat.failed = replace(ROUTE, build=replace(TEXT_BUILD, id="oak:Q8_0"))
+    session.chat.script = ["a", CostSoFar(4), "b"]
+    answer = asyncio.run(take_turn(cast("Session", session), TurnRequest("hi"), shown, False))
+    assert [line for line in shown.lines if "chat prompt" in line] == [
+        "oak:Q8_0: a short chat prompt",
+        "oak:Q4_K_M: a short chat prompt",
+    ]
+    assert shown.lines[-1] == "writing: 2 tokens, 0.000004 credits"
+    assert answer.remarks == ("oak:Q8_0 could not answer, so another build does",)
+
+
+def test_where_a_picture_may_have_been_meant_it_is_said_how_to_draw_it(capsys: pytest.CaptureFixture[str]) -> None:
+    session = FakeSession()
+    session.chat.route = replace(ROUTE, may_be_picture=True)
+    session.chat.script = ["It is foggy."]
+    answer = asyncio.run(take_turn(cast("Session", session), TurnRequest("a foggy harbour"), Shown(), False))
+    tell_remarks(answer)
+    assert capsys.readouterr().err == 'nanolocal: perhaps a picture was meant: nanolocal image "..." draws it\n'
+    tell_remarks(replace(answer, route=ROUTE))
+    assert capsys.readouterr().err == ""

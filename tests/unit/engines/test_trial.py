@@ -14,14 +14,15 @@ from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import NoBuildFits
 from nanolocal.ledger import measured
 from nanolocal.ledger.prices import Electricity
-from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.router import TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 
 
 def tried(build: Build, meter: Meter, memory: int = 2**34) -> Trial:
     async def run() -> Trial:
         engines = EnginePool(2**34)
         try:
-            return await trial.run(RuleRouter(lambda: (build,), memory), engines, meter, build)
+            return await trial.run(TaskRouter(lambda: (build,), lambda: Surroundings(memory)), engines, meter, build)
         finally:
             await engines.close()
 

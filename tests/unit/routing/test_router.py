@@ -11,7 +11,8 @@ from nanolocal.chat.messages import Attachment, Wishes
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Task
 from nanolocal.errors import NoBuildFits, UsageError
-from nanolocal.routing.router import RuleRouter
+from nanolocal.routing.router import Rules, TaskRouter
+from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import guess_task
 
 GIB = 2**30
@@ -20,8 +21,8 @@ BIG = Build("big:Q4_K_M", "Big", Kind.TEXT, Path("b"), "Q4_K_M", 2 * GIB, "b" * 
 PAINTER = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10_000_000, "c" * 64, 5_000_000)
 
 
-def router(*builds: Build, budget: int = 8 * GIB) -> RuleRouter:
-    return RuleRouter(lambda: builds, budget)
+def router(*builds: Build, budget: int = 8 * GIB, prefer: str = "balanced") -> TaskRouter:
+    return TaskRouter(lambda: builds, lambda: Surroundings(budget), Rules(prefer))
 
 
 def request(prompt: str, model: str | None = None, picture: bool = False) -> RouteRequest:
@@ -135,4 +136,19 @@ def test_the_preference_decides_between_good_and_quick() -> None:
     asked = RouteRequest("hello there", (), 0, Wishes(prefer="fast"))
     assert router(BIG, huge).pick(request("hello there")).build is huge
     assert router(BIG, huge).pick(asked).build is BIG
-    assert RuleRouter(lambda: (BIG, huge), 8 * GIB, "fast").pick(request("hello there")).build is BIG
+    assert router(BIG, huge, prefer="fast").pick(request("hello there")).build is BIG
+
+
+def test_a_build_that_is_set_aside_is_rejected_by_the_health_gate_with_its_reason() -> None:
+    broken = replace(BIG, set_aside="it failed 2 times in a row before its first word: it ended")
+    route = router(SMALL, broken).pick(request("hello"))
+    assert route.build is SMALL
+    (rejected,) = route.rejected
+    assert (rejected.build_id, rejected.gate, rejected.reason) == (broken.id, "health", broken.set_aside)
+
+
+def test_one_that_is_set_aside_and_asked_for_by_name_says_how_to_release_it() -> None:
+    broken = replace(BIG, set_aside="it failed")
+    with pytest.raises(NoBuildFits, match="it failed") as refused:
+        router(SMALL, broken).pick(request("hello", model=broken.id))
+    assert refused.value.hint == f"nanolocal models release {broken.id}"

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.formats.gguf import GGUFFacts, Tensor
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.formula import footprint_of, weights_of
 from nanolocal.library.fit.layout import Layout, Span, read_layout
 from nanolocal.library.fit.offload import on_device
 from nanolocal.library.fit.repacking import Q4_K, Q8_0, is_copied, rows_for
 from nanolocal.library.fit.speed import tokens_per_second, weights_read
-from nanolocal.library.gguf import GGUFFacts, Tensor
 from nanolocal.library.library import Library
 from nanolocal.routing.gates import memory_needed
 from tests.fakes.blank_gguf import Shape, Value, write_blank_gguf

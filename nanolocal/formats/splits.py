@@ -2,23 +2,23 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nanolocal.errors import Damaged
 
 MAX_PARTS = 1000
-_SPLIT = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})$")
+SPLIT = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})$")
 
 
-def stem_of(path: Path) -> str:
+def stem_of(path: PurePath) -> str:
     """The name without suffix and, in a split file, without the number of the part."""
-    match = _SPLIT.match(path.stem)
+    match = SPLIT.match(path.stem)
     return match["stem"] if match else path.stem
 
 
 def parts_of(path: Path) -> list[Path]:
     """All files of the GGUF that begins with ``path``; raises ``Damaged`` when one is missing."""
-    match = _SPLIT.match(path.stem)
+    match = SPLIT.match(path.stem)
     if not match:
         return [path]
     parts = [path.with_name(name) for name in _names(match, path.suffix)]
@@ -31,7 +31,7 @@ def parts_of(path: Path) -> list[Path]:
 def part_names(name: str) -> list[str]:
     """The names of all parts of the split file of which ``name`` is one; the name itself when it is whole."""
     path = Path(name)
-    match = _SPLIT.match(path.stem)
+    match = SPLIT.match(path.stem)
     is_sensible = match is not None and 1 <= int(match["total"]) <= MAX_PARTS
     return _names(match, path.suffix) if match is not None and is_sensible else [name]
 
@@ -43,7 +43,7 @@ def firsts(paths: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        match = _SPLIT.match(path.stem)
+        match = SPLIT.match(path.stem)
         if match and not 1 <= int(match["total"]) <= MAX_PARTS:
             match = None
         found[path.with_name(_names(match, path.suffix)[0]) if match else path] = None

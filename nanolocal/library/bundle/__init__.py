@@ -1,0 +1,1 @@
+"""One build in one file, to be carried to a machine without a network."""

@@ -1,0 +1,122 @@
+"""A decision as pure data: what is known of each build that could answer, and the rule that picks one of them.
+
+The same function decides and, given the stored record, decides again; so that a record can be checked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nanolocal.errors import Damaged
+
+VERSION = 1
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What the score gives for each thing, quality being 0 to 1: waiting for ever costs ``time``, ``patience_s`` half.
+
+    ``price`` is for the whole balance, ``swap`` for each build that has to be loaded, ``stay`` goes to the one that
+    is answering in this conversation.
+    """
+
+    time: float
+    price: float
+    swap: float
+    stay: float
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A build that could answer: its expected quality by task, seconds until the answer is whole, share of the balance.
+
+    ``known`` says where the quality comes from.
+    """
+
+    build_id: str
+    quality: Mapping[str, float]
+    known: str = ""
+    load_s: float = 0.0
+    read_s: float = 0.0
+    write_s: float = 0.0
+    price: float = 0.0
+    is_resident: bool = False
+    is_current: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Until the answer is whole."""
+        return self.load_s + self.read_s + self.write_s
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The score of a build and what it is made of; all but ``quality`` and ``stay`` take away."""
+
+    build_id: str
+    quality: float
+    time: float
+    price: float
+    swap: float
+    stay: float
+
+    @property
+    def score(self) -> float:
+        """What decides."""
+        return self.quality - self.time - self.price - self.swap + self.stay
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """How likely each task is, what counts how much, and who could answer. Numbers are rounded as they are stored."""
+
+    tasks: Mapping[str, float]
+    weights: Weights
+    candidates: tuple[Candidate, ...]
+
+    def ranking(self) -> list[Terms]:
+        """All of them, the best first; equal ones by id."""
+        terms = [self._terms(candidate) for candidate in self.candidates]
+        return sorted(terms, key=lambda each: (-round(each.score, _DIGITS + 2), each.build_id))
+
+    def _terms(self, candidate: Candidate) -> Terms:
+        weights = self.weights
+        return Terms(
+            build_id=candidate.build_id,
+            quality=sum(share * candidate.quality[task] for task, share in self.tasks.items()),
+            time=weights.time * candidate.seconds / (candidate.seconds + weights.patience_s),
+            price=weights.price * min(1.0, candidate.price),
+            swap=0.0 if candidate.is_resident else weights.swap,
+            stay=weights.stay if candidate.is_current else 0.0,
+        )
+
+
+def made_of(tasks: Mapping[str, float], weights: Weights, candidates: Sequence[Candidate]) -> Case:
+    """A case of numbers that survive being stored."""
+    return from_record(to_record(Case(tasks, weights, tuple(candidates))))
+
+
+def to_record(case: Case) -> dict[str, object]:
+    """The case as JSON."""
+    return {"version": VERSION, **_rounded(asdict(case))}
+
+
+def from_record(record: Mapping[str, Any]) -> Case:
+    """The case that was stored; raises ``Damaged`` for what is none."""
+    if record.get("version") != VERSION:
+        raise Damaged("this decision was stored by another version", "it can be read, not recomputed")
+    try:
+        candidates = tuple(Candidate(**candidate) for candidate in record["candidates"])
+        return Case(dict(record["tasks"]), Weights(**record["weights"]), candidates)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged("this decision's record does not add up", "nanolocal vault verify") from error
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, float):
+        return round(value, _DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

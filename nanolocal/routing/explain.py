@@ -1,0 +1,92 @@
+"""A decision in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nanolocal.chat.decisions import Weighed
+from nanolocal.chat.routes import Kind, Rejected, Task
+from nanolocal.errors import Damaged, NoBuildFits
+from nanolocal.routing.case import Candidate, Case, Terms, from_record
+from nanolocal.routing.gates import Demand
+from nanolocal.routing.quality import EVERYTHING
+from nanolocal.routing.tasks import Guess
+
+_WORDS = {Task.IMAGE_GEN: "a picture", Task.IMAGE_EDIT: "changing a picture"}
+
+
+def reasons(decided: Case, ranking: Sequence[Terms], guess: Guess, prefer: str, is_pinned: bool) -> tuple[str, ...]:
+    """Why the first of ``ranking`` answers."""
+    best = _candidate(decided, ranking[0])
+    said = [what_was_asked(guess)]
+    if set(decided.tasks) == {EVERYTHING}:
+        said.append("not sure enough of that, so the best at everything")
+    said.append(f"expected quality {ranking[0].quality:.2f}, from {best.known}; about {best.seconds:.0f} s")
+    if is_pinned:
+        said.insert(0, "you asked for this build")
+    elif len(ranking) == 1:
+        said.append("the only stored build that can")
+    else:
+        said.append(f"best of {len(ranking)} that fit, preferring {prefer}")
+    if best.is_current:
+        said.append("already answering in this conversation")
+    return tuple(said)
+
+
+def terms(decided: Case, other: Terms, best: Terms) -> str:
+    """Why another build came after the best: its score and what that is made of."""
+    candidate = _candidate(decided, other)
+    parts = [f"quality {other.quality:.2f} from {candidate.known}", f"{candidate.seconds:.0f} s costs {other.time:.2f}"]
+    if other.price >= 0.005:
+        parts.append(f"price {other.price:.2f}")
+    if other.swap:
+        parts.append(f"loading it {other.swap:.2f}")
+    return f"{other.score:.2f} against {best.score:.2f}: {', '.join(parts)}"
+
+
+def weighed(record: Mapping[str, Any]) -> tuple[Weighed, ...]:
+    """A stored case decided once more: every build with its terms, the best first; raises ``Damaged`` for none."""
+    try:
+        decided = from_record(record)
+        return tuple(_weighed(_candidate(decided, each), each) for each in decided.ranking())
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise Damaged("this decision's record does not add up", "nanolocal vault verify") from error
+
+
+def what_was_asked(guess: Guess) -> str:
+    """The task, and what gave it away."""
+    task = guess.subtask or _WORDS.get(guess.task, guess.task)
+    if not guess.evidence:
+        return f"no special task seen, so {task}"
+    return f"{task}: {guess.evidence!r}, {guess.confidence:.0%} sure"
+
+
+def no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Demand) -> NoBuildFits:
+    """Why nothing can answer."""
+    near = [item for item in rejected if item.gate != "modality"]
+    if near:
+        hint = f"nanolocal models release {near[0].build_id}" if near[0].gate == "health" else "nanolocal models list"
+        return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", hint)
+    if demand.has_picture:
+        return NoBuildFits("no stored build can look at pictures", "add a vision model to the models folder")
+    noun = "draws pictures" if kind is Kind.IMAGE else "writes text"
+    return NoBuildFits(f"no stored build {noun} ({what_was_asked(guess)})", "nanolocal models list")
+
+
+def _weighed(candidate: Candidate, its: Terms) -> Weighed:
+    return Weighed(
+        build_id=its.build_id,
+        score=its.score,
+        quality=its.quality,
+        known=candidate.known,
+        load_s=candidate.load_s,
+        read_s=candidate.read_s,
+        write_s=candidate.write_s,
+        time=its.time,
+        price=its.price,
+        swap=its.swap,
+        stay=its.stay,
+    )
+
+
+def _candidate(decided: Case, of: Terms) -> Candidate:
+    return next(candidate for candidate in decided.candidates if candidate.build_id == of.build_id)

@@ -1,0 +1,131 @@
+"""What this device has seen of its builds: how fast they are, what users made of their answers, how exams went.
+
+Kept by the SHA-256 of the build's files, so that a changed file begins anew; in the vault, and in no export.
+"""
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from nanolocal.chat.messages import Answer
+from nanolocal.chat.routes import Speed, Tally
+from nanolocal.errors import UsageError
+from nanolocal.vault.database import Database, Transaction
+
+WEIGHTS = {
+    "good": 1.0, "bad": -1.0, "regenerated": -0.5, "left": -1.0, "chosen": 0.5, "copied": 0.3, "won": 1.0, "lost": -1.0,
+}  # fmt: skip
+"""What each signal about an answer counts: as a try won, or a try lost.
+
+``left`` and ``chosen`` are the answer that the user changed the build after and the first of the new one; ``won`` and
+``lost`` are those of a blind comparison.
+"""
+_MOST_A_CHAT = 5.0
+_HALF_LIFE_S = 90 * 86_400.0
+_NEWER = 0.3
+"""How much the last answer counts in a speed."""
+
+
+class Experience:
+    """Reads and adds what was seen; ``clock`` gives seconds since 1970."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    def speeds(self) -> dict[str, Speed]:
+        """By SHA-256."""
+        rows = self._database.execute("SELECT sha256, load_s, read_tok_s, write_tok_s, answers FROM speed")
+        return {row[0]: Speed(*row[1:]) for row in rows}
+
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        """By SHA-256 and task, ``*`` being all of them: exams in full, signals by their age, five a chat at most."""
+        wins: dict[tuple[str, str], float] = defaultdict(float)
+        tries: dict[tuple[str, str], float] = defaultdict(float)
+        for sha256, task, won, tried in self._database.execute("SELECT sha256, task, wins, tries FROM exam"):
+            for key in _keys(sha256, task):
+                wins[key] += won
+                tries[key] += tried
+        spent: dict[tuple[str, str], float] = defaultdict(float)
+        for chat_id, sha256, task, weight, made in self._database.execute(_SIGNALS):
+            size = min(abs(weight), _MOST_A_CHAT - spent[chat_id, sha256])
+            spent[chat_id, sha256] += size
+            size *= 0.5 ** (max(self._clock() - made, 0.0) / _HALF_LIFE_S)
+            for key in _keys(sha256, task):
+                tries[key] += size
+                wins[key] += size if weight > 0 else 0.0
+        return {key: Tally(wins[key], tries[key]) for key in tries}
+
+    def learn(self, message_id: str, kind: str) -> None:
+        """Take in a signal about an answer, once for each kind; raises ``UsageError`` for one that is not known."""
+        if kind not in WEIGHTS:
+            raise UsageError(f"{kind!r} is no signal", f"known: {', '.join(WEIGHTS)}")
+        with self._database.transaction() as tx:
+            note(tx, message_id, kind, self._clock())
+
+    def keep_exam(self, sha256: str, task: str, wins: float, tries: float) -> None:
+        """Keep how a build did in the exam of a task, instead of the last time."""
+        row = (sha256, task, wins, tries, self._clock())
+        with self._database.transaction() as tx:
+            tx.execute("INSERT OR REPLACE INTO exam (sha256, task, wins, tries, taken_at) VALUES (?, ?, ?, ?, ?)", row)
+
+    def forget(self) -> None:
+        """Begin anew: what published scores and sizes say is all there is."""
+        with self._database.transaction() as tx:
+            for table in ("signal", "exam", "speed"):
+                tx.execute(f"DELETE FROM {table}")  # noqa: S608 - own names
+
+
+_SIGNALS = """
+    SELECT m.chat_id, s.sha256, s.task, s.weight, s.created_at
+    FROM signal s JOIN message m ON m.id = s.message_id ORDER BY s.seq DESC"""
+
+
+def note(tx: Transaction, message_id: str, kind: str | None, now: float, instead_of: Sequence[str] = ()) -> None:
+    """Add a signal about an answer to an open transaction, ``instead_of`` those that it contradicts; no kind adds none.
+
+    An answer from before builds were recorded by their hash teaches nothing.
+    """
+    for other in instead_of:
+        tx.execute("DELETE FROM signal WHERE message_id = ? AND kind = ?", (message_id, other))
+    if kind is None:
+        return
+    rows = tx.execute("SELECT route_json FROM message WHERE id = ? AND route_json IS NOT NULL", (message_id,))
+    record = json.loads(rows[0][0]) if rows else {}
+    if not record.get("sha256"):
+        return
+    row = (message_id, record["sha256"], record.get("subtask") or record.get("task", ""), kind, WEIGHTS[kind], now)
+    tx.execute(
+        "INSERT OR REPLACE INTO signal (message_id, sha256, task, kind, weight, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+        row,
+    )
+
+
+def note_speed(tx: Transaction, answer: Answer) -> None:
+    """Let an answer move the speed of its build; a phase that did not happen moves nothing."""
+    sha256, timing = answer.route.build.sha256, answer.timing
+    rows = tx.execute("SELECT load_s, read_tok_s, write_tok_s, answers FROM speed WHERE sha256 = ?", (sha256,))
+    before = Speed(*rows[0]) if rows else Speed()
+    row = (
+        sha256,
+        _moved(before.load_s, timing.load_s),
+        _moved(before.read_tok_s, timing.prompt_tok_s),
+        _moved(before.write_tok_s, timing.decode_tok_s),
+        before.answers + 1,
+    )
+    tx.execute(
+        "INSERT OR REPLACE INTO speed (sha256, load_s, read_tok_s, write_tok_s, answers) VALUES (?, ?, ?, ?, ?)", row
+    )
+
+
+def _moved(before: float, seen: float) -> float:
+    if not math.isfinite(seen) or seen <= 0:
+        return before
+    return before + _NEWER * (seen - before) if before else seen
+
+
+def _keys(sha256: str, task: str) -> set[tuple[str, str]]:
+    """A sub-task speaks for its task and for everything too."""
+    return {(sha256, task), (sha256, task.partition("/")[0]), (sha256, "*")}

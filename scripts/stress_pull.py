@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Tries to make a download come out wrong: a hub that misbehaves in every known way, kill -9, full disks, links.
+
+    scripts/stress_pull.py --disconnects 1000 --others 40 --kills 100
+
+Prints its seed, what each kind of fault cost, and everything that was wrong, and ends with 1 if anything was.
+``--rounds`` does all of it so many times. The tests do a small part of the same.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.hub import trials
+from tests.hub.disks import small_disk
+from tests.hub.faults import Kind
+from tests.hub.trials import Figures
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory: a thousand files are written
+
+
+def main() -> int:
+    """Run everything, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--disconnects", type=int, default=1000)
+    parser.add_argument("--others", type=int, default=40, help="of every other kind of fault")
+    parser.add_argument("--kills", type=int, default=100)
+    args = parser.parse_args()
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+    figures, begun = Figures(), time.monotonic()
+    for number in range(args.rounds):
+        with tempfile.TemporaryDirectory(prefix="stress-", dir=MEMORY if MEMORY.is_dir() else None) as room:
+            for step in steps(args, Path(room), random.Random(args.seed + number), figures):
+                print(f"{time.monotonic() - begun:6.0f} s  {step}", flush=True)
+    tell(figures)
+    print(*figures.violations[:50], sep="\n")
+    print(f"seed {args.seed}, {args.rounds} rounds: {len(figures.violations)} violations")
+    return int(bool(figures.violations))
+
+
+def steps(args: argparse.Namespace, room: Path, chance: random.Random, figures: Figures) -> Iterator[str]:
+    """One round; what was done, as it goes."""
+    trials.random_faults(room / "disconnects", chance, figures, {Kind.DISCONNECT: args.disconnects})
+    yield f"{args.disconnects} disconnects"
+    trials.random_faults(room / "mixed", chance, figures, dict.fromkeys(trials.MIXED, args.others))
+    yield f"{args.others} of each of {len(trials.MIXED)} kinds, mixed"
+    for sends_digest in (True, False):
+        trials.flipped(room / f"flipped{sends_digest}", chance, figures, args.others, sends_digest=sends_digest)
+    yield f"{args.others} files with flipped bits, with and without a digest"
+    trials.changed(room / "changed", chance, figures, args.others)
+    yield f"{args.others} files exchanged half-way"
+    trials.killed(room / "killed", chance, figures, args.kills)
+    yield f"{args.kills} processes killed"
+    trials.strange_files(room / "strange", chance, figures)
+    trials.names(room / "names", chance, figures)
+    trials.limited_file(room / "limited", chance, figures)
+    yield "links, names and a limited file"
+    with small_disk(room / "disk") as disk:
+        if disk is not None:
+            trials.full_disk(disk, chance, figures)
+        yield "full disk" if disk is not None else "full disk: left out, mounting a small one needs root"
+
+
+def tell(figures: Figures) -> None:
+    """The figures, as one table."""
+    print(f"\n{'fault':42} {'times':>6} {'bytes fetched again: mean':>26} {'max':>10}")
+    for what, costs in sorted(figures.again.items()):
+        print(f"{what:42} {len(costs):6} {statistics.fmean(costs):26,.0f} {max(costs):10,}")
+    for what, times in sorted(figures.refused.items()):
+        print(f"{what:42} {times:6}")
+    faults = sum(len(costs) for costs in figures.again.values())
+    print(f"{faults} faults in {figures.files} files, {figures.runs} runs; a chunk is {trials.CHUNK:,} bytes")
+    print(f"{figures.content:,} bytes of files, {figures.served:,} bytes sent by the hub")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

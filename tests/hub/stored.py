@@ -1,0 +1,89 @@
+"""What the hub holds."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Stored:
+    """A file: as LFS it lies on the second host, named by its SHA-256; otherwise the hub itself sends it."""
+
+    path: str
+    content: bytes
+    is_lfs: bool = True
+    version: int = 0
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def oid(self) -> str:
+        """Git's name for it."""
+        return hashlib.sha1(b"blob %d\0%b" % (len(self.content), self.content)).hexdigest()
+
+    @property
+    def etag(self) -> str:
+        """Its mark where it lies; ``version`` changes it although the content is the same."""
+        return f'"{self.oid}-{self.version}"'
+
+    def entry(self) -> dict[str, object]:
+        """As the tree and paths-info show it."""
+        shown: dict[str, object] = {"type": "file", "path": self.path, "size": len(self.content), "oid": self.oid}
+        if self.is_lfs:
+            shown["lfs"] = {"oid": self.sha256, "size": len(self.content), "pointerSize": 134}
+        return shown
+
+    def sibling(self) -> dict[str, object]:
+        """As the list of a revision shows it."""
+        shown: dict[str, object] = {"rfilename": self.path, "size": len(self.content), "blobId": self.oid}
+        if self.is_lfs:
+            shown["lfs"] = {"sha256": self.sha256, "size": len(self.content), "pointerSize": 134}
+        return shown
+
+
+@dataclass
+class Repo:
+    """A model repository. ``is_gated`` asks for a token whose account accepted the licence."""
+
+    id: str
+    files: dict[str, Stored] = field(default_factory=dict)
+    is_gated: bool = False
+    card: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def commit(self) -> str:
+        return hashlib.sha1("".join(f"{name} {file.oid}" for name, file in self.files.items()).encode()).hexdigest()
+
+    def add(self, path: str, content: bytes, *, is_lfs: bool = True) -> Stored:
+        """A file, under whatever name."""
+        self.files[path] = Stored(path, content, is_lfs)
+        return self.files[path]
+
+
+HOSTILE_NAMES = (
+    "../x.gguf",
+    "a/../../x.gguf",
+    "/abs.gguf",
+    "C:\\x.gguf",
+    "C:x.gguf",
+    "\\\\host\\share\\x.gguf",
+    "CON",
+    "con.gguf",
+    "aux.gguf",
+    "x.gguf.",
+    "x.gguf ",
+    "a//x.gguf",
+    "./x.gguf",
+    "x\x00.gguf",
+    "x\n.gguf",
+    "\x1b[2Jx.gguf",
+    "x\u202efugg.gguf",
+    "",
+    ".",
+    "..",
+    ".hidden.gguf",
+    ".x.gguf.part",
+    "x" * 300 + ".gguf",
+)
+"""Names that no library may write to."""

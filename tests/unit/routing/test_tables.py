@@ -1,0 +1,34 @@
+"""Choosing from somebody else's table."""
+
+from nanolocal.chat.routes import Task
+from nanolocal.routing.tables import Row, choose
+from nanolocal.routing.tasks import Guess
+
+SURE = Guess(Task.MATH, 0.95, "7 + 5", "math/word_problem", {"math/word_problem": 0.95, "chat": 0.05})
+UNSURE = Guess(Task.MATH, 0.3, "", "math/word_problem", {"math/word_problem": 0.3, "chat": 0.28})
+ALL_ROUND = Row("all-round", 8, {"math": 0.5, "code": 0.6, "*": 0.6})
+RECKONER = Row("reckoner", 7, {"math/word_problem": 0.9, "*": 0.4})
+
+
+def test_the_candidate_that_is_better_at_the_task_is_chosen() -> None:
+    assert choose(SURE, [ALL_ROUND, RECKONER]).id == "reckoner"
+
+
+def test_without_a_sure_task_the_best_all_round_answers() -> None:
+    assert choose(UNSURE, [ALL_ROUND, RECKONER]).id == "all-round"
+
+
+def test_a_candidate_that_is_better_at_everything_is_never_left() -> None:
+    best = Row("best", 70, {"math": 0.95, "*": 0.9})
+    assert choose(SURE, [ALL_ROUND, RECKONER, best]).id == "best"
+
+
+def test_of_equal_candidates_the_smaller_is_taken() -> None:
+    twins = [Row("large", 70, {"*": 0.5}), Row("small", 7, {"*": 0.5})]
+    assert choose(SURE, twins).id == "small"
+
+
+def test_names_that_others_use_and_names_nobody_knows_are_no_trouble() -> None:
+    rows = [Row("a", 7, {"gsm8k": 0.9, "falconry": 0.1}), Row("b", 7, {"gsm8k": 0.2, "falconry": 0.7, "*": 0.5})]
+    assert choose(SURE, rows).id == "a"
+    assert choose(SURE, [Row("empty", 0, {}), *rows]).id == "a"
