@@ -9,20 +9,19 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nanolocal.routing.shapes import shapes_of
+from nanolocal.routing.shapes import SENTENCE, shapes_of
 
 VERSION = 1
 """Weights belong to one version of the features."""
 
-_FIRST = 2000
-_LAST = 1200
+_FIRST = 1000
+_LAST = 700
 _HEAD_WORDS = 24
 _TAIL_WORDS = 16
 _PIECE_WORDS = 4
 
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W\d_{_CJK}]+(?:['’][^\W\d_]+)?|\d+|[^\w\s.,!?;:'’\"“”„«»。，！？、；：¿¡…]|_+")  # noqa: RUF001
-_SENTENCE = re.compile(r"\n+|(?<=[.!?。！？])\s+|(?<=[。！？])")  # noqa: RUF001
 _POLITE = re.compile(
     r"^(?:(?:hi|hello|hey|hello there|hi there|good (?:morning|evening|afternoon)|hallo|bonjour|hola|ciao|olá|oi|"
     r"dear assistant|ok|okay|so|well|um|please|pls|plz|kindly|bitte|por favor|s'il (?:te|vous) pla[iî]t|per favore|请|帮我|"
@@ -97,7 +96,7 @@ def _characters(words: Sequence[str]) -> Iterator[str]:
 def _openings(text: str, words: Sequence[str]) -> Iterator[str]:
     yield from (f"p{n}:{' '.join(words[:n])}" for n in range(1, _PIECE_WORDS + 1) if len(words) >= n)
     yield from (f"s{n}:{' '.join(words[-n:])}" for n in range(1, _PIECE_WORDS) if len(words) >= n)
-    pieces = [piece for piece in _SENTENCE.split(text) if piece.strip()]
+    pieces = [piece for piece in SENTENCE.split(text) if piece.strip()]
     if len(pieces) > 1:
         last = words_of(pieces[-1])[:_PIECE_WORDS]
         yield from (f"l{n}:{' '.join(last[:n])}" for n in range(1, len(last) + 1))

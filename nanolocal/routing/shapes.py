@@ -15,11 +15,11 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("colon end", r"[:：]\s*$"),  # noqa: RUF001
     ("fence", r"```"),
     ("inline code", r"`[^`\n]+`"),
-    ("statement", r";\s*(?:\n|$|\})|\{\s*(?:\n|$)|\)\s*\{|=>|\bself\.|->\s*\w+\s*[:{]|\w+\(\w*\)\s*[;:{]"),
+    ("statement", r";\s*(?:\n|$|\})|\{\s*(?:\n|$)|\)\s*\{|=>|\bself\.|->\s*\w+\s*[:{]|\w\(\w*\)\s*[;:{]"),
     ("keyword", r"(?:^|\n)\s*(?:def|class|import|from|function|public|private|static|const|let|var|fn|func|package|using|#include|impl|struct) \S"),
     ("stub", r"(?:def|fn|func|function|int|void|public)\s[^\n]{0,120}[:{]\s*\n?\s*(?:\"\"\"|'''|//|/\*|#|\}|todo|pass\b|\.\.\.)"),
     ("docstring", r'"""|>>>|/\*\*'),
-    ("trace", r"traceback|exception|error:|segfault|segmentation fault|undefined|errno|stack trace|\b\w+error\b"),
+    ("trace", r"traceback|exception|error:|segfault|segmentation fault|undefined|errno|stack trace|[a-z]error\b"),
     ("sql", r"\bselect\b[\s\S]{1,200}\bfrom\b|\bcreate table\b|\binsert into\b"),
     ("tag", r"</?[a-z][a-z0-9]*(?:\s[^>]*)?>"),
     ("latex", r"\\[a-z]{2,}|\$[^$\n]+\$"),
@@ -35,13 +35,12 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("commas in rows", r"(?:^|\n)[^\n,;|\t]{1,30}[,;|\t][^\n]{1,80}\n[^\n,;|\t]{1,30}[,;|\t]"),
     ("pipes", r"\|[^|\n]+\|[^|\n]+\|"),
     ("series", r"(?:\d[\d.]*\s*[,;]\s*){3}\d"),
-    ("pairs", r"\b(?:[a-z]{3,}\s*[:=]?\s*\$?\d[\d.,]*\s*[,;]\s*){2}"),
+    ("pairs", r"\b[a-z]{3,12}[ :=]{1,3}\$?\d[\d.,]*[,;] ?[a-z]{3,12}[ :=]{1,3}\$?\d"),
     ("quoted", r"[\"“«„「][^\"”»“」]{12,}[\"”»“」]"),
     ("speakers", r"(?:^|\n)\s*[a-z]\w{1,14}\s?: [^\n]+\n\s*[a-z]\w{1,14}\s?: "),
     ("deed", r"(?:^|\s)\*[a-z][^*\n]{3,60}\*"),
     ("drawing flags", r"--(?:ar|v|s|style|q|niji|no)\b|\b\d+k\b|\b\d+mm\b"),
     ("colon then text", r"^[^\n:]{3,90}:\s*\S[\s\S]{15,}"),
-    ("text then question", r"[.!]\s+(?:question|q|frage|pregunta|domanda|pergunta)\s?:|[^\n?]{120,}[.\s]\b(?:who|what|when|where|why|how|which|according)\b[^\n.?]{5,120}\?\s*$"),
     ("question word", r"^(?:what|who|when|where|why|how|which|is|are|do|does|did|can|should|was|were)\b"),
     ("dash list", r"(?:^|\n)\s*[-•*] [^\n]+\n\s*[-•*] "),
     ("kana", r"[\u3040-\u30ff]"),
@@ -59,6 +58,11 @@ _LIMITS = re.compile(
 _VERBS = re.compile(
     r"\b(?:is|are|was|were|am|do|does|did|has|have|had|can|could|should|would|will|what|who|how|why|when|where|which|"
     r"write|explain|tell|give|list|find|make|create|draw|i|my|you|your|it|that|this)\b"
+)
+SENTENCE = re.compile(r"\n+|(?<=[.!?。！？])\s+|(?<=[。！？])")  # noqa: RUF001
+_ASKS = re.compile(
+    r"(?:question|q|frage|pregunta|domanda|pergunta)\s?:|"
+    r"(?:who|what|when|where|why|how|which|according|is|are|do|does|did|can|was|were|in which|in what)\b"
 )
 _FUNCTION_WORDS = {
     "en": "the of and to is in what how for with a you me my are that",
@@ -84,6 +88,7 @@ def shapes_of(text: str) -> Iterator[str]:
     yield f"limits {min(len(_LIMITS.findall(lower)), 5)}"
     yield f"language {language_of(lower)}"
     yield from _fragments(lower)
+    yield from _questions(lower)
 
 
 def language_of(text: str) -> str:
@@ -109,6 +114,17 @@ def _fragments(lower: str) -> Iterator[str]:
     yield "no verb"
     if len(parts) > 2 and len(lower) / len(parts) < 40:
         yield "fragments"
+
+
+def _questions(lower: str) -> Iterator[str]:
+    """Where the question stands in a prompt of several sentences, and whether a long text lies beside it."""
+    pieces = [piece.strip() for piece in SENTENCE.split(lower) if piece.strip()]
+    if len(pieces) < 2:
+        return
+    asks = [bool(_ASKS.match(piece)) for piece in (pieces[0], pieces[-1])]
+    size = "long" if len(lower) > 300 else "short"
+    yield from (f"{size} text, {place} asks" for place, is_asking in zip(("first", "last"), asks, strict=True) if is_asking)
+    yield f"sentences {min(len(pieces).bit_length(), 5)}"
 
 
 def _compiled() -> list[tuple[str, re.Pattern[str]]]:

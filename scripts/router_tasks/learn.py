@@ -22,11 +22,11 @@ COLUMN = {label: at for at, label in enumerate(LABELS)}
 class Plan:
     """How to train: passes, step size, the share of features left out at random, and how many rows of weights stay."""
 
-    epochs: int = 6
+    epochs: int = 5
     rate: float = 0.25
-    dropout: float = 0.35
+    dropout: float = 0.45
     decay: float = 2e-5
-    smoothing: float = 0.03
+    smoothing: float = 0.01
     kept: int = 26_000
     seen_at_least: int = 2
     seed: int = 7
@@ -86,7 +86,7 @@ def _counts(examples: Sequence[Example]) -> Counter[int]:
 def _trained(examples: Sequence[Example], keys: NDArray[np.uint32], plan: Plan) -> Floats:
     """Weights of ``keys`` (rows) by label (columns), averaged over the last half of the passes."""
     rng = np.random.Generator(np.random.PCG64(plan.seed))
-    known = [_known(example, keys) for example in examples]
+    known = [known_features(example, keys) for example in examples]
     weights = np.zeros((len(keys), len(LABELS)))
     steps = np.full((len(keys), len(LABELS)), 1e-3)
     mean = np.zeros_like(weights)
@@ -100,7 +100,8 @@ def _trained(examples: Sequence[Example], keys: NDArray[np.uint32], plan: Plan) 
     return mean / summed
 
 
-def _known(example: Example, keys: NDArray[np.uint32]) -> tuple[NDArray[np.intp], Floats]:
+def known_features(example: Example, keys: NDArray[np.uint32]) -> tuple[NDArray[np.intp], Floats]:
+    """The example's features that have weights: rows of the weights, and values."""
     places = np.searchsorted(keys, example.keys)
     places[places == len(keys)] = 0
     there = keys[places] == example.keys

@@ -94,8 +94,9 @@ def texts_of(data: Path, rng: random.Random) -> Texts:
         "story": [tale[: rng.randint(150, 700)] for tale in rng.sample(tales, 300)],
         "dialogue": list(_dialogues(data, rng)),
         "question": [record["q"] for record in rng.sample(trivia, 1500)],
-        "gsm": rng.sample(first_turns(data, "chat_gsm8k"), 400),
         "exam": list(_trivia_exams(trivia, rng)),
+        "wikiask": list(_questions_over(articles, rng)),
+        "sorting": list(_sortings(rng)),
         "science": list(_cloze(lectures, rng)),
         "smalltalk": list(_smalltalk(data, rng)),
         "tldr": list(_commands(data, rng)),
@@ -103,6 +104,45 @@ def texts_of(data: Path, rng: random.Random) -> Texts:
         "animal2": ["cat", "frog", "snail", "goose", "camel"],
     }
     return Texts({name: sorted(values) for name, values in slots.items()})
+
+
+def _questions_over(articles: Sequence[Sequence[str]], rng: random.Random) -> Iterator[str]:
+    """An article's opening with a question about its subject."""
+    forms = (
+        "What is {title}?", "Who is {title}", "Where is {title} located?", "When was {title} founded?", "Who was {title}?",
+        "what is {title} known for", "Why is {title} important?", "In which year did {title} begin?", "Tell me who made {title}.",
+        "How many people took part in {title}?", "Based on this paragraph about {title}, what happened first?", "Which award did {title} win?",
+        "Given a reference text about {title}, tell me when it ended.", "What does {title} mean?", "Does {title} have a successor?",
+    )  # fmt: skip
+    for article in rng.sample(list(articles), 500):
+        ask = rng.choice(forms).format(title=article[0])
+        text = "\n\n".join(article[1:])[: rng.choice((300, 700, 1500))]
+        yield rng.choice(("{ask}\n\n{text}", "{text}\n\n{ask}", "{ask} {text}", "{ask}\n{text}")).format(ask=ask, text=text)
+
+
+def _sortings(rng: random.Random) -> Iterator[str]:
+    """Which of these belong to a category, in many forms."""
+    lines = [line for line in (LABELS_OF / "categories.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    groups = [(*names.split(" | "), members.split(", ")) for names, members in (line.split(": ", 1) for line in lines)]
+    forms = (
+        "Which of these are {many}: {list}", "Which of the following are {many}? {list}", "Identify the {one} from the list: {list}",
+        "Classify each of the following as {one} or {other}: {list}", "Tell me whether these are {many} or {others}: {list}",
+        "Which is a {one}? {pair}", "Find the {one} in this list: {list}", "Of the following, which are {many} and which are {others}? {list}",
+        "{list}\n\nWhich of these are {many}?", "Which one of these is not a {one}: {list}", "Sort into {many} and {others}.\n\n{list}",
+        "Which of these is a {one}: {list}", "Separate the {many} from the {others}: {list}", "{one} or {other}: {list}",
+        "Categorize each as {one}, {other} or neither. {list}", "Are these {many}? {list}", "which of these things are {many}: {list}",
+        "Group the following into {many} and {others}: {list}", "Identify which item is {one} or {other}: {pair}",
+        "Given this list, pick all {many}: {list}", "Is {single} a {one} or a {other}?", "Select the {many} only.\n\n{list}",
+        "Please tell me which of the following are considered {many}. {list}", "Which of these {many} is the largest: {mine}?",
+    )  # fmt: skip
+    for _ in range(700):
+        (one, many, mine), (other, others, theirs) = rng.sample(groups, 2)
+        listed = rng.sample(mine, rng.randint(1, 4)) + rng.sample(theirs, rng.randint(1, 3))
+        rng.shuffle(listed)
+        yield rng.choice(forms).format(
+            one=one, many=many, other=other, others=others, list=rng.choice((", ", "\n", ", ", " / ")).join(listed),
+            pair=f"{rng.choice(mine)} or {rng.choice(theirs)}", single=rng.choice(listed), mine=", ".join(mine[:4]),
+        )  # fmt: skip
 
 
 def _sentences(data: Path, rng: random.Random) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from router_tasks.public import Texts
 from router_tasks.rows import Row, seeds_in, unescaped
 
+NO_SEEDS = ("fillers", "categories", "labels_")
 PROMPTS = Path(__file__).parent / "prompts"
 SLOT = re.compile(r"%([a-z]+\d?)%(?!\d)")
 COPIES = 7
@@ -49,6 +50,10 @@ class Filler:
         """The row with each of its slots filled anew."""
         return replace(row, text=SLOT.sub(lambda found: self._value(found[1], row.language), row.text))
 
+    def can_fill(self, slots: Iterable[str], language: str) -> bool:
+        """Whether there is something for each of ``slots``."""
+        return all(s in self._makers or s in self._words or f"{s}.{language}" in self._words for s in slots)
+
     def _value(self, slot: str, language: str) -> str:
         words = self._words.get(f"{slot}.{language}")
         if words is None and slot in self._makers:
@@ -57,15 +62,17 @@ class Filler:
 
 
 def prompts_from_seeds(texts: Texts, rng: random.Random, paths: Iterable[Path]) -> Iterator[Row]:
-    """Every seed, filled as often as its slots are worth; seeds without one come once."""
+    """Every seed that the texts can fill, as often as its slots are worth; seeds without one come once."""
     filler = Filler(texts, rng)
     for path in paths:
         for seed in seeds_in(path):
             slots = SLOT.findall(seed.text)
+            if not filler.can_fill(slots, seed.language):
+                continue
             copies = 1 if not slots else RICH_COPIES if seed.text == f"%{slots[0]}%" else COPIES
             yield from (filler.fill(seed) for _ in range(copies))
 
 
 def seed_files() -> list[Path]:
     """The files of seeds, by name."""
-    return sorted(path for path in PROMPTS.glob("*.txt") if path.stem != "fillers" and "labels" not in path.stem)
+    return sorted(path for path in PROMPTS.glob("*.txt") if not path.stem.startswith(NO_SEEDS))
