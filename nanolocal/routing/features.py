@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from nanolocal.routing.lexicon import kinds_of
 from nanolocal.routing.shapes import SENTENCE, shapes_of
 
 VERSION = 1
@@ -52,6 +53,7 @@ def features_of(prompt: str) -> Features:
     words = words_of(text)
     ngrams = dict(_keyed(_ngrams(words)))
     marks = dict(_keyed(_openings(text, words)))
+    marks.update(_keyed(f"x:{kind}" for kind in kinds_of(text, words)))
     marks.update(_keyed(f"r:{shape}" for shape in shapes_of(ends_of(prompt))))
     return Features(ngrams, marks)
 

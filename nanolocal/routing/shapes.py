@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from nanolocal.routing.languages import language_of
-
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("options", r"(?:^|\s|\()a\s?[.):][\s\S]{1,300}?(?:\s|\()b\s?[.):][\s\S]{1,300}?(?:\s|\()c\s?[.):]"),
     ("two options", r"(?:^|\s|\()(?:a|1)\s?[.):][\s\S]{1,200}?(?:\s|\()(?:b|2)\s?[.):]"
@@ -76,12 +74,16 @@ def shapes_of(text: str) -> Iterator[str]:
     """The names of the shapes that ``text`` has."""
     lower = text.lower()
     yield from (name for name, pattern in _compiled() if pattern.search(lower))
-    yield f"length {min(len(lower).bit_length(), 12)}"
-    yield f"numbers {min(len(re.findall(r'[0-9]+', lower)), 8)}"
-    yield f"limits {min(len(_LIMITS.findall(lower)), 5)}"
-    yield f"language {language_of(lower)}"
+    yield f"length {min(len(lower).bit_length(), 11) // 2}"
+    yield from _counted("numbers", len(re.findall(r"[0-9]+", lower)), 5)
+    yield from _counted("limits", len(_LIMITS.findall(lower)), 4)
     yield from _fragments(lower)
     yield from _questions(lower)
+
+
+def _counted(name: str, count: int, most: int) -> Iterator[str]:
+    """One shape for each step up to the count, so that more is like less, and nothing for none."""
+    yield from (f"{name} {step}" for step in range(1, min(count, most) + 1))
 
 
 def _fragments(lower: str) -> Iterator[str]:
