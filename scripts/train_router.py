@@ -38,21 +38,21 @@ def main(words: list[str] | None = None) -> int:
     from router_tasks.learn import Plan, examples_of, learn
     from router_tasks.store import store
 
-    began = time.monotonic()
+    began = time.process_time()
     rows = own(chosen.seed) if chosen.own_only else collect(chosen.data, chosen.seed)
     plan = Plan(seed=chosen.seed)
     plan = replace(plan, epochs=chosen.epochs or plan.epochs)
-    print(f"{len(rows):,} prompts read, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(rows):,} prompts read, {time.process_time() - began:.0f} s of processor time", flush=True)
     temperature = 1.0
     unseen = [row for row in rows if row.source.startswith(CALIBRATED_ON)][::4]
     if unseen:
         first = learn(examples_of(to_train_on(without(rows, CALIBRATED_ON), chosen.seed)), plan)
         temperature = best_temperature(scores_of(first, unseen), unseen)
-        print(f"temperature {temperature:.2f}, {time.monotonic() - began:.0f} s", flush=True)
+        print(f"temperature {temperature:.2f}, {time.process_time() - began:.0f} s of processor time", flush=True)
     learned = learn(examples_of(to_train_on(rows, chosen.seed)), plan)
     store(learned, temperature, rows, chosen.out)
     size = (chosen.out / "tasks.npz").stat().st_size
-    print(f"{len(learned.keys):,} features, {size:,} bytes, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time", flush=True)
     return 0
 
 
