@@ -52,7 +52,10 @@ def main(words: list[str] | None = None) -> int:
     learned = learn(examples_of(to_train_on(rows, chosen.seed)), plan)
     store(learned, temperature, rows, chosen.out)
     size = (chosen.out / "tasks.npz").stat().st_size
-    print(f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time", flush=True)
+    print(
+        f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time",
+        flush=True,
+    )
     return 0
 
 

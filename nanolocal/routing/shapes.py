@@ -44,6 +44,12 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("quoted", r"[\"“«„「][^\"”»“」]{12,}[\"”»“」]"),
     ("speakers", r"(?:^|\n)\s*[a-z]\w{1,14}\s?: [^\n]+\n\s*[a-z]\w{1,14}\s?: "),
     ("deed", r"(?:^|\s)\*[a-z][^*\n]{3,60}\*"),
+    ("wish to draw", r"^(?:please |just |now |quickly )*(?:draw|paint|sketch|illustrate|doodle|render|depict)\b"
+                     r"(?! (?:an? |the |some |your |my |any )*"
+                     r"(?:conclusions?|parallels?|comparisons?|inferences?|lines? between|up\b|on\b|lots?\b|table|uml|"
+                     r"(?:vivid )?pictures? (?:in|with) words))"),
+    ("picture of", r"\b(?:pictures?|images?|photos?|drawings?|paintings?|illustrations?|sketch|portraits?|posters?|"
+                   r"banners?|art|artwork|logos?) (?:of|with|showing|where|in which|for|about)\b"),
     ("drawing flags", r"--(?:ar|v|s|style|q|niji|no)\b|\b\d+k\b|\b\d+mm\b"),
     ("colon then text", r"^[^\n:]{3,90}:\s*\S[\s\S]{15,}"),
     ("question word", r"^(?:what|who|when|where|why|how|which|is|are|do|does|did|can|should|was|were)\b"),

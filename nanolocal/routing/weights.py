@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DATA = Path(__file__).parent / "data"
-_SHOWN_KINDS = frozenset("wbhktprs")
 _SHOWN = 2
+_TELLING = re.compile(
+    r"(?:[wbhktps]\w?:.*(?:[^\W\d_]{4}|[^\x00-\u02ff])|r:(?!length|numbers|sentences|short|long|no verb))"
+)
+"""Features worth showing: words of some length, and shapes that say something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,9 @@ class Scored:
         pull = self.pulls[:, column] - self.pulls.mean(axis=1)
         shown: list[str] = []
         for at in pull.argsort(kind="stable")[::-1]:
-            kind, _, words = self.names[at].partition(":")
+            words = self.names[at].partition(":")[2]
             is_new = not any(words in other or other in words for other in shown)
-            if pull[at] > 0 and kind[0] in _SHOWN_KINDS and is_new:
+            if pull[at] > 0 and is_new and _TELLING.match(self.names[at]):
                 shown.append(words)
             if len(shown) == _SHOWN:
                 break

@@ -96,6 +96,15 @@ def word_problems(data: Path, rng: random.Random, count: int) -> list[Row]:
 
 
 def fairy_tales(data: Path, rng: random.Random, count: int) -> list[Row]:
-    """Questions over a section of a fairy tale."""
+    """Questions over a section of a fairy tale, or over its last sentences."""
     turns = rng.sample(first_turns(data, "chat_fairytaleqa"), count)
-    return [Row(text, ("extract/passage",), "fairytaleqa") for text in turns]
+    return [Row(_shortened(text, rng), ("extract/passage",), "fairytaleqa") for text in turns]
+
+
+def _shortened(turn: str, rng: random.Random) -> str:
+    passage, _, ask = turn.rpartition("\n\n")
+    sentences = re.split(r"(?<=[.!?])\s+", passage)
+    if rng.random() < 0.4 or len(sentences) < 3:
+        return turn
+    passage = " ".join(sentences[-rng.randint(1, 3) :])
+    return rng.choice((f"{passage} {ask}", f"{passage}\n{ask}", f"{ask}\n\n{passage}", f"{ask} {passage}"))
