@@ -20,8 +20,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=ROOT / "nanolocal/routing/data", help="where the weights are written"
     )
-    parser.add_argument("--own-only", action="store_true", help="without public text: what the tests train in seconds")
-    parser.add_argument("--epochs", type=int, default=0, help="passes over the text, in place of the plan's")
+    parser.add_argument(
+        "--tiny", action="store_true", help="a cut of our own prompts, one pass: seconds, for the tests"
+    )
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args(words)
 
@@ -31,26 +32,26 @@ def main(words: list[str] | None = None) -> int:
     chosen = arguments(words)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-    from dataclasses import replace
-
     from router_tasks.corpus import collect, own, to_train_on, without
-    from router_tasks.judge import best_temperature, scores_of
+    from router_tasks.judge import best_temperature, figures, scores_of
     from router_tasks.learn import Plan, examples_of, learn
     from router_tasks.store import store
 
     began = time.process_time()
-    rows = own(chosen.seed) if chosen.own_only else collect(chosen.data, chosen.seed)
-    plan = Plan(seed=chosen.seed)
-    plan = replace(plan, epochs=chosen.epochs or plan.epochs)
+    rows = own(chosen.seed)[::12] if chosen.tiny else collect(chosen.data, chosen.seed)
+    plan = Plan(seed=chosen.seed, epochs=1) if chosen.tiny else Plan(seed=chosen.seed)
     print(f"{len(rows):,} prompts read, {time.process_time() - began:.0f} s of processor time", flush=True)
-    temperature = 1.0
+    temperature, measured = 1.0, {}
     unseen = [row for row in rows if row.source.startswith(CALIBRATED_ON)][::4]
     if unseen:
         first = learn(examples_of(to_train_on(without(rows, CALIBRATED_ON), chosen.seed)), plan)
         temperature = best_temperature(scores_of(first, unseen), unseen)
+        for source in CALIBRATED_ON:
+            mine = [row for row in rows if row.source.startswith(source)]
+            measured[source] = figures(scores_of(first, mine), mine, temperature)
         print(f"temperature {temperature:.2f}, {time.process_time() - began:.0f} s of processor time", flush=True)
     learned = learn(examples_of(to_train_on(rows, chosen.seed)), plan)
-    store(learned, temperature, rows, chosen.out)
+    store(learned, temperature, rows, chosen.out, measured)
     size = (chosen.out / "tasks.npz").stat().st_size
     print(
         f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +41,22 @@ SOURCES = (
 )
 
 
-def store(learned: Learned, temperature: float, rows: Sequence[Row], folder: Path) -> None:
-    """Write ``tasks.npz`` (no pickle, not compressed) and ``tasks.json`` into ``folder``."""
+def store(
+    learned: Learned,
+    temperature: float,
+    rows: Sequence[Row],
+    folder: Path,
+    unseen: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write ``tasks.npz`` (no pickle, not compressed) and ``tasks.json`` into ``folder``.
+
+    ``unseen`` are figures by source, measured while that source was left out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     scales = np.maximum(np.quantile(np.abs(learned.weights), _CLIPPED, axis=0), 1e-6) / 127
     table = np.clip(np.round(learned.weights / scales), -127, 127).astype(np.int8)
     np.savez(folder / "tasks.npz", keys=learned.keys, table=table, scales=scales.astype(np.float32))
-    card = _card(temperature, rows)
+    card = _card(temperature, rows) | {"on sources left out of training": unseen or {}}
     (folder / "tasks.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
