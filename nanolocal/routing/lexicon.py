@@ -1,7 +1,6 @@
 """Which kinds of wish the words of a prompt speak for, by a word list, so that a word rare in training counts too."""
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -25,6 +24,8 @@ def kinds_of(text: str, words: Sequence[str]) -> Iterator[str]:
 @cache
 def _lexicon() -> tuple[dict[str, list[str]], dict[str, re.Pattern[str]]]:
     """The kinds of each word, and each kind's marks in scripts without spaces; read on first use."""
+    import tomllib  # 4 ms: not at import
+
     stored = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     kinds: dict[str, list[str]] = {}
     for kind, line in stored["words"].items():
