@@ -33,7 +33,6 @@ def request(prompt: str, model: str | None = None, picture: bool = False) -> Rou
     ("prompt", "task"),
     [
         ("Tell me a short story about a fox.", Task.WRITING),
-        ("a red circle", Task.CHAT),
         ("Draw a red circle above a blue square", Task.IMAGE_GEN),
         ("please paint me a sunset", Task.IMAGE_GEN),
         ("Can you make a picture of two cats?", Task.IMAGE_GEN),
