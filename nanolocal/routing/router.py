@@ -131,15 +131,22 @@ class _Turn:
     def holds(self) -> bool:
         """Whether the build of this conversation goes on answering: one turn of another task moves nothing.
 
-        A second turn of that task does, and at once what is certain to be code, and whatever its build cannot do.
+        A second turn of that task does, and at once what is certain to be code, and whatever its build cannot do; but
+        no task changes the build twice, so there are never more changes of build than of task.
         """
         before = [task.partition("/")[0] for task in self.request.earlier_tasks]
         if self.request.current_build_id is None or not before:
             return False
         task, sure = str(self.guess.task), self.guess.confidence
-        if task == before[-1]:
-            return len(before) < 2 or before[-2] == task or sure < _QUITE_SURE
-        return not (task == Task.CODE and sure >= _AT_ONCE)
+        lasted = next((n for n, other in enumerate(reversed(before)) if other != task), None)
+        if lasted is None:
+            return True
+        builds = self.request.earlier_builds
+        if lasted and len(set(builds[-lasted - 1 :])) > 1:
+            return True
+        if lasted:
+            return sure < _QUITE_SURE
+        return task != Task.CODE or sure < _AT_ONCE
 
     def case(self, builds: Sequence[Build]) -> Case:
         """Everything that counts, for each build."""
