@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import catalogue, output
+from nanolocal.cli import bench, catalogue, output
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -27,6 +27,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.add_argument("build", metavar="BUILD")
     show.set_defaults(run=run_show)
     catalogue.add(parts, common)
+    bench.add(parts, common)
     scan = parts.add_parser("scan", parents=[common], help="use models where other programs keep them, copying nothing")
     scan.add_argument("folder", metavar="FOLDER", nargs="*", help="instead of the usual places")
     scan.add_argument("--dry-run", action="store_true", help="show what is there and adopt nothing")

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""What learning on the device is worth: points of quality against published scores alone, over simulated users.
+
+    scripts/simulate_learning.py [--seeds 25] [--turns 1500] [--wrong 0.15]
+
+Builds have a true quality at each task; what is expected of them is off by an error of a given size. Each turn is of
+some task, the router's own rule picks, the answer is good as often as its build is, and a quarter of the answers gets a
+thumb, of which some are wrong. An exam has items like the use, so its figures are the best that exams can do.
+"""
+
+import argparse
+import random
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from nanolocal.chat.routes import Build, Kind, Tally
+from nanolocal.routing import preferences
+from nanolocal.routing.case import Candidate, Case
+from nanolocal.routing.quality import EVERYTHING, expected_quality
+from nanolocal.vault.experience import WEIGHTS, tallied
+
+TASKS = (
+    "chat/short_fact", "chat/explain", "chat/commonsense", "math/word_problem", "math/logic", "code/write",
+    "code/debug", "writing/letter", "writing/constrained", "summarize", "translate", "data/table",
+)  # fmt: skip
+TURNS_A_CHAT, TURNS_A_DAY = 6, 20
+DAY = 86_400.0
+ERRORS = (0.05, 0.10, 0.20, 0.30)
+WAYS = {"thumbs": (True, 0), "exam": (False, 20), "both": (True, 20)}
+"""By name: whether there are thumbs, and how many items an exam has."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The builds as they really are, what is expected of them, and how often feedback is wrong."""
+
+    truth: Mapping[tuple[str, str], float]
+    builds: Sequence[Build]
+    wrong: float
+
+
+def main() -> int:
+    """Print a table: error of the expectations by way of learning, all turns and the last third."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=25)
+    parser.add_argument("--turns", type=int, default=1500)
+    parser.add_argument("--builds", type=int, default=8)
+    parser.add_argument("--wrong", type=float, default=0.15, help="share of the thumbs that are wrong")
+    args = parser.parse_args()
+    print(f"points against expectations alone, {args.seeds} seeds, {args.turns} turns: mean (lowest), last third")
+    for error in ERRORS:
+        cells = []
+        for name, (thumbs, items) in WAYS.items():
+            gains = [gain(user(seed, error, args), seed, args.turns, thumbs, items) for seed in range(args.seeds)]
+            whole, end = [each[0] for each in gains], [each[1] for each in gains]
+            cells.append(f"{name} {statistics.fmean(whole):+.2f} ({min(whole):+.2f}), {statistics.fmean(end):+.2f}")
+        print(f"error {error:.2f}: {'   '.join(cells)}", flush=True)
+    return 0
+
+
+def user(seed: int, error: float, args: argparse.Namespace) -> User:
+    """Builds that differ as a whole and by task, and expectations that are off by ``error`` (a standard deviation)."""
+    chance = random.Random(f"user {seed}")
+    hardness = {task: chance.gauss(0.55, 0.12) for task in TASKS}
+    truth, builds = dict[tuple[str, str], float](), list[Build]()
+    for n in range(args.builds):
+        level, sha256 = chance.gauss(0, 0.06), f"{n:064x}"
+        for task in TASKS:
+            truth[sha256, task] = _share(hardness[task] + level + chance.gauss(0, 0.08))
+        expected = {task: _share(truth[sha256, task] + chance.gauss(0, error)) for task in TASKS}
+        builds.append(
+            Build(f"m{n}:F16", f"M{n}", Kind.TEXT, Path(f"{n}"), "F16", 10**9, sha256, 10**9, quality=expected)
+        )
+    return User(truth, builds, args.wrong)
+
+
+def gain(of: User, seed: int, turns: int, thumbs: bool, items: int) -> tuple[float, float]:
+    """Points that learning gains over all turns, and over the last third."""
+    alone = _lived(of, seed, turns, thumbs=False, items=0)
+    learnt = _lived(of, seed, turns, thumbs=thumbs, items=items)
+    differences = [100 * (after - before) for before, after in zip(alone, learnt, strict=True)]
+    return statistics.fmean(differences), statistics.fmean(differences[-turns // 3 :])
+
+
+def _lived(of: User, seed: int, turns: int, *, thumbs: bool, items: int) -> list[float]:
+    """The true quality of every pick."""
+    chance = random.Random(f"life {seed}")
+    exams = [
+        (build.sha256, task, sum(chance.random() < of.truth[build.sha256, task] for _ in range(items)), items)
+        for build in of.builds
+        for task in TASKS
+        if items
+    ]
+    signals, kept = list[tuple[str, str, str, float, float]](), dict[str, Build]()
+    seen = tallied(exams, signals, 0.0)
+    had = list[float]()
+    for turn in range(turns):
+        task, is_told, luck, is_wrong = chance.choice(TASKS), chance.random() < 0.25, chance.random(), chance.random()
+        build = kept.get(task) or kept.setdefault(task, _picked(of.builds, task, seen))
+        had.append(of.truth[build.sha256, task])
+        if thumbs and is_told:
+            is_good = (luck < had[-1]) is not (is_wrong < of.wrong)
+            now = turn / TURNS_A_DAY * DAY
+            weight = WEIGHTS["good" if is_good else "bad"]
+            signals.insert(0, (f"{turn // TURNS_A_CHAT}", build.sha256, task, weight, now))
+            seen = tallied(exams, signals, now)
+            kept.clear()
+    return had
+
+
+def _picked(builds: Sequence[Build], task: str, seen: Mapping[tuple[str, str], Tally]) -> Build:
+    """As the router does, among builds that are equally quick."""
+    tasks = {task: 0.9, EVERYTHING: 0.1}
+    candidates = tuple(
+        Candidate(each.id, {key: expected_quality(each, key, seen.get((each.sha256, key))).value for key in tasks})
+        for each in builds
+    )
+    best = Case(tasks, preferences.weights("balanced", task, holds=False), candidates).ranking()[0]
+    return next(each for each in builds if each.id == best.build_id)
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.02), 0.98)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
