@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What learning on the device is worth: points of quality against published scores alone, over simulated users.
 
-    scripts/simulate_learning.py [--seeds 25] [--turns 1500] [--wrong 0.15]
+    scripts/simulate_learning.py [--seeds 25] [--turns 1500] [--mood grumpy]
 
 Builds have a true quality at each task; what is expected of them is off by an error of a given size. Each turn is of
 some task, the router's own rule picks, the answer is good as often as its build is, and a quarter of the answers gets a
@@ -13,7 +13,9 @@ import random
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -33,6 +35,8 @@ DAY = 86_400.0
 ERRORS = (0.05, 0.10, 0.20, 0.30)
 WAYS = {"thumbs": (True, 0), "exam": (False, 20), "both": (True, 20)}
 """By name: whether there are thumbs, and how many items an exam has."""
+MOODS = {"even": (0.25, 0.25), "grumpy": (0.08, 0.35), "kind": (0.30, 0.08)}
+"""How many of the answers that seem good, and of those that seem bad, get a thumb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,17 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=1500)
     parser.add_argument("--builds", type=int, default=8)
     parser.add_argument("--wrong", type=float, default=0.15, help="share of the thumbs that are wrong")
+    parser.add_argument("--mood", choices=MOODS, default="even", help="what gets a thumb")
     args = parser.parse_args()
     print(f"points against expectations alone, {args.seeds} seeds, {args.turns} turns: mean (lowest), last third")
-    for error in ERRORS:
-        cells = []
-        for name, (thumbs, items) in WAYS.items():
-            gains = [gain(user(seed, error, args), seed, args.turns, thumbs, items) for seed in range(args.seeds)]
-            whole, end = [each[0] for each in gains], [each[1] for each in gains]
-            cells.append(f"{name} {statistics.fmean(whole):+.2f} ({min(whole):+.2f}), {statistics.fmean(end):+.2f}")
-        print(f"error {error:.2f}: {'   '.join(cells)}", flush=True)
+    with ProcessPoolExecutor() as workers:
+        for error in ERRORS:
+            gains = list(workers.map(partial(gains_of, error=error, args=args), range(args.seeds)))
+            cells = []
+            for number, name in enumerate(WAYS):
+                whole, end = [each[number][0] for each in gains], [each[number][1] for each in gains]
+                cells.append(f"{name} {statistics.fmean(whole):+.2f} ({min(whole):+.2f}), {statistics.fmean(end):+.2f}")
+            print(f"error {error:.2f}: {'   '.join(cells)}", flush=True)
     return 0
 
 
@@ -79,15 +85,19 @@ def user(seed: int, error: float, args: argparse.Namespace) -> User:
     return User(truth, builds, args.wrong)
 
 
-def gain(of: User, seed: int, turns: int, thumbs: bool, items: int) -> tuple[float, float]:
-    """Points that learning gains over all turns, and over the last third."""
-    alone = _lived(of, seed, turns, thumbs=False, items=0)
-    learnt = _lived(of, seed, turns, thumbs=thumbs, items=items)
-    differences = [100 * (after - before) for before, after in zip(alone, learnt, strict=True)]
-    return statistics.fmean(differences), statistics.fmean(differences[-turns // 3 :])
+def gains_of(seed: int, error: float, args: argparse.Namespace) -> list[tuple[float, float]]:
+    """For each way of learning, the points that it gains over all turns, and over the last third."""
+    of, told = user(seed, error, args), MOODS[args.mood]
+    alone = _lived(of, seed, args.turns, told=(0.0, 0.0), items=0)
+    gained = list[tuple[float, float]]()
+    for thumbs, items in WAYS.values():
+        learnt = _lived(of, seed, args.turns, told=told if thumbs else (0.0, 0.0), items=items)
+        differences = [100 * (after - before) for before, after in zip(alone, learnt, strict=True)]
+        gained.append((statistics.fmean(differences), statistics.fmean(differences[-args.turns // 3 :])))
+    return gained
 
 
-def _lived(of: User, seed: int, turns: int, *, thumbs: bool, items: int) -> list[float]:
+def _lived(of: User, seed: int, turns: int, *, told: tuple[float, float], items: int) -> list[float]:
     """The true quality of every pick."""
     chance = random.Random(f"life {seed}")
     exams = [
@@ -100,11 +110,11 @@ def _lived(of: User, seed: int, turns: int, *, thumbs: bool, items: int) -> list
     seen = tallied(exams, signals, 0.0)
     had = list[float]()
     for turn in range(turns):
-        task, is_told, luck, is_wrong = chance.choice(TASKS), chance.random() < 0.25, chance.random(), chance.random()
+        task, heard, luck, mistake = chance.choice(TASKS), chance.random(), chance.random(), chance.random()
         build = kept.get(task) or kept.setdefault(task, _picked(of.builds, task, seen))
         had.append(of.truth[build.sha256, task])
-        if thumbs and is_told:
-            is_good = (luck < had[-1]) is not (is_wrong < of.wrong)
+        is_good = (luck < had[-1]) is not (mistake < of.wrong)
+        if heard < told[not is_good]:
             now = turn / TURNS_A_DAY * DAY
             weight = WEIGHTS["good" if is_good else "bad"]
             signals.insert(0, (f"{turn // TURNS_A_CHAT}", build.sha256, task, weight, now))

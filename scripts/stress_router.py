@@ -263,11 +263,7 @@ def surroundings(chance: random.Random, builds: Sequence[Build]) -> Surroundings
         memory_budget=int(chance.choice((0.0, 0.5, 4, 16, 64, 1024, 1024)) * GIB),
         bandwidth=10 ** chance.uniform(9, 12),
         resident=[each.id for each in builds if chance.random() < 0.2],
-        speeds={
-            each.sha256: Speed(*(chance.choice((0.0, 10 ** chance.uniform(-2, 4))) for _ in range(3)), 3)
-            for each in builds
-            if chance.random() < 0.4
-        },
+        speeds={each.sha256: _speed(chance) for each in builds if chance.random() < 0.4},
         tallies={
             (each.sha256, task): Tally(tries * chance.random(), tries)
             for each in builds
@@ -277,6 +273,11 @@ def surroundings(chance: random.Random, builds: Sequence[Build]) -> Surroundings
         balance=chance.choice((0, 5, 100_000, 10**9)),
         cost=None if chance.random() < 0.3 else cost,
     )
+
+
+def _speed(chance: random.Random) -> Speed:
+    load_s, read_tok_s, write_tok_s = (chance.choice((0.0, 10 ** chance.uniform(-2, 4))) for _ in range(3))
+    return Speed(load_s, read_tok_s, write_tok_s, 3)
 
 
 def _name(chance: random.Random, builds: Sequence[Build]) -> str | None:

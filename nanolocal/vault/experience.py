@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from nanolocal.chat.messages import Answer
@@ -25,6 +25,10 @@ WEIGHTS = {
 """
 _MOST_A_CHAT = 5.0
 _HALF_LIFE_S = 90 * 86_400.0
+_USUAL_PRAISE = 0.6
+"""The share of praise among all signals below which a user counts as one who mostly complains."""
+_UNTIL_KNOWN = 20.0
+"""Signals after which what is known of a user counts as much as what is usual."""
 _NEWER = 0.3
 """How much the last answer counts in a speed."""
 
@@ -99,15 +103,35 @@ def tallied(
         for key in _keys(sha256, task):
             wins[key] += won
             tries[key] += tried
+    sized = list(_sized(signals, now))
+    praise, blame = _scales(sized)
+    for sha256, task, size in sized:
+        for key in _keys(sha256, task):
+            tries[key] += praise * size if size > 0 else -blame * size
+            wins[key] += max(praise * size, 0.0)
+    return {key: Tally(wins[key], tries[key]) for key in tries}
+
+
+def _sized(signals: Iterable[Sequence[Any]], now: float) -> Iterator[tuple[str, str, float]]:
+    """SHA-256, task and what a signal counts now: by its age, and five a chat and build at most."""
     spent: dict[tuple[str, str], float] = defaultdict(float)
     for chat_id, sha256, task, weight, made in signals:
         size = min(abs(weight), _MOST_A_CHAT - spent[chat_id, sha256])
         spent[chat_id, sha256] += size
-        size *= 0.5 ** (max(now - made, 0.0) / _HALF_LIFE_S)
-        for key in _keys(sha256, task):
-            tries[key] += size
-            wins[key] += size if weight > 0 else 0.0
-    return {key: Tally(wins[key], tries[key]) for key in tries}
+        yield sha256, task, math.copysign(size * 0.5 ** (max(now - made, 0.0) / _HALF_LIFE_S), weight)
+
+
+def _scales(sized: Sequence[tuple[str, str, float]]) -> tuple[float, float]:
+    """What praise and blame count, so that whoever says only what is wrong is not taken for badly served everywhere.
+
+    Else the builds in use would lose against those that were never tried, which nobody has complained about.
+    """
+    praise = math.fsum(size for _, _, size in sized if size > 0)
+    total = math.fsum(abs(size) for _, _, size in sized)
+    share = (praise + _USUAL_PRAISE * _UNTIL_KNOWN) / (total + _UNTIL_KNOWN)
+    if share >= _USUAL_PRAISE:
+        return 1.0, 1.0
+    return _USUAL_PRAISE / share, (1 - _USUAL_PRAISE) / (1 - share)
 
 
 def note(tx: Transaction, message_id: str, kind: str | None, now: float, instead_of: Sequence[str] = ()) -> None:
