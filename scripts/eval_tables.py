@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nanolocal.chat.routes import Task
 from nanolocal.library.catalogue import shelf
+from nanolocal.routing.labels import LABELS
 from nanolocal.routing.quality import lookup
-from nanolocal.routing.tables import Row, choose
+from nanolocal.routing.tables import Row, choose, named
 from nanolocal.routing.tasks import Guess, guess_task
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "router_heldout.jsonl"
@@ -33,6 +34,10 @@ PUBLISHED = {
     "MMLU": "chat/exam", "GSM8K": "math/word_problem", "HumanEval": "code/write", "IFEval": "writing/constrained",
     "MATH": "math/competition",
 }  # fmt: skip
+BENCHMARKS = (
+    *PUBLISHED.values(), "chat/science", "chat/commonsense", "chat/expert", "chat/short_fact", "math/logic",
+    "multilingual/exam", "summarize", "translate",
+)  # fmt: skip
 Quality = dict[str, float]
 
 
@@ -79,14 +84,15 @@ def main() -> int:
     guesses = guessed(prompts, args.simulated, chance)
     tables = made(sorted({prompt.label for prompt in prompts}), args.tables, chance)
     scores = scored(tables, prompts, guesses)
-    right = statistics.fmean(guess.subtask == p.label or guess.task == p.label for p, guess in guesses)
-    coarse = statistics.fmean(guess.task == p.label.partition("/")[0] for p, guess in guesses)
+    right = statistics.fmean(p.label in (guess.subtask, guess.task) for p, guess in guesses)
+    coarse = statistics.fmean(guess.task is LABELS[p.label] for p, guess in guesses)
     print(f"{len(prompts)} prompts, task right {coarse:.1%}, sub-task right {right:.1%}")
     for kind, score in scores.items():
         share = score.gained / score.possible if score.possible > 1e-9 else math.nan
+        left = statistics.fmean(score.left)
         print(
-            f"{kind:22} {score.tables:3} tables, {score.below:3} below the best candidate (worst {score.worst:+.4f}), "
-            f"{share:6.1%} of {100 * score.possible / score.tables:.1f} points, left it {statistics.fmean(score.left):.0%}"
+            f"{kind:15} {score.tables:3} tables, {score.below:3} below the best candidate (worst {score.worst:+.4f}), "
+            f"{share:6.1%} of {100 * score.possible / score.tables:4.1f} points, leaves it {left:.0%}"
         )
     whole = sum(score.gained for score in scores.values()) / sum(score.possible for score in scores.values())
     below = sum(score.below for score in scores.values())
@@ -116,12 +122,12 @@ def _made_up(prompt: Prompt, labels: Sequence[str], share: float, chance: random
     weighed = {label: math.exp(signal * value) for label, value in seen.items()}
     total = sum(weighed.values())
     likely = {label: value / total for label, value in weighed.items()}
-    tasks: dict[str, float] = defaultdict(float)
+    tasks: dict[Task, float] = defaultdict(float)
     for label, value in likely.items():
-        tasks[label.partition("/")[0]] += value
+        tasks[LABELS[label]] += value
     task = max(tasks, key=lambda each: tasks[each])
-    subtask = max((each for each in likely if each.partition("/")[0] == task), key=lambda each: likely[each])
-    return Guess(Task(task), tasks[task], "", subtask if "/" in subtask else "", likely)
+    subtask = max((each for each in likely if LABELS[each] is task), key=lambda each: likely[each])
+    return Guess(task, tasks[task], "", subtask if "/" in subtask else "", likely)
 
 
 def scored(
@@ -151,8 +157,8 @@ def scored(
 
 
 def _best_at(label: str, table: Table) -> str:
-    """What perfect labels choose: the candidate that is really best there."""
-    return max(table.truth, key=lambda each: (table.truth[each][label], each))
+    """What perfect labels choose from what is shown."""
+    return min(table.rows, key=lambda row: (-(lookup(named(row.quality), label) or 0.0), row.params_b, row.id)).id
 
 
 def made(labels: Sequence[str], number: int, chance: random.Random) -> list[Table]:
@@ -208,7 +214,7 @@ def coarse(labels: Sequence[str], chance: random.Random) -> Table:
 
 def specialists(labels: Sequence[str], chance: random.Random) -> Table:
     """Each is very good at one task and awful at the others, beside one that is fair at all."""
-    truth = {"fair": {label: 0.55 for label in labels}}
+    truth = {"fair": dict.fromkeys(labels, 0.55)}
     for task in sorted({label.partition("/")[0] for label in labels}):
         truth[task] = {label: 0.9 if label.partition("/")[0] == task else 0.15 for label in labels}
     return _table("specialists", truth, _with_mean, chance)
@@ -216,7 +222,7 @@ def specialists(labels: Sequence[str], chance: random.Random) -> Table:
 
 def traps(labels: Sequence[str], chance: random.Random) -> Table:
     """Each is only a little better at one task, and very much worse at the others."""
-    truth = {"fair": {label: 0.60 for label in labels}}
+    truth = {"fair": dict.fromkeys(labels, 0.60)}
     for task in sorted({label.partition("/")[0] for label in labels}):
         truth[task] = {label: 0.63 if label.partition("/")[0] == task else 0.05 for label in labels}
     return _table("traps", truth, _with_mean, chance)
@@ -254,6 +260,15 @@ def partly_shown(labels: Sequence[str], chance: random.Random) -> Table:
     return _table("partly shown", _drawn(labels, chance, 0.12, 0.08), some, chance)
 
 
+def benchmarks(labels: Sequence[str], chance: random.Random) -> Table:
+    """What public tables look like: benchmarks as keys, and candidates that differ most by level and by task."""
+    truth = _drawn([label for label in labels if label in BENCHMARKS], chance, 0.10, 0.04)
+    names = {label: name for name, label in PUBLISHED.items()}
+    return _table(
+        "benchmarks", truth, lambda q: _with_mean({names.get(key, key): value for key, value in q.items()}), chance
+    )
+
+
 def strange_keys(labels: Sequence[str], chance: random.Random) -> Table:
     """Nothing that is shown is about any label."""
     truth = _drawn(labels, chance, 0.0, 0.0)
@@ -283,7 +298,8 @@ def published(chance: random.Random) -> Table | None:
 
 
 KINDS = (
-    mixed, unmeaned, coarse, specialists, traps, dominated, nearly_equal, two_sides, partly_shown, strange_keys,
+    mixed, unmeaned, coarse, specialists, traps, dominated, nearly_equal, two_sides, partly_shown, benchmarks,
+    strange_keys,
 )  # fmt: skip
 
 

@@ -4,8 +4,8 @@
     scripts/simulate_learning.py [--seeds 25] [--turns 1500] [--mood grumpy]
 
 Builds have a true quality at each task; what is expected of them is off by an error of a given size. Each turn is of
-some task, the router's own rule picks, the answer is good as often as its build is, and a quarter of the answers gets a
-thumb, of which some are wrong. An exam has items like the use, so its figures are the best that exams can do.
+some task, a few of them often and most seldom; the router's own rule picks, the answer is good as often as its build is,
+and a quarter of the answers gets a thumb, of which some are wrong. An exam has items like the use, so its figures are the best that exams can do.
 """
 
 import argparse
@@ -41,11 +41,12 @@ MOODS = {"even": (0.25, 0.25), "grumpy": (0.08, 0.35), "kind": (0.30, 0.08)}
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The builds as they really are, what is expected of them, and how often feedback is wrong."""
+    """The builds as they really are, what is expected of them, how often feedback is wrong and each task comes."""
 
     truth: Mapping[tuple[str, str], float]
     builds: Sequence[Build]
     wrong: float
+    use: Sequence[float]
 
 
 def main() -> int:
@@ -55,6 +56,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=1500)
     parser.add_argument("--builds", type=int, default=8)
     parser.add_argument("--wrong", type=float, default=0.15, help="share of the thumbs that are wrong")
+    parser.add_argument("--use", choices=("skewed", "even"), default="skewed", help="how often each task comes")
     parser.add_argument("--mood", choices=MOODS, default="even", help="what gets a thumb")
     args = parser.parse_args()
     print(f"points against expectations alone, {args.seeds} seeds, {args.turns} turns: mean (lowest), last third")
@@ -82,7 +84,8 @@ def user(seed: int, error: float, args: argparse.Namespace) -> User:
         builds.append(
             Build(f"m{n}:F16", f"M{n}", Kind.TEXT, Path(f"{n}"), "F16", 10**9, sha256, 10**9, quality=expected)
         )
-    return User(truth, builds, args.wrong)
+    use = [1 / rank for rank in range(1, len(TASKS) + 1)] if args.use == "skewed" else [1.0] * len(TASKS)
+    return User(truth, builds, args.wrong, chance.sample(use, len(use)))
 
 
 def gains_of(seed: int, error: float, args: argparse.Namespace) -> list[tuple[float, float]]:
@@ -110,7 +113,8 @@ def _lived(of: User, seed: int, turns: int, *, told: tuple[float, float], items:
     seen = tallied(exams, signals, 0.0)
     had = list[float]()
     for turn in range(turns):
-        task, heard, luck, mistake = chance.choice(TASKS), chance.random(), chance.random(), chance.random()
+        task = chance.choices(TASKS, of.use)[0]
+        heard, luck, mistake = chance.random(), chance.random(), chance.random()
         build = kept.get(task) or kept.setdefault(task, _picked(of.builds, task, seen))
         had.append(of.truth[build.sha256, task])
         is_good = (luck < had[-1]) is not (mistake < of.wrong)

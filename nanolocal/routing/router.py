@@ -21,11 +21,9 @@ from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import Guess, guess_task
 
 IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
-SURE = 0.5
+SURE = 0.3
 """Below this confidence the task is left open, and the best all-round build answers."""
 _QUITE_SURE, _AT_ONCE = 0.7, 0.9
-_TRUST = 0.9
-"""How much of the classifier's word is taken: what it never saw, it is wrong about more often than it says."""
 _LEAST_SHARE = 0.05
 _SHOWN_RUNNERS_UP = 3
 _STORED_CANDIDATES = 20
@@ -182,7 +180,7 @@ def shares(guess: Guess) -> dict[str, float]:
     """How much each task counts: as likely as it is, with a rest for everything; all of it when nobody knows."""
     if guess.confidence < SURE:
         return {EVERYTHING: 1.0}
-    likely = {task: _TRUST * p for task, p in guess.probabilities.items() if p >= _LEAST_SHARE}
+    likely = {task: p for task, p in guess.probabilities.items() if p >= _LEAST_SHARE}
     return likely | {EVERYTHING: max(1.0 - sum(likely.values()), 0.0)}
 
 

@@ -27,6 +27,8 @@ async def sit(
     thinking = _THINKING_TOKENS if "reasoning" in route.build.purposes else 0
     wishes = Wishes(max_tokens=exam.max_tokens + thinking, temperature=0.0, seed=1)
     for item in items:
+        if stop.is_set():
+            return
         job = jobs.text_job((Message(Role.USER, item.ask),), route, wishes)
         pieces, is_whole = list[str](), False
         async with aclosing(engines.run(route.build, job, stop)) as events:

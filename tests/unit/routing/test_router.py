@@ -142,7 +142,7 @@ def test_the_preference_decides_between_good_and_quick() -> None:
 CODER = replace(BIG, id="coder:Q8_0", sha256="d" * 64, quality={"code": 0.9, "*": 0.3})
 TALKER = replace(BIG, id="talker:Q8_0", sha256="e" * 64, quality={"code": 0.2, "math": 0.2, "*": 0.8})
 RECKONER = replace(BIG, id="reckoner:Q8_0", sha256="f" * 64, quality={"math": 0.9, "*": 0.3})
-CODE, SUM, TALK = "```c\nint x;\n```", "12 * 7 + 3", "hello there"
+CODE, SUM, TALK = "Write a python function that sorts a list", "12 * 7 + 3", "hello there"
 
 
 @pytest.mark.parametrize(
