@@ -4,8 +4,9 @@
     scripts/simulate_learning.py [--seeds 25] [--turns 1500] [--mood grumpy]
 
 Builds have a true quality at each task; what is expected of them is off by an error of a given size. Each turn is of
-some task, a few of them often and most seldom; the router's own rule picks, the answer is good as often as its build is,
-and a quarter of the answers gets a thumb, of which some are wrong. An exam has items like the use, so its figures are the best that exams can do.
+some task, a few of them often and most seldom; the router's own rule picks, the answer is good as often as its build
+is, and a quarter of the answers gets a thumb, of which some are wrong. An exam has items like the use, so its figures
+are the best that exams can do.
 """
 
 import argparse

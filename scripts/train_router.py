@@ -1,4 +1,4 @@
-"""Train the task classifier and write nanolocal/routing/data/: the weights and their card, the same bytes every time."""
+"""Train the task classifier; write its weights and card to nanolocal/routing/data/, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder with text/ and tasks/")
-    parser.add_argument("--out", type=Path, default=ROOT / "nanolocal/routing/data", help="where the weights are written")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "nanolocal/routing/data", help="where the weights are written"
+    )
     parser.add_argument("--own-only", action="store_true", help="without public text: what the tests train in seconds")
     parser.add_argument("--epochs", type=int, default=0, help="passes over the text, in place of the plan's")
     parser.add_argument("--seed", type=int, default=7)
@@ -31,26 +33,26 @@ def main(words: list[str] | None = None) -> int:
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
     from dataclasses import replace
 
-    from router_tasks.corpus import collect, own, with_noise, without
+    from router_tasks.corpus import collect, own, to_train_on, without
     from router_tasks.judge import best_temperature, scores_of
     from router_tasks.learn import Plan, examples_of, learn
     from router_tasks.store import store
 
-    began = time.monotonic()
+    began = time.process_time()
     rows = own(chosen.seed) if chosen.own_only else collect(chosen.data, chosen.seed)
     plan = Plan(seed=chosen.seed)
     plan = replace(plan, epochs=chosen.epochs or plan.epochs)
-    print(f"{len(rows):,} prompts read, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(rows):,} prompts read, {time.process_time() - began:.0f} s of processor time", flush=True)
     temperature = 1.0
     unseen = [row for row in rows if row.source.startswith(CALIBRATED_ON)][::4]
     if unseen:
-        first = learn(examples_of(with_noise(without(rows, CALIBRATED_ON), chosen.seed)), plan)
+        first = learn(examples_of(to_train_on(without(rows, CALIBRATED_ON), chosen.seed)), plan)
         temperature = best_temperature(scores_of(first, unseen), unseen)
-        print(f"temperature {temperature:.2f}, {time.monotonic() - began:.0f} s", flush=True)
-    learned = learn(examples_of(with_noise(rows, chosen.seed)), plan)
+        print(f"temperature {temperature:.2f}, {time.process_time() - began:.0f} s of processor time", flush=True)
+    learned = learn(examples_of(to_train_on(rows, chosen.seed)), plan)
     store(learned, temperature, rows, chosen.out)
     size = (chosen.out / "tasks.npz").stat().st_size
-    print(f"{len(learned.keys):,} features, {size:,} bytes, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time", flush=True)
     return 0
 
 

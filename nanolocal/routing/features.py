@@ -7,8 +7,10 @@ and the last punctuation mark are dropped, so that they cannot change the pick.
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+from nanolocal.routing.lexicon import kinds_of
 from nanolocal.routing.shapes import SENTENCE, shapes_of
 
 VERSION = 1
@@ -22,16 +24,19 @@ _PIECE_WORDS = 4
 
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W\d_{_CJK}]+(?:['’][^\W\d_]+)?|\d+|[^\w\s.,!?;:'’\"“”„«»。，！？、；：¿¡…]|_+")  # noqa: RUF001
+_SPACES = re.compile(r" {2,}")
 _POLITE = re.compile(
     r"^(?:(?:hi|hello|hey|hello there|hi there|good (?:morning|evening|afternoon)|hallo|bonjour|hola|ciao|olá|oi|"
-    r"dear assistant|ok|okay|so|well|um|please|pls|plz|kindly|bitte|por favor|s'il (?:te|vous) pla[iî]t|per favore|请|帮我|"
+    r"dear assistant|quick (?:one|question)|i need (?:your )?help(?: with this)?[.:]|"
+    r"(?:can|could) you (?:please )?help(?: me)?(?: (?:out|with (?:this|something)))?\?|"
+    r"ok|okay|so|well|um|please|pls|plz|kindly|bitte|por favor|s'il (?:te|vous) pla[iî]t|per favore|请|帮我|"
     r"(?:can|could|would|will) (?:you|u) (?:please |kindly |maybe )?(?=\w{2,} )|i(?:'d| would) like you to|"
     r"i (?:want|need) you to|could i ask you to|kannst du (?:mir )?|könntest du (?:mir )?|peux-tu|pouvez-vous|puedes|"
-    r"podrías|você pode|pode|puoi|potresti)(?:[\s,.!:。，！]+|(?<=[请我 ])))+"  # noqa: RUF001
+    r"podrías|você pode|pode|puoi|potresti)(?:[\s,.!:?。，！]+|(?<=[请我 ])))+"  # noqa: RUF001
 )
 _THANKS = re.compile(
-    r"[\s,.!\-]+(?:thanks?(?: you)?(?: (?:so|very) much| a lot| in advance)?|thx|ty|please|pls|cheers|danke|bitte|merci|"
-    r"gracias|por favor|obrigad[oa]|grazie|per favore|谢谢|ありがとう(?:ございます)?)[\s.!]*$"
+    r"[\s,.!\-]+(?:thanks?(?: you)?(?: (?:so|very) much| a lot| in advance)?|thx|ty|please|pls|cheers|danke|bitte|"
+    r"merci|gracias|por favor|obrigad[oa]|grazie|per favore|谢谢|ありがとう(?:ございます)?|[:;]-?[)d])[\s.!]*$"
 )
 
 
@@ -48,18 +53,17 @@ def features_of(prompt: str) -> Features:
     words = words_of(text)
     ngrams = dict(_keyed(_ngrams(words)))
     marks = dict(_keyed(_openings(text, words)))
+    marks.update(_keyed(f"x:{kind}" for kind in kinds_of(text, words)))
     marks.update(_keyed(f"r:{shape}" for shape in shapes_of(ends_of(prompt))))
     return Features(ngrams, marks)
 
 
 def ends_of(prompt: str) -> str:
-    """The prompt itself, or the first and the last part of a long one."""
-    text = prompt[: _FIRST + _LAST].strip() if len(prompt) <= _FIRST + _LAST else _cut(prompt)
-    return text.replace("\0", " ")
-
-
-def _cut(prompt: str) -> str:
-    return f"{prompt[:_FIRST].lstrip()}\n{prompt[-_LAST:].rstrip()}"
+    """The prompt itself, or the first and the last part of a long one; without spaces that nobody sees."""
+    longest = 2 * (_FIRST + _LAST)
+    shorter = prompt if len(prompt) <= longest else f"{prompt[: longest // 2]}\n{prompt[-longest // 2 :]}"
+    text = _SPACES.sub(" ", shorter.replace("\0", " ")).strip()
+    return text if len(text) <= _FIRST + _LAST else f"{text[:_FIRST]}\n{text[-_LAST:]}"
 
 
 def trimmed(prompt: str) -> str:
@@ -80,7 +84,7 @@ def _ngrams(words: Sequence[str]) -> Iterator[str]:
     yield from (f"h:{word}" for word in head)
     yield from (f"t:{word}" for word in tail or head[-_TAIL_WORDS:])
     for part in (head, tail):
-        yield from (f"b:{one} {two}" for one, two in zip(part, part[1:], strict=False))
+        yield from (f"b:{one} {two}" for one, two in pairwise(part))
         yield from (f"k:{one} {two}" for one, two in zip(part[:12], part[2:12], strict=False))
     yield from _characters(head)
 

@@ -5,10 +5,12 @@ Spacing and case may differ between two ways of writing the same prompt, so no s
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("options", r"(?:^|\s|\()a\s?[.):][\s\S]{1,300}?(?:\s|\()b\s?[.):][\s\S]{1,300}?(?:\s|\()c\s?[.):]"),
-    ("two options", r"(?:^|\s|\()(?:a|1)\s?[.):][\s\S]{1,200}?(?:\s|\()(?:b|2)\s?[.):](?![\s\S]*(?:\s|\()(?:c|3)\s?[.):])"),
+    ("two options", r"(?:^|\s|\()(?:a|1)\s?[.):][\s\S]{1,200}?(?:\s|\()(?:b|2)\s?[.):]"
+                    r"(?![\s\S]*(?:\s|\()(?:c|3)\s?[.):])"),
     ("numbered", r"(?:^|\s|\()1\s?[.):][\s\S]{1,300}?(?:\s|\()2\s?[.):][\s\S]{1,300}?(?:\s|\()3\s?[.):]"),
     ("choices word", r"\b(?:options|choices|answer choices)\s*:"),
     ("answer slot", r"\banswer\s*:\s*$|答案\s*[:：]\s*$|答え\s*[:：]\s*$"),  # noqa: RUF001
@@ -16,8 +18,10 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("fence", r"```"),
     ("inline code", r"`[^`\n]+`"),
     ("statement", r";\s*(?:\n|$|\})|\{\s*(?:\n|$)|\)\s*\{|=>|\bself\.|->\s*\w+\s*[:{]|\w\(\w*\)\s*[;:{]"),
-    ("keyword", r"(?:^|\n)\s*(?:def|class|import|from|function|public|private|static|const|let|var|fn|func|package|using|#include|impl|struct) \S"),
-    ("stub", r"(?:def|fn|func|function|int|void|public)\s[^\n]{0,120}[:{]\s*\n?\s*(?:\"\"\"|'''|//|/\*|#|\}|todo|pass\b|\.\.\.)"),
+    ("keyword", r"(?:^|\n)\s*(?:def|class|import|from|function|public|private|static|const|let|var|fn|func|package|"
+                r"using|#include|impl|struct) \S"),
+    ("stub", r"(?:def|fn|func|function|int|void|public)\s[^\n]{0,120}[:{]\s*\n?\s*"
+             r"(?:\"\"\"|'''|//|/\*|#|\}|todo|pass\b|\.\.\.)"),
     ("docstring", r'"""|>>>|/\*\*'),
     ("trace", r"traceback|exception|error:|segfault|segmentation fault|undefined|errno|stack trace|[a-z]error\b"),
     ("sql", r"\bselect\b[\s\S]{1,200}\bfrom\b|\bcreate table\b|\binsert into\b"),
@@ -29,7 +33,8 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("only a sum", r"^[\s\d.,()+*/^x×÷=?%!-]+$"),  # noqa: RUF001
     ("percent", r"\d\s?%"),
     ("money", r"[$€£¥]\s?\d|\d\s?(?:dollars|euros?|cents|€|£|元|円|reais)"),
-    ("how many", r"how (?:many|much|long|far|old|fast)\b|wie ?viele?\b|combien|cuánt[oa]s?|quant[oaie]s?\b|多少|几[个本只元]|いくつ|何[個人本枚冊円]|いくら"),
+    ("how many", r"how (?:many|much|long|far|old|fast)\b|wie ?viele?\b|combien|cuánt[oa]s?|quant[oaie]s?\b|"
+                 r"多少|几[个本只元]|いくつ|何[個人本枚冊円]|いくら"),
     ("blank", r"_{2,}|\.{4,}"),
     ("json", r"[\[{]\s*\"[^\"\n]+\"\s*:"),
     ("commas in rows", r"(?:^|\n)[^\n,;|\t]{1,30}[,;|\t][^\n]{1,80}\n[^\n,;|\t]{1,30}[,;|\t]"),
@@ -45,15 +50,14 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("dash list", r"(?:^|\n)\s*[-•*] [^\n]+\n\s*[-•*] "),
     ("kana", r"[\u3040-\u30ff]"),
     ("han", r"[\u4e00-\u9fff]"),
-)  # fmt: skip  # noqa: E501
-_COMPILED: list[tuple[str, re.Pattern[str]]] = []
+)  # fmt: skip
 
 _LIMITS = re.compile(
-    r"at least|at most|exactly|no more than|fewer than|less than \d+ w|more than \d+ w|do not (?:use|include|say|mention)|"
-    r"don't use|without (?:using|any)|must (?:be|contain|include|start|end|have)|should (?:be|contain|include|have)|"
-    r"all (?:caps|capital|lower)|lowercase|uppercase|placeholders?|the letter|the words? \"|keywords?|paragraphs?|"
-    r"bullet points?|double (?:quotation|angular)|end (?:your|the|with)|start with|in \d+ words|\d+ (?:words|sentences)|"
-    r"entire response|whole reply|commas?|markdown|title wrapped"
+    r"at least|at most|exactly|no more than|fewer than|less than \d+ w|more than \d+ w|don't use|without (?:using|any)|"
+    r"do not (?:use|include|say|mention)|must (?:be|contain|include|start|end|have)|"
+    r"should (?:be|contain|include|have)|all (?:caps|capital|lower)|lowercase|uppercase|placeholders?|the letter|"
+    r"the words? \"|keywords?|paragraphs?|bullet points?|double (?:quotation|angular)|end (?:your|the|with)|start with|"
+    r"in \d+ words|\d+ (?:words|sentences)|entire response|whole reply|commas?|markdown|title wrapped"
 )
 _VERBS = re.compile(
     r"\b(?:is|are|was|were|am|do|does|did|has|have|had|can|could|should|would|will|what|who|how|why|when|where|which|"
@@ -64,46 +68,22 @@ _ASKS = re.compile(
     r"(?:question|q|frage|pregunta|domanda|pergunta)\s?:|"
     r"(?:who|what|when|where|why|how|which|according|is|are|do|does|did|can|was|were|in which|in what)\b"
 )
-_FUNCTION_WORDS = {
-    "en": "the of and to is in what how for with a you me my are that",
-    "de": "der die das und ist ein eine wie ich mir zu den dem von auf nicht für mit wer was wird im",
-    "fr": "le la les des et est un une que dans pour qui je il du sur avec quelle ce au en mon",
-    "es": "el los las y es un una que en por para del se cómo mi qué con cuál al su lo",
-    "pt": "o os as e é um uma que em por para do da não se com como qual meu no na ao uns",
-    "it": "il lo gli e è un una che di per del della in mi con come non sono quale al nel i",
-}
-_LANGUAGE_WORDS = {
-    word: [name for name, line in _FUNCTION_WORDS.items() if word in line.split()]
-    for line in _FUNCTION_WORDS.values()
-    for word in line.split()
-}
 
 
 def shapes_of(text: str) -> Iterator[str]:
     """The names of the shapes that ``text`` has."""
     lower = text.lower()
     yield from (name for name, pattern in _compiled() if pattern.search(lower))
-    yield f"length {min(len(lower).bit_length(), 12)}"
-    yield f"numbers {min(len(re.findall(r'[0-9]+', lower)), 8)}"
-    yield f"limits {min(len(_LIMITS.findall(lower)), 5)}"
-    yield f"language {language_of(lower)}"
+    yield f"length {min(len(lower).bit_length(), 11) // 2}"
+    yield from _counted("numbers", len(re.findall(r"[0-9]+", lower)), 5)
+    yield from _counted("limits", len(_LIMITS.findall(lower)), 4)
     yield from _fragments(lower)
     yield from _questions(lower)
 
 
-def language_of(text: str) -> str:
-    """``en``, ``de``, ``fr``, ``es``, ``pt``, ``it``, ``zh`` or ``ja`` by script and small words; ``""`` if unclear."""
-    sample = text[:600].lower()
-    if re.search(r"[\u3040-\u30ff]", sample):
-        return "ja"
-    if re.search(r"[\u4e00-\u9fff]", sample):
-        return "zh"
-    votes = dict.fromkeys(_FUNCTION_WORDS, 0.0)
-    for word in re.findall(r"[^\W\d_]+", sample):
-        for name in _LANGUAGE_WORDS.get(word, ()):
-            votes[name] += 1 / len(_LANGUAGE_WORDS[word])
-    best = max(votes, key=lambda name: votes[name])
-    return best if votes[best] > 0 else ""
+def _counted(name: str, count: int, most: int) -> Iterator[str]:
+    """One shape for each step up to the count, so that more is like less, and nothing for none."""
+    yield from (f"{name} {step}" for step in range(1, min(count, most) + 1))
 
 
 def _fragments(lower: str) -> Iterator[str]:
@@ -123,11 +103,12 @@ def _questions(lower: str) -> Iterator[str]:
         return
     asks = [bool(_ASKS.match(piece)) for piece in (pieces[0], pieces[-1])]
     size = "long" if len(lower) > 300 else "short"
-    yield from (f"{size} text, {place} asks" for place, is_asking in zip(("first", "last"), asks, strict=True) if is_asking)
+    yield from (
+        f"{size} text, {place} asks" for place, is_asking in zip(("first", "last"), asks, strict=True) if is_asking
+    )
     yield f"sentences {min(len(pieces).bit_length(), 5)}"
 
 
-def _compiled() -> list[tuple[str, re.Pattern[str]]]:
-    if not _COMPILED:
-        _COMPILED.extend((name, re.compile(pattern)) for name, pattern in _SHAPES)
-    return _COMPILED
+@cache
+def _compiled() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((name, re.compile(pattern)) for name, pattern in _SHAPES)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from nanolocal.chat.routes import Task
 from nanolocal.routing.features import features_of, trimmed, words_of
 from nanolocal.routing.labels import LABELS, PICTURE_TASKS, subtask_of
-from nanolocal.routing.shapes import language_of
-from nanolocal.routing.weights import Scored, weights
+from nanolocal.routing.languages import language_of
+from nanolocal.routing.weights import Limits, Scored, Weights, weights
 
 _FOLLOW_UP_WORDS = 12
 _TURNS_BACK = 3
 _FOLLOW_UP = re.compile(
     r"(?:and|or|but|now|again|also|then|instead|what about|how about|same|another|one more|the (?:other|second|last)|"
-    r"make (?:it|that|this|them)|(?:a bit |much )?(?:shorter|longer|simpler|better|more|less|fewer)|in [a-z]+$|try|continue|"
-    r"go on|keep|why|it|that|this|these|those|do (?:it|that)|change (?:it|that)|add|with(?:out)?|too|no[, ]|yes[, ]|"
-    r"und|jetzt|noch|nochmal|kürzer|länger|mach (?:es|das)|das|auf [a-z]+$|weiter|aber|et|maintenant|encore|plus|moins|"
-    r"fais[- ]le|en [a-zçñ]+$|continue|y|ahora|otra|más|menos|hazlo|sigue|e|agora|mais|outra|faça|ora|ancora|più|meno|fallo)\b"
-    r"|[再更那还]|然后|现在|继续|改成|短一点|もっと|もう|続け|それ|では|今度は"
+    r"make (?:it|that|this|them)|(?:a bit |much )?(?:shorter|longer|simpler|better|more|less|fewer)|in [a-z]+$|try|"
+    r"continue|go on|keep|why|it|that|this|these|those|do (?:it|that)|change (?:it|that)|add|with(?:out)?|too|no[, ]|"
+    r"yes[, ]|und|jetzt|noch|nochmal|kürzer|länger|mach (?:es|das)|das|auf [a-z]+$|weiter|aber|et|maintenant|encore|"
+    r"plus|moins|fais[- ]le|en [a-zçñ]+$|y|ahora|otra|más|menos|hazlo|sigue|e|agora|mais|outra|faça|ora|ancora|"
+    r"più|meno)\b|[再更那还]|然后|现在|继续|改成|短一点|もっと|もう|続け|それ|では|今度は"
 )
 _ANEW = re.compile(r"\b(?:another|again|one more|anew|noch ein|encore un|otr[oa]|outr[oa]|un altr[oa])|再|もう")
 
@@ -46,16 +46,24 @@ class Guess:
     is_sure: bool = True
 
 
-def guess_task(prompt: str, earlier: Sequence[str] = ()) -> Guess:
-    """What ``prompt`` asks for. ``earlier`` are the user's last turns, oldest first: a follow-up is read in their light."""
+def guess_task(prompt: str, earlier: Sequence[str] = (), using: Weights | None = None) -> Guess:
+    """What ``prompt`` asks for.
+
+    ``earlier`` are the user's last turns, oldest first; a follow-up ("and in French?") is read in their light.
+    ``using`` are other weights than the stored ones.
+    """
     if not prompt.strip():
         return Guess(Task.CHAT, 0.0, "", is_sure=False)
-    scored = weights().score(features_of(prompt))
-    own = _guess(scored.probabilities, scored, language_of(prompt))
+    model = using or weights()
+    scored = model.score(features_of(prompt))
+    own = _guess(scored.probabilities, scored, language_of(prompt), model.limits)
     if not earlier or not is_follow_up(prompt):
         return own
-    before = guess_task(earlier[-1], earlier[-_TURNS_BACK:-1])
-    return _in_the_light_of(before, own, scored, prompt)
+    before = guess_task(earlier[-1], earlier[-_TURNS_BACK:-1], model)
+    if not before.probabilities:
+        return own
+    joined = _guess(_mixed(own, before), scored, own.language, model.limits)
+    return _told_from(before, own, joined, prompt)
 
 
 def is_follow_up(prompt: str) -> bool:
@@ -65,24 +73,22 @@ def is_follow_up(prompt: str) -> bool:
     return len(words) <= 2 or (len(words) <= _FOLLOW_UP_WORDS and _FOLLOW_UP.match(text.strip()) is not None)
 
 
-def _in_the_light_of(before: Guess, own: Guess, scored: Scored, prompt: str) -> Guess:
+def _mixed(own: Guess, before: Guess) -> dict[str, float]:
     """The more a follow-up says by itself, the less the turn before it counts."""
-    if not before.probabilities:
-        return own
-    share = own.confidence
-    mixed = {
-        label: share * chance + (1 - share) * before.probabilities[label] for label, chance in own.probabilities.items()
-    }
-    joined = _guess(mixed, scored, own.language)
-    if joined.task is not own.task:
-        joined = replace(joined, evidence=f"goes on with {joined.task}")
+    share, old = own.confidence, before.probabilities
+    return {label: share * chance + (1 - share) * old[label] for label, chance in own.probabilities.items()}
+
+
+def _told_from(before: Guess, own: Guess, joined: Guess, prompt: str) -> Guess:
+    """The joined guess with its reason; after a picture, a wish for one changes it unless it asks for another."""
     if joined.task is Task.IMAGE_GEN and before.task in PICTURE_TASKS and not _ANEW.search(prompt.lower()):
         return replace(joined, task=Task.IMAGE_EDIT, subtask="", evidence="changes the last picture")
+    if joined.task is not own.task:
+        return replace(joined, evidence=f"goes on with {joined.task}")
     return joined
 
 
-def _guess(probabilities: Mapping[str, float], scored: Scored, language: str) -> Guess:
-    limits = weights().limits
+def _guess(probabilities: Mapping[str, float], scored: Scored, language: str, limits: Limits) -> Guess:
     tasks = dict.fromkeys(Task, 0.0)
     for label, chance in probabilities.items():
         tasks[LABELS[label]] += chance

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from router_tasks import noise, public
+from router_tasks.pieces import Texts, texts_of
 from router_tasks.rows import Row
 from router_tasks.slots import prompts_from_seeds, seed_files
 
@@ -24,7 +25,7 @@ def family(row: Row) -> str:
 def collect(data: Path, seed: int) -> list[Row]:
     """Our own prompts and the labelled public ones."""
     rng = random.Random(seed)
-    texts = public.texts_of(data, rng)
+    texts = texts_of(data, rng)
     rows = list(prompts_from_seeds(texts, rng, seed_files()))
     rows += public.word_problems(data, rng, 1000)
     rows += public.fairy_tales(data, rng, 800)
@@ -35,7 +36,7 @@ def collect(data: Path, seed: int) -> list[Row]:
 
 def own(seed: int) -> list[Row]:
     """Those of our own prompts that need no public text."""
-    return list(prompts_from_seeds(public.Texts({}), random.Random(seed), seed_files()))
+    return list(prompts_from_seeds(Texts({}), random.Random(seed), seed_files()))
 
 
 def without(rows: Sequence[Row], families: Collection[str]) -> list[Row]:
@@ -43,8 +44,9 @@ def without(rows: Sequence[Row], families: Collection[str]) -> list[Row]:
     return [row for row in rows if family(row) not in families]
 
 
-def with_noise(rows: Sequence[Row], seed: int) -> list[Row]:
-    """The rows, and a copy of some with typing errors, a greeting or thanks."""
+def to_train_on(rows: Sequence[Row], seed: int) -> list[Row]:
+    """The rows with labels as training takes them, and a copy of some with typing errors, a greeting or thanks."""
+    rows = public.to_learn_from(rows)
     rng = random.Random(seed)
     changes = (noise.mistyped, noise.mistyped, noise.greeted, noise.thanked)
     copies = [replace(row, text=rng.choice(changes)(row.text, rng)) for row in rows if rng.random() < _NOISY]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from router_tasks.learn import COLUMN, Floats, Learned, examples_of, known_features, softmax
-from router_tasks.rows import Row
 
 from nanolocal.routing.labels import LABELS
+from router_tasks.learn import COLUMN, Floats, Learned, examples_of, known_features, softmax
+from router_tasks.rows import Row
 
 TASKS = list(dict.fromkeys(LABELS.values()))
 _TASK_OF = np.array([[LABELS[label] is task for task in TASKS] for label in COLUMN], dtype=np.float64)

@@ -1,18 +1,18 @@
-"""A softmax regression over hashed features, by AdaGrad on single rows, in numpy alone: the same rows, the same bytes."""
+"""A softmax regression over hashed features, by AdaGrad on single rows: the same rows, the same bytes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from router_tasks.rows import Row
 
 from nanolocal.routing.features import features_of
 from nanolocal.routing.labels import LABELS
 from nanolocal.routing.scoring import weighed
+from router_tasks.rows import Row
 
 Floats = NDArray[np.float64]
 COLUMN = {label: at for at, label in enumerate(LABELS)}
@@ -20,9 +20,14 @@ COLUMN = {label: at for at, label in enumerate(LABELS)}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train: passes, step size, the share of features left out at random, and how many rows of weights stay."""
+    """How to train.
+
+    ``first_epochs`` passes choose the ``kept`` features, ``epochs`` passes train them. ``dropout`` is the share of a
+    row's features that is left out at random, ``smoothing`` what a right label gives away to the others.
+    """
 
     epochs: int = 5
+    first_epochs: int = 3
     rate: float = 0.25
     dropout: float = 0.45
     decay: float = 2e-5
@@ -67,9 +72,9 @@ def learn(examples: Sequence[Example], plan: Plan) -> Learned:
     """Train on all features, keep the rows of weights that matter, and train those anew."""
     counts = _counts(examples)
     keys = np.array(sorted(key for key, count in counts.items() if count >= plan.seen_at_least), dtype=np.uint32)
-    weights = _trained(examples, keys, plan)
     if len(keys) <= plan.kept:
-        return Learned(keys, weights)
+        return Learned(keys, _trained(examples, keys, plan))
+    weights = _trained(examples, keys, replace(plan, epochs=plan.first_epochs))
     seen = np.array([counts[int(key)] for key in keys], dtype=np.float64)
     matter = np.sqrt(seen) * (weights.max(axis=1) - weights.min(axis=1))
     kept = np.sort(keys[np.argsort(-matter, kind="stable")[: plan.kept]])

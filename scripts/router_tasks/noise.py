@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-_OPENINGS = ("Hi! ", "Hello, ", "Please ", "hey, ", "Hi there! ", "Good morning. ", "Could you please help? ", "Quick one: ")
+_OPENINGS = (
+    "Hi! ",
+    "Hello, ",
+    "Please ",
+    "hey, ",
+    "Hi there! ",
+    "Good morning. ",
+    "Could you please help? ",
+    "Quick one: ",
+)
 _CLOSINGS = (" Thanks!", " Thank you.", " please", " thx", " Thanks in advance!", " :)")
 
 

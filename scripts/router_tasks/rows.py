@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nanolocal.routing.labels import LABELS
 
+PROMPTS = Path(__file__).parent / "prompts"
 HEADING = re.compile(r"# (?P<label>[a-z_]+(?:/[a-z_]+)?) (?P<language>[a-z]{2})$")
 
 
@@ -41,6 +42,12 @@ def seeds_in(path: Path) -> Iterator[Row]:
 def unescaped(line: str) -> str:
     r"""Turn ``\n`` and ``\t`` into what they stand for, and a doubled backslash into one."""
     return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), line)
+
+
+def lines_of(name: str) -> list[str]:
+    """The lines of a file beside the seeds, without comments."""
+    lines = (PROMPTS / name).read_text(encoding="utf-8").splitlines()
+    return [unescaped(line) for line in lines if not line.startswith("#")]
 
 
 def labels_by_row(path: Path) -> dict[int, tuple[str, ...]]:

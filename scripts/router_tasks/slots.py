@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from router_tasks.public import Texts
-from router_tasks.rows import Row, seeds_in, unescaped
+from router_tasks.pieces import Texts
+from router_tasks.rows import PROMPTS, Row, seeds_in, unescaped
 
-NO_SEEDS = ("fillers", "categories", "labels_")
-PROMPTS = Path(__file__).parent / "prompts"
+NO_SEEDS = ("fillers", "categories", "forms_", "labels_")
 SLOT = re.compile(r"%([a-z]+\d?)%(?!\d)")
 COPIES = 7
 """How often a seed with slots is filled."""

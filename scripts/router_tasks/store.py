@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from router_tasks.learn import Learned
-from router_tasks.rows import Row
 
 from nanolocal.routing.features import VERSION
 from nanolocal.routing.labels import LABELS
+from router_tasks.learn import Learned
+from router_tasks.rows import Row
 
 LIMITS = {"sure": 0.5, "picture": 0.5, "maybe_picture": 0.12}
 _CLIPPED = 0.9995
@@ -27,7 +27,11 @@ SOURCES = (
     ("FairytaleQA, questions of the training part", "github.com/uci-soe/FairytaleQAData", "Apache-2.0"),
     ("OpenTriviaQA", "github.com/uberspot/OpenTriviaQA", "CC BY-SA 4.0"),
     ("OneStopEnglish", "github.com/nishkalavallabhi/OneStopEnglishCorpus", "CC BY-SA 4.0"),
-    ("Schema-Guided Dialogue", "Google; github.com/google-research-datasets/dstc8-schema-guided-dialogue", "CC BY-SA 4.0"),
+    (
+        "Schema-Guided Dialogue",
+        "Google; github.com/google-research-datasets/dstc8-schema-guided-dialogue",
+        "CC BY-SA 4.0",
+    ),
     ("Wikipedia featured articles", "Wikipedia contributors; en.wikipedia.org", "CC BY-SA 3.0"),
     ("OpenStax textbooks", "OpenStax College; openstax.org", "CC BY 3.0"),
     ("Pratham Books and African Storybook", "writers named in the books", "CC BY"),
@@ -49,8 +53,8 @@ def store(learned: Learned, temperature: float, rows: Sequence[Row], folder: Pat
 
 def _card(temperature: float, rows: Sequence[Row]) -> dict[str, object]:
     return {
-        "what": "Weights of nanolocal's task classifier: a softmax regression over hashed words and shapes of a prompt.",
-        "made by": "scripts/train_router.py, which writes the same bytes from the same text; scripts/eval_router.py measures it.",
+        "what": "nanolocal's task classifier: a softmax regression over hashed words and shapes of a prompt.",
+        "made by": "scripts/train_router.py; scripts/eval_router.py measures it.",
         "licence": "CC BY-SA 4.0, for the share-alike text it was trained on; attribution below. It holds no text.",
         "features": VERSION,
         "labels": list(LABELS),
