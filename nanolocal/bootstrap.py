@@ -7,6 +7,8 @@ from pathlib import Path
 from nanolocal.chat.turn import Chat
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
+from nanolocal.engines import abilities
+from nanolocal.engines.abilities import Abilities
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
@@ -17,7 +19,8 @@ from nanolocal.ledger.signing import DeviceKey
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.library.library import Library
 from nanolocal.library.opening import open_library
-from nanolocal.paths import Paths, make_private
+from nanolocal.library.watched import WatchedEngines
+from nanolocal.paths import Paths, make_private, starter_models
 from nanolocal.routing.router import Rules, TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
@@ -38,6 +41,7 @@ __all__ = [
     "back_up_vault",
     "erase_vault",
     "has_recovery_code",
+    "llama_cpp_abilities",
     "open_library",
     "open_router",
     "open_session",
@@ -98,10 +102,13 @@ def open_router(
     return TaskRouter(library.builds, around or (lambda: Surroundings(budget)), rules)
 
 
-def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = None) -> Session:
+def open_session(
+    paths: Paths, passphrase: str | None, vault: Vault | None = None, *, tells_licences: bool = True
+) -> Session:
     """Open the vault, or make one: with ``passphrase``, or with a key file when it is ``None``; or take an open one.
 
-    Raises ``VaultLocked``, ``Damaged`` or ``UsageError``; then nothing was changed.
+    ``tells_licences`` is false where no one reads what is said before a build's first answer. Raises ``VaultLocked``,
+    ``Damaged`` or ``UsageError``; then nothing was changed.
     """
     settings = load_settings(paths.settings)
     vault = vault or open_vault(paths, passphrase)
@@ -125,7 +132,8 @@ def open_session(paths: Paths, passphrase: str | None, vault: Vault | None = Non
         )
 
     router = open_router(library, settings, machine, around)
-    chat = Chat(router, store, ledger, engines, meter)
+    watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
+    chat = Chat(router, store, ledger, watched, meter)
     return Session(paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat)
 
 
@@ -178,6 +186,11 @@ def has_recovery_code(paths: Paths) -> bool:
 def snapshots(paths: Paths) -> list[Snapshot]:
     """The encrypted copies of the database, the newest first; needs no passphrase."""
     return listed_snapshots(paths.vault / "snapshots")
+
+
+def llama_cpp_abilities() -> Abilities | None:
+    """What llama.cpp was built with, asked in a child of its own; ``None`` when it cannot be loaded."""
+    return abilities.ask()
 
 
 def erase_vault(paths: Paths) -> None:

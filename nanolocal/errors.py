@@ -4,6 +4,7 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
 
     NanolocalError
     ├── EngineFailed      1    an engine could not load, run or finish
+    │   ├── BuildFailed   1    the files of the build are why
     │   └── OutOfMemory   1    what was missing was memory
     ├── TransferFailed    1    a download could not be finished; what arrived is kept
     ├── UsageError        2    the command, a setting or a file given by the user is wrong
@@ -32,6 +33,10 @@ class EngineFailed(NanolocalError):
     """An engine could not load its build, died, or stopped answering."""
 
     exit_code = 1
+
+
+class BuildFailed(EngineFailed):
+    """No engine can do anything with the files of this build: they cannot be loaded, or end the engine that tries."""
 
 
 class OutOfMemory(EngineFailed):

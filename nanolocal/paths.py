@@ -53,6 +53,11 @@ class Paths:
         return self.data / "adopted.json"
 
     @property
+    def records(self) -> Path:
+        """What is remembered of builds: failures, licences that were shown, hashes of a first check."""
+        return self.data / "builds.json"
+
+    @property
     def settings(self) -> Path:
         """The settings file."""
         return self.config / "settings.toml"

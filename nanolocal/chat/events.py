@@ -52,6 +52,14 @@ class ContextDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstUse:
+    """The build is about to answer for the first time on this device; ``licence`` is a sentence about its licence."""
+
+    build_id: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineDone:
     """The engine's own account of the answer it gave."""
 
@@ -61,7 +69,7 @@ class EngineDone:
     picture: Attachment | None = None
 
 
-EngineEvent = Loading | Reading | TextDelta | ImageStep | ContextDropped | EngineDone
+EngineEvent = FirstUse | Loading | Reading | TextDelta | ImageStep | ContextDropped | EngineDone
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +110,7 @@ class Finished:
     answer: Answer
 
 
-Event = RouteChosen | Held | CostSoFar | NotRead | Loading | Reading | TextDelta | ImageStep | ContextDropped | Finished
+Event = (
+    RouteChosen | Held | CostSoFar | NotRead | FirstUse | Loading | Reading | TextDelta | ImageStep | ContextDropped
+    | Finished
+)  # fmt: skip

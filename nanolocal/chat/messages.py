@@ -80,6 +80,7 @@ class Answer:
     """A finished (or interrupted) answer with its price. ``problem`` says what interrupted it, if anything.
 
     ``remarks`` are sentences on what it did not take into account. ``energy_source`` says how ``energy_j`` is known.
+    ``licence`` is what ``FirstUse`` said, where this was the build's first answer.
     """
 
     text: str
@@ -97,6 +98,7 @@ class Answer:
     problem: str | None = None
     remarks: tuple[str, ...] = ()
     energy_source: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,44 @@ class Task(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of memory that a text build takes in its engine.
+
+    ``file`` is what is read to load it, ``mapped`` the pages of it that stay and ``used`` those that are still read;
+    the system may take the others back. ``held`` is everything else, whatever the context is, ``per_token`` what each
+    token of context adds, and ``loading`` is held while the file is read, before there is a context. ``read`` is how
+    much of the weights is read to write one token.
+    """
+
+    file: int
+    mapped: int
+    used: int
+    held: int
+    loading: int
+    per_token: int
+    read: int = 0
+
+    def needed(self, n_ctx: int) -> int:
+        """What has to be free to run with ``n_ctx`` tokens of context."""
+        return self.used + max(self.loading, self._running(n_ctx))
+
+    def peak(self, n_ctx: int) -> int:
+        """The most that its process shows, pages that the system may take back among it."""
+        return max(self.file + self.loading, self.mapped + self._running(n_ctx))
+
+    def _running(self, n_ctx: int) -> int:
+        return self.held + self.per_token * -(-n_ctx // 256) * 256
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """One stored file set of a model. ``id`` is ``model:quantization``; ``context_length`` is in tokens, 0 if unknown.
 
     ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
-    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, and ``needs``
-    says what is missing here to run it. ``catalogue_id`` is the model that it is known to be of, ``purposes`` what that
-    is for, and ``strengths`` how much better at a task (or ``*``) its makers' scores are than its size promises.
+    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, ``needs`` says
+    what is missing here to run it, and ``set_aside`` why it is not used although nothing is. ``footprint`` is its
+    memory, where that is known from its files. ``catalogue_id`` is the model that it is known to be of, ``purposes``
+    what that is for, and ``strengths`` how much better at a task (or ``*``) its makers' scores are than its size says.
     """
 
     id: str
@@ -58,6 +89,8 @@ class Build:
     projector: Path | None = None
     aliases: tuple[str, ...] = ()
     needs: str = ""
+    set_aside: str = ""
+    footprint: Footprint | None = None
     catalogue_id: str = ""
     purposes: tuple[str, ...] = ()
     strengths: Mapping[str, float] = field(default_factory=dict)
@@ -108,7 +141,8 @@ class Route:
     """The recorded decision: which build answers, as which task, and why. ``n_ctx`` is the context in tokens.
 
     ``case`` is what it was made from, as JSON: recomputed, it gives the same pick. ``may_be_picture`` says that a
-    drawing may have been meant, and ``instead`` what the router would have picked where the user chose.
+    drawing may have been meant, ``is_pinned`` that the user chose the build, and ``instead`` what would have been
+    picked else.
     """
 
     task: str
@@ -122,4 +156,5 @@ class Route:
     subtask: str = ""
     case: Mapping[str, object] = field(default_factory=dict)
     may_be_picture: bool = False
+    is_pinned: bool = False
     instead: str = ""

@@ -7,13 +7,11 @@ build. Nothing of this is charged, and the answer says it.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from nanolocal.chat.messages import TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.errors import EngineFailed, NoBuildFits, OutOfMemory
 
 MOST_TRIES = 3
 _LEAST_CONTEXT = 2048
-_CHOSEN_BY_NOBODY = (None, "", "auto")
 
 
 @dataclass(slots=True)
@@ -26,7 +24,7 @@ class Tried:
     _shorter: Route | None = None
     _words: list[str] = field(default_factory=list)
 
-    def may_go_on(self, request: TurnRequest, route: Route, error: EngineFailed) -> bool:
+    def may_go_on(self, route: Route, error: EngineFailed) -> bool:
         """Take in that ``route`` failed before it delivered anything; whether something else may be tried."""
         self._count += 1
         self._error = error
@@ -38,7 +36,7 @@ class Tried:
                 f"there was no memory for a context of {route.n_ctx:,} tokens, so it has {route.n_ctx // 2:,}"
             )
             return True
-        if request.wishes.model not in _CHOSEN_BY_NOBODY and not str(request.wishes.model).startswith("auto"):
+        if route.is_pinned:
             return False
         self.builds[route.build.id] = error.message
         self._words.append(f"{route.build.id} could not answer ({error.message}), so another build does")

@@ -21,6 +21,7 @@ from nanolocal.chat.events import (
     EngineEvent,
     Event,
     Finished,
+    FirstUse,
     Held,
     ImageStep,
     Loading,
@@ -67,6 +68,7 @@ class _Delivery:
     dropped_tokens: int = 0
     remarks: list[str] = field(default_factory=list)
     problem: str | None = None
+    licence: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -74,6 +76,8 @@ class _Delivery:
 
     def take(self, event: EngineEvent) -> None:
         match event:
+            case FirstUse(_, licence):
+                self.licence = licence
             case Loading(_, fraction) if fraction >= 1.0:
                 self.usage = replace(self.usage, loads=1)
             case Reading(_, total, cached):
@@ -163,7 +167,7 @@ class Chat:
                         yield event
                 answer = self._finish(plan, delivery)
             except EngineFailed as error:
-                if stop.is_set() or not tried.may_go_on(request, route, error):
+                if stop.is_set() or not tried.may_go_on(route, error):
                     raise
             finally:
                 if answer is None:
@@ -331,6 +335,7 @@ class Chat:
             dropped_tokens=delivery.dropped_tokens,
             problem=delivery.problem,
             remarks=tuple(delivery.remarks),
+            licence=delivery.licence,
         )
 
 

@@ -11,7 +11,7 @@ from nanolocal.chat.amounts import parse_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
-from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks
+from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks, unsaid
 from nanolocal.errors import EngineFailed, UsageError
 from nanolocal.settings import PREFERENCES
 
@@ -95,7 +95,8 @@ async def _ask(
     session = open_session(args)
     try:
         request = TurnRequest(prompt, attachments, wishes_of(args, session.library), chat_id=args.chat)
-        return await take_turn(session, request, progress, say=not wants_json(args))
+        say, tell = (False, unsaid) if wants_json(args) else (True, output.note)
+        return await take_turn(session, request, progress, say, tell)
     finally:
         await session.close()
 

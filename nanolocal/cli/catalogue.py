@@ -12,6 +12,7 @@ from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, wants_json
 
 if TYPE_CHECKING:
+    from nanolocal.chat.routes import Build
     from nanolocal.library.catalogue.entries import Model
 
 _KINDS = ("text", "code", "reasoning", "vision", "embedding", "image")
@@ -70,6 +71,20 @@ def as_json(model: "Model") -> dict[str, object]:
         "builds": [_known(asdict(build)) for build in model.builds],
         "scores": [_known(asdict(score)) for score in model.scores],
     }
+
+
+def facts_of(build: "Build") -> dict[str, object]:
+    """What the catalogue adds to the facts of a stored build; nothing where it does not know it."""
+    from nanolocal.library.catalogue import shelf, stored
+
+    model = stored.model_of(build, shelf.load())
+    limit = stored.limit_of(build.licence) if build.licence else ""
+    facts: dict[str, object] = {"licence_limit": limit} if limit else {}
+    if model is None:
+        return facts
+    scores = [f"{score.name} {score.score:g} ({score.date})" for score in model.scores]
+    known = {"model": model.id, "maker": model.maker, "licence_url": model.licence_url, "published_scores": scores}
+    return facts | known
 
 
 def _facts(model: "Model") -> Iterator[tuple[str, str]]:

@@ -56,7 +56,7 @@ async def _say(args: argparse.Namespace, session: "Session", prompt: str, chat_i
     request = TurnRequest(prompt, wishes=wishes_of(args, session.library), chat_id=chat_id)
     output.piece("Assistant: ")
     try:
-        answer = await take_turn(session, request, output.Progress(is_quiet=True), say=True)
+        answer = await take_turn(session, request, output.Progress(is_quiet=True), say=True, tell=_tell)
     except NanolocalError as problem:
         output.line()
         output.error(problem)
@@ -70,6 +70,12 @@ async def _say(args: argparse.Namespace, session: "Session", prompt: str, chat_i
     if not is_quiet(args):
         output.note(receipt(answer))
     return answer.chat_id or chat_id
+
+
+def _tell(words: str) -> None:
+    """Say something before the answer, whose line has begun."""
+    output.line(f"({words})")
+    output.piece("Assistant: ")
 
 
 def read_prompt() -> str | None:

@@ -59,7 +59,7 @@ def open_session(args: argparse.Namespace) -> "Session":
     paths = paths_of(args)
     is_new = bootstrap.vault_state(paths) is bootstrap.VaultState.ABSENT
     passphrase = given_secret(args)
-    session = bootstrap.open_session(paths, passphrase)
+    session = bootstrap.open_session(paths, passphrase, tells_licences=not is_quiet(args))
     tell_notices(session.vault)
     if is_new and not is_quiet(args) and sys.stderr.isatty():
         kept = "your passphrase" if passphrase else "a key file; `nanolocal vault passphrase` sets a passphrase"

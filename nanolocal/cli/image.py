@@ -11,7 +11,7 @@ from nanolocal.chat.messages import Answer, TurnRequest
 from nanolocal.cli import output
 from nanolocal.cli.ask import add_wishes, join_input, wishes_of
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
-from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks
+from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks, unsaid
 from nanolocal.errors import UsageError
 
 _INTERRUPTED = 130
@@ -71,7 +71,8 @@ async def _draw(args: argparse.Namespace, prompt: str, width: int | None, height
             height=height,
             steps=args.steps,
         )
-        answer = await take_turn(session, TurnRequest(prompt, wishes=wishes), progress, say=False)
+        tell = unsaid if wants_json(args) else output.note
+        answer = await take_turn(session, TurnRequest(prompt, wishes=wishes), progress, say=False, tell=tell)
     finally:
         await session.close()
     progress.say(receipt(answer))

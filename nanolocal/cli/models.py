@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import bench, catalogue, output
+from nanolocal.cli import bench, care, catalogue, disk, fit, output
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -28,6 +28,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     show.set_defaults(run=run_show)
     catalogue.add(parts, common)
     bench.add(parts, common)
+    care.add(parts, common)
+    disk.add(parts, common)
+    fit.add(parts, common)
     scan = parts.add_parser("scan", parents=[common], help="use models where other programs keep them, copying nothing")
     scan.add_argument("folder", metavar="FOLDER", nargs="*", help="instead of the usual places")
     scan.add_argument("--dry-run", action="store_true", help="show what is there and adopt nothing")
@@ -63,6 +66,9 @@ def run_list(args: argparse.Namespace) -> int:
     if named:
         more = f" and {len(named) - _MOST_ADAPTERS} more" if len(named) > _MOST_ADAPTERS else ""
         output.line(f"adapters: {', '.join(named[:_MOST_ADAPTERS])}{more}")
+    for build in builds:
+        if build.set_aside:
+            output.note(f"{build.id} is set aside: {build.set_aside}")
     for problem in library.problems():
         output.note(f"refused: {problem.reason}")
     for note in library.notes():
@@ -81,13 +87,15 @@ def run_show(args: argparse.Namespace) -> int:
         if catalogue.show(args.build, wants_json(args)):
             return 0
         raise UsageError(error.message, f"{error.hint}; nanolocal models catalogue lists what exists") from error
-    facts = as_json(build, library)
+    facts = as_json(build, library) | catalogue.facts_of(build)
     if wants_json(args):
         output.as_json(facts)
         return 0
     for key, value in facts.items():
         if value not in ("", 0, {}, [], None):
             output.line(f"{key:16} {', '.join(value) if isinstance(value, list) else value}")
+    if build.set_aside:
+        output.note(f"nanolocal models verify {build.id}, or nanolocal models release {build.id} to try it again")
     return 0
 
 
@@ -148,6 +156,7 @@ def as_json(build: Build, library: "Library") -> dict[str, object]:
         "also_called": list(build.aliases),
         "projector": str(build.projector) if build.projector else None,
         "needs": build.needs,
+        "set_aside": build.set_aside,
     }
 
 

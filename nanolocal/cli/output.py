@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from nanolocal.errors import NanolocalError, place_of
 from nanolocal.safetext import safe, safe_line
 
-_COLUMNS, _INDENT = 80, 9
+_COLUMNS, _INDENT, _FACT = 80, 9, 15
 
 
 def hush() -> None:
@@ -34,6 +34,14 @@ def marked(mark: str, colour: int, text: str) -> None:
         word = f"\x1b[{colour}m{word}\x1b[0m"
     lines = textwrap.wrap(safe_line(text), _COLUMNS - _INDENT, break_on_hyphens=False, break_long_words=False) or [""]
     sys.stdout.write(f"  {word}  {lines[0]}\n" + "".join(f"{'':{_INDENT}}{more}\n" for more in lines[1:]))
+
+
+def fact(name: str, text: str) -> None:
+    """A name and what is to be said of it, indented and folded to the width of a terminal."""
+    lines = textwrap.wrap(safe_line(text), _COLUMNS - _FACT - 1, break_on_hyphens=False) or [""]
+    for number, one in enumerate(lines):
+        label = "" if number else f"  {safe_line(name)}"
+        sys.stdout.write(f"{label:{_FACT}}{one}".rstrip() + "\n")
 
 
 def blocks(lines: Iterable[str]) -> None:

@@ -9,7 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits
-from nanolocal.chat.events import CostSoFar, Event, Finished, ImageStep, Loading, Reading, RouteChosen, TextDelta
+from nanolocal.chat.events import (
+    CostSoFar,
+    Event,
+    Finished,
+    FirstUse,
+    ImageStep,
+    Loading,
+    Reading,
+    RouteChosen,
+    TextDelta,
+)
 from nanolocal.chat.messages import Answer, TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
@@ -19,14 +29,22 @@ if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
 
 
-async def take_turn(session: "Session", request: TurnRequest, progress: output.Progress, say: bool) -> Answer:
+async def take_turn(
+    session: "Session",
+    request: TurnRequest,
+    progress: output.Progress,
+    say: bool,
+    tell: Callable[[str], None] = output.note,
+) -> Answer:
     """Run one turn; with ``say`` the text goes to stdout as it comes. Raises what the turn raises.
+
+    ``tell`` gets what is said on the licence of a build that answers for the first time.
 
     Ctrl+C stops the answer. SIGHUP (a closed terminal, ``vault lock``) and SIGTERM do too, and then end the program by
     ``KeyboardInterrupt``, once what was said is stored.
     """
     stop, end = asyncio.Event(), asyncio.Event()
-    show = _Show(progress, say)
+    show = _Show(progress, say, tell)
     try:
         with ended_by_signals(stop, end):
             async with aclosing(session.chat.turn(request, stop)) as events:
@@ -68,10 +86,11 @@ def ended_by_signals(stop: asyncio.Event, end: asyncio.Event) -> Iterator[None]:
 class _Show:
     """Turns events into lines: progress with the cost so far, which gives way to a text on the same terminal."""
 
-    def __init__(self, progress: output.Progress, say: bool) -> None:
+    def __init__(self, progress: output.Progress, say: bool, tell: Callable[[str], None]) -> None:
         self.answer: Answer | None = None
         self._progress = progress
-        self._write: Callable[[str], None] = output.piece if say else _ignore
+        self._tell = tell
+        self._write: Callable[[str], None] = output.piece if say else unsaid
         self._is_in_the_way = say and sys.stdout.isatty()
         self._phase = ""
         self._cost = ""
@@ -81,6 +100,9 @@ class _Show:
         match event:
             case RouteChosen(route):
                 self._show(f"{route.build.id}: {route.reasons[0]}")
+            case FirstUse(_, licence):
+                self._progress.clear()
+                self._tell(licence)
             case Loading(build_id, fraction):
                 self._show(f"loading {build_id} {fraction:.0%}")
             case Reading(done, total):
@@ -106,8 +128,8 @@ class _Show:
             self._progress.clear()
 
 
-def _ignore(_: str) -> None:
-    """Say nothing: the text goes out in one piece later."""
+def unsaid(_: str) -> None:
+    """Say nothing: it goes out in one piece later."""
 
 
 def tell_remarks(answer: Answer) -> None:
@@ -151,6 +173,7 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "dropped_tokens": answer.dropped_tokens,
         "problem": answer.problem,
         "remarks": list(answer.remarks),
+        "licence": answer.licence or None,
     }
 
 

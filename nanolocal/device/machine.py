@@ -5,14 +5,27 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+from nanolocal.device import cgroup, gpus
+
 _WATTS_PER_CORE = 7.5
 """What one busy core draws: a 30 W laptop processor with four of them. An estimate, and called one wherever shown."""
 
 
 @dataclass(frozen=True, slots=True)
+class Battery:
+    """How full it is, in percent, and whether the machine is plugged in; ``None`` where that is not known."""
+
+    percent: int
+    is_plugged_in: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
-    """Memory in bytes; ``cores`` counts what this process may run on."""
+    """Memory in bytes; ``cores`` counts what this process may run on, and ``accelerators`` names graphics cards.
+
+    ``cores_limit`` and ``memory_limit`` are those of a container or service manager: processors' worth of time, and
+    bytes, which ``memory_total`` and ``memory_available`` respect.
+    """
 
     system: str
     processor: str
@@ -20,6 +33,13 @@ class Machine:
     memory_total: int
     memory_available: int
     accelerators: tuple[str, ...] = ()
+    cores_physical: int = 0
+    cores_logical: int = 0
+    cores_limit: float | None = None
+    memory_limit: int | None = None
+    swap_total: int = 0
+    swap_free: int = 0
+    battery: Battery | None = None
 
     def memory_budget(self, wanted_mb: int = 0) -> int:
         """Bytes that engines may hold: what the user allows, else what is free now less a reserve."""
@@ -30,22 +50,28 @@ class Machine:
 
 
 def inspect() -> Machine:
-    """Look at this machine now."""
+    """Look at this machine now; takes a few milliseconds."""
     import psutil
 
-    memory = psutil.virtual_memory()
+    memory, swap, limited = psutil.virtual_memory(), psutil.swap_memory(), cgroup.limits()
     total, available = memory.total, memory.available
-    limit, used = _read_int(_CGROUP / "memory.max"), _read_int(_CGROUP / "memory.current")
-    if limit is not None and limit < total:
-        total = limit
-        available = min(available, limit - (used or 0))
+    if limited.memory is not None and limited.memory < total:
+        total = limited.memory
+        available = min(available, limited.memory_free or 0)
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         processor=_processor_name(),
         cores=_usable_cores(),
         memory_total=total,
         memory_available=max(available, 0),
-        accelerators=_accelerators(),
+        accelerators=gpus.names(),
+        cores_physical=psutil.cpu_count(logical=False) or 0,
+        cores_logical=psutil.cpu_count() or 0,
+        cores_limit=limited.cores,
+        memory_limit=limited.memory if limited.memory == total else None,
+        swap_total=swap.total,
+        swap_free=swap.free,
+        battery=_battery(),
     )
 
 
@@ -69,21 +95,12 @@ def _processor_name() -> str:
     return names[0] if names else platform.machine()
 
 
-def _accelerators() -> tuple[str, ...]:
-    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    names = [line.partition(":")[2].strip() for info in found for line in _lines(info) if line.startswith("Model:")]
-    if platform.system() == "Darwin" and platform.machine() == "arm64":
-        names.append("Apple GPU (Metal)")
-    return tuple(names)
+def _battery() -> Battery | None:
+    """The first battery; systems without a way to tell have none."""
+    import psutil
 
-
-def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-
-
-def _read_int(path: Path) -> int | None:
-    lines = _lines(path)
-    return int(lines[0]) if lines and lines[0].isdigit() else None
+        found = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    except (OSError, ValueError):
+        return None
+    return None if found is None else Battery(round(found.percent), found.power_plugged)

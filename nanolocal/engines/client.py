@@ -17,10 +17,19 @@ _STDERR_BYTES = 64 * 2**10
 _CPU_STEP_S = 0.05
 _REASONS = ("assert", "error", "what()", "terminate", "exception", "fatal", "failed", "killed")
 _MAX_REASON = 300
+_CRASHES = {signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, getattr(signal, "SIGBUS", None)}
+_SHORT_OF_MEMORY = ("bad_alloc", "out of memory", "alloc")
 
 
 class ChildDied(Exception):
-    """The child is gone; the text says how, in words for the user."""
+    """The child is gone; the text says how, in words for the user.
+
+    ``of_its_work`` means that what it was doing ended it: not a signal from outside, the system short of memory, or us.
+    """
+
+    def __init__(self, how: str, *, of_its_work: bool = False) -> None:
+        super().__init__(how)
+        self.of_its_work = of_its_work
 
 
 @dataclass(slots=True)
@@ -40,6 +49,7 @@ class Child:
         self._inbox: asyncio.Queue[Reply | None] = asyncio.Queue()
         self._stderr = bytearray()
         self._verdict = ""
+        self._is_stuck = False
         self._is_working = False
         self._pulse = _Pulse(asyncio.get_running_loop().time())
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._keep_stderr())]
@@ -79,7 +89,8 @@ class Child:
         reply = await self._inbox.get()
         if reply is None:
             self._inbox.put_nowait(None)
-            raise ChildDied(self._obituary())
+            obituary = self._obituary()
+            raise ChildDied(obituary, of_its_work=self._is_stuck or self._has_crashed(obituary))
         return reply
 
     def rest(self) -> None:
@@ -124,6 +135,7 @@ class Child:
         except asyncio.IncompleteReadError:
             pass
         except TimeoutError:
+            self._is_stuck = not self._verdict
             self.kill(f"stopped answering for {self._stall_s:.0f} seconds")
         except protocol.ProtocolError as error:
             self.kill(f"sent garbage: {error}")
@@ -162,6 +174,10 @@ class Child:
         while data := await self._process.stderr.read(_STDERR_BYTES):
             self._stderr += data
             del self._stderr[:-_STDERR_BYTES]
+
+    def _has_crashed(self, obituary: str) -> bool:
+        is_crash = not self._verdict and -(self._process.returncode or 0) in _CRASHES
+        return is_crash and not any(word in obituary.lower() for word in _SHORT_OF_MEMORY)
 
     def _obituary(self) -> str:
         if self._verdict:

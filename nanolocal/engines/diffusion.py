@@ -18,7 +18,8 @@ from nanolocal.chat.messages import Stopped
 from nanolocal.engines.manifest import check_pipeline
 from nanolocal.engines.protocol import Done, Dropped, LoadImage, Progress, Reply, RunImage, RunText, Step
 from nanolocal.engines.stopflag import StopFlag
-from nanolocal.errors import EngineFailed
+from nanolocal.errors import BuildFailed, EngineFailed
+from nanolocal.formats.preflight import check_weights
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -149,6 +150,7 @@ class _Steps:
 
 def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> DiffusionPipeline:
     """Check, then load ``folder`` on the best device there is."""
+    checked = check_weights(folder)
     name = check_pipeline(folder)
     emit(Progress(0.0))
     warnings.simplefilter("ignore")
@@ -160,6 +162,7 @@ def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> Diffusio
     diffusers.utils.logging.disable_progress_bar()
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    checked.confirm()
     try:
         pipeline = getattr(diffusers, name).from_pretrained(
             str(folder),
@@ -170,7 +173,8 @@ def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> Diffusio
         )
     except Exception as error:  # torch, diffusers, transformers and safetensors each raise their own
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise EngineFailed(f"diffusers cannot load {folder.name}: {first_line}", "get the files again") from error
+        failed = EngineFailed if isinstance(error, MemoryError | ImportError) or "alloc" in str(error) else BuildFailed
+        raise failed(f"diffusers cannot load {folder.name}: {first_line}", "get the files again") from error
     emit(Progress(0.9))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

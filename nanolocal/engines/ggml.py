@@ -14,10 +14,15 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from nanolocal.errors import EngineFailed, OutOfMemory
+from nanolocal.errors import BuildFailed, EngineFailed, OutOfMemory
+from nanolocal.formats.architectures import missing_for
+from nanolocal.formats.preflight import Checked, check_model
 
 BATCH = 256
 """Tokens read in one step."""
+
+KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
+"""What keys and values can be kept as, with the numbers of ``ggml_type``; anything but f16 needs flash attention."""
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _ALL_LAYERS = 99
@@ -68,10 +73,14 @@ class Backend:
 
 
 class Model:
-    """A loaded GGUF file; raises ``EngineFailed`` when it cannot be loaded. ``on_progress`` gets 0..1."""
+    """A loaded GGUF file. ``on_progress`` gets 0..1.
+
+    Raises ``Damaged`` for a file that does not add up, before llama.cpp is even in memory, ``BuildFailed`` for one that
+    llama.cpp does not load, and ``EngineFailed`` when it is gone or there is no memory for it.
+    """
 
     def __init__(self, path: Path, on_progress: Callable[[float], None]) -> None:
-        _check_file(path)
+        checked = _check(path)
         self._lib = lib = library()
 
         def report(fraction: float, _: object) -> bool:
@@ -84,15 +93,18 @@ class Model:
         parameters.n_gpu_layers = _ALL_LAYERS if lib.llama_supports_gpu_offload() else 0
         log = backend()
         log.forget_errors()
+        checked.confirm()
         self.pointer = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
-            raise EngineFailed(f"llama.cpp cannot load {path.name}: {log.last_error() or 'no reason given'}")
+            reason = log.last_error() or "no reason given"
+            error = EngineFailed if "alloc" in reason else BuildFailed
+            raise error(f"llama.cpp cannot load {path.name}: {reason}")
         self._vocabulary = lib.llama_model_get_vocab(self.pointer)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
         self.trained_context: int = lib.llama_model_n_ctx_train(self.pointer)
         if not self.vocabulary_size or not lib.llama_model_has_decoder(self.pointer):
             self.close()
-            raise EngineFailed(f"{path.name} writes no text", "choose a build of a language model")
+            raise BuildFailed(f"{path.name} writes no text", "choose a build of a language model")
 
     def close(self) -> None:
         """Give the memory back."""
@@ -163,13 +175,13 @@ class Context:
     wait for each other, and one that has to share its core with the screen holds up all the others.
     """
 
-    def __init__(self, model: Model, size: int, threads: int, stop: ctypes.Array[ctypes.c_char]) -> None:
+    def __init__(
+        self, model: Model, size: int, threads: int, stop: ctypes.Array[ctypes.c_char], kv: str = "f16"
+    ) -> None:
         self._lib = lib = library()
         self.size = size
         self._stop = stop
-        parameters = lib.llama_context_default_params()
-        parameters.n_ctx = size
-        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters = context_parameters(size, kv)
         parameters.n_threads, parameters.n_threads_batch = max(threads - 1, 1), threads
         parameters.no_perf = True
         parameters.abort_callback = _when_not_empty(lib)
@@ -180,7 +192,7 @@ class Context:
         self._memory = lib.llama_get_memory(self.pointer)
         if not self._memory:
             self.close()
-            raise EngineFailed("this model keeps no memory of what it reads, so it cannot chat", "choose another build")
+            raise BuildFailed("this model keeps no memory of what it reads, so it cannot chat", "choose another build")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
 
     def close(self) -> None:
@@ -214,6 +226,20 @@ class Context:
             return True
         self._lib.llama_memory_clear(self._memory, True)
         return False
+
+
+def context_parameters(size: int, kv: str) -> ctypes.Structure:
+    """What a context of ``size`` tokens is made with: all that decides how much memory it takes.
+
+    Only the last token of a batch is ever predicted from, so there is room for the logits of one, not of all.
+    """
+    lib = library()
+    parameters: ctypes.Structure = lib.llama_context_default_params()
+    parameters.n_ctx = size
+    parameters.n_batch = parameters.n_ubatch = BATCH
+    parameters.n_outputs_max = 1
+    parameters.type_k = parameters.type_v = KV_TYPES[kv]
+    return parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +288,15 @@ class Sampler:
         self._lib.llama_sampler_chain_add(self._chain, sampler)
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what is clearly no GGUF file, in words better than llama.cpp's."""
+def _check(path: Path) -> Checked:
+    """All parts of the model, checked; one that this llama.cpp cannot read is refused in words better than its own."""
     if not path.is_file():
         raise EngineFailed(f"{path.name} is {'a folder' if path.is_dir() else 'missing'}, not a GGUF file")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise EngineFailed(f"{path.name} is not a GGUF file", "get the file again")
+    checked = check_model(path)
+    missing = missing_for(checked.facts[0].metadata)
+    if missing:
+        raise BuildFailed(f"{path.name} needs {missing}", "choose another build")
+    return checked
 
 
 def _when_not_empty(lib: ModuleType) -> object:

@@ -28,7 +28,8 @@ class TextEngine:
         self._threads = request.threads
         self._model = Model(Path(request.path), _throttled(emit))
         self._prompter = Prompter(self._model, request.build)
-        self._context = Context(self._model, self._context_size(request.n_ctx), self._threads, stop.buffer)
+        self._kv = request.kv
+        self._context = self._open(self._context_size(request.n_ctx))
         self._held: list[int] = []
 
     def run(self, job: RunText | RunImage) -> Done:
@@ -60,6 +61,9 @@ class TextEngine:
             decode_tok_s=_rate(written.tokens - 1, written.last_at - written.first_at),
         )
 
+    def _open(self, n_ctx: int) -> Context:
+        return Context(self._model, n_ctx, self._threads, self._stop.buffer, self._kv)
+
     def _context_size(self, wanted: int) -> int:
         return max(min(wanted, self._model.trained_context or wanted), _MIN_CONTEXT)
 
@@ -68,7 +72,7 @@ class TextEngine:
         if n_ctx > self._context.size:
             self._context.close()
             self._held = []
-            self._context = Context(self._model, n_ctx, self._threads, self._stop.buffer)
+            self._context = self._open(n_ctx)
 
     def _reuse(self, tokens: Sequence[int]) -> int:
         """Keep what memory and prompt have in common; the last token is always read again, for its prediction."""

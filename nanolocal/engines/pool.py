@@ -44,7 +44,7 @@ class EnginePool:
         ``UsageError`` for a job that no engine takes.
         """
         _check_job(build, job)
-        async with self._seat_for(build, stop) as seat:
+        async with self._seat_for(build, _context_of(job), stop) as seat:
             if seat is None:
                 yield EngineDone(Usage(), Timing(), Stopped.USER)
                 return
@@ -84,9 +84,9 @@ class EnginePool:
         await asyncio.gather(*(seat.unload() for seat in seats))
 
     @asynccontextmanager
-    async def _seat_for(self, build: Build, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
+    async def _seat_for(self, build: Build, n_ctx: int, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
         """Hold the seat of ``build``, waiting for it if need be; ``None`` when stopped before that."""
-        while (found := self._try_seat(build)) is None and not stop.is_set():
+        while (found := self._try_seat(build, n_ctx)) is None and not stop.is_set():
             await _first_of(self._change, stop)
         if found is None:
             yield None
@@ -100,7 +100,7 @@ class EnginePool:
         finally:
             await self._leave(seat)
 
-    def _try_seat(self, build: Build) -> tuple[Seat, list[Seat]] | None:
+    def _try_seat(self, build: Build, n_ctx: int) -> tuple[Seat, list[Seat]] | None:
         """A seat for ``build``, now busy, and the seats that have to leave for it; ``None`` while there is no room."""
         if self._is_closed:
             raise EngineFailed(f"{build.id} cannot run: the engines are closed")
@@ -110,20 +110,21 @@ class EnginePool:
         if seat is not None and seat.is_ready and seat.build.path == build.path and seat.build.sha256 == build.sha256:
             seat.is_busy = True
             return seat, []
-        leaving = self._make_room(build, seat)
+        expected = _estimate(build, n_ctx)
+        leaving = self._make_room(expected, seat)
         if leaving is None:
             return None
         for old in leaving:
             del self._seats[old.build.id]
         threads = self._threads or threads_for(build, usable_cores())
-        self._seats[build.id] = fresh = Seat(build, _estimate(build), threads, self._stall_s)
+        self._seats[build.id] = fresh = Seat(build, expected, threads, self._stall_s)
         return fresh, leaving
 
-    def _make_room(self, build: Build, replaced: Seat | None) -> list[Seat] | None:
+    def _make_room(self, expected: int, replaced: Seat | None) -> list[Seat] | None:
         """The idle seats to give up, ``replaced`` among them; ``None`` when busy ones have to end first."""
         leaving = [] if replaced is None else [replaced]
         staying = [seat for seat in self._seats.values() if seat is not replaced]
-        room = self._memory_bytes - _estimate(build)
+        room = self._memory_bytes - expected
         for seat in sorted(staying, key=lambda seat: seat.used_at):
             if sum(other.memory for other in staying) <= room:
                 break
@@ -150,7 +151,14 @@ class EnginePool:
         self._change = asyncio.Event()
 
 
-def _estimate(build: Build) -> int:
+def _context_of(job: TextJob | ImageJob) -> int:
+    return job.n_ctx if isinstance(job, TextJob) else 0
+
+
+def _estimate(build: Build, n_ctx: int) -> int:
+    """Bytes that the child will show when it is measured, pages that the system may take back among them."""
+    if build.footprint is not None:
+        return build.footprint.peak(n_ctx)
     return build.size_bytes + build.size_bytes // 4 + _OVERHEAD[build.kind]
 
 

@@ -7,7 +7,7 @@ from nanolocal.chat.context import fit_messages, prompt_room
 from nanolocal.chat.messages import Message
 from nanolocal.engines.ggml import Model
 from nanolocal.engines.templates import Piece, Template, TemplateFailed, tidy, without_system
-from nanolocal.errors import EngineFailed, NoBuildFits
+from nanolocal.errors import BuildFailed, NoBuildFits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Prompter:
         try:
             self._template = Template(model.chat_template(), words)
         except TemplateFailed as error:
-            raise EngineFailed(f"{build} cannot chat: {error}", "choose another build") from error
+            raise BuildFailed(f"{build} cannot chat: {error}", "choose another build") from error
 
     def prompt(self, messages: Sequence[Message], n_ctx: int, max_tokens: int) -> Prompt:
         """The prompt for ``messages`` that leaves room for an answer.
 
-        Raises ``NoBuildFits`` when the newest message alone is too long, ``EngineFailed`` when the template fails.
+        Raises ``NoBuildFits`` when the newest message alone is too long, ``BuildFailed`` when the template fails.
         """
         room = prompt_room(n_ctx, max_tokens)
         talk = tidy(messages)
@@ -68,11 +68,11 @@ class Prompter:
         except TemplateFailed as error:
             merged = without_system(messages)
             if merged == list(messages):
-                raise EngineFailed(f"{self._build} cannot chat: {error}", "choose another build") from error
+                raise BuildFailed(f"{self._build} cannot chat: {error}", "choose another build") from error
         try:
             return self._template.render(merged)
         except TemplateFailed as error:
-            raise EngineFailed(f"{self._build} cannot chat: {error}", "choose another build") from error
+            raise BuildFailed(f"{self._build} cannot chat: {error}", "choose another build") from error
 
     def _tokenize(self, pieces: Sequence[Piece]) -> list[int]:
         """Tokenize all pieces at once, as the model was trained, unless a message's text then acts as a control token.

@@ -26,12 +26,13 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadText:
-    """Load a GGUF file; ``build`` is the build's id, for messages."""
+    """Load a GGUF file; ``build`` is the build's id, for messages, and ``kv`` what keys and values are kept as."""
 
     build: str
     path: str
     n_ctx: int
     threads: int
+    kv: str = "f16"
 
 
 @dataclass(frozen=True, slots=True)

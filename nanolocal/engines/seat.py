@@ -12,10 +12,12 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
-from nanolocal.errors import EngineFailed, NanolocalError, NoBuildFits, OutOfMemory, UsageError
+from nanolocal.errors import BuildFailed, EngineFailed, NanolocalError, NoBuildFits, OutOfMemory, UsageError
 from nanolocal.safetext import safe, safe_line
 
 _ERRORS: dict[str, type[NanolocalError]] = {"NoBuildFits": NoBuildFits, "UsageError": UsageError}
+_FAILURES: dict[str, type[EngineFailed]] = {"BuildFailed": BuildFailed, "OutOfMemory": OutOfMemory}
+_AGAIN = "try again; if it happens again, choose another build"
 _GRACE_S = 5.0
 """How long a child may take to stop a job before it is killed."""
 
@@ -64,6 +66,7 @@ class SeatedJob:
         self._usage = Usage()
         self._load_s = 0.0
         self._has_answered = False
+        self._has_delivered = False
 
     async def events(self) -> AsyncGenerator[EngineEvent]:
         """Load if needed, then run. Raises what ``Engines.run`` raises."""
@@ -81,7 +84,8 @@ class SeatedJob:
                         raise
         except ChildDied as death:
             if not self._stop.is_set():
-                raise self._failure(str(death), "try again; if it happens again, choose another build") from death
+                is_builds_fault = death.of_its_work and not self._has_delivered
+                raise self._failure(str(death), _AGAIN, BuildFailed if is_builds_fault else EngineFailed) from death
             yield EngineDone(self._usage, Timing(load_s=self._load_s), Stopped.USER)
 
     async def _load_and_work(self, is_ready: bool) -> AsyncGenerator[EngineEvent]:
@@ -157,9 +161,11 @@ class SeatedJob:
                 self._usage = Usage(prompt_tokens=done, cached_tokens=cached)
                 return Reading(done, total, cached)
             case protocol.Delta(text, tokens):
+                self._has_delivered = True
                 self._usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens + tokens)
                 return TextDelta(safe(text), tokens)
             case protocol.Step(step, total, preview) if isinstance(self._job, ImageJob):
+                self._has_delivered = True
                 self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
                 return ImageStep(step, total, preview)
             case protocol.Done():
@@ -200,10 +206,10 @@ class SeatedJob:
     def _refusal(self, error: str, message: str, hint: str) -> NanolocalError:
         if error in _ERRORS:
             return _ERRORS[error](safe_line(message), safe_line(hint))
-        kind = OutOfMemory if error == OutOfMemory.__name__ else EngineFailed
+        kind = _FAILURES.get(error, EngineFailed)
         return self._failure(message, hint or "check the build's files, or choose another build", kind)
 
-    def _failure(self, message: str, hint: str, kind: type[EngineFailed] = EngineFailed) -> EngineFailed:
+    def _failure(self, message: str, hint: str, kind: type[EngineFailed]) -> EngineFailed:
         return kind(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
 
 

@@ -10,7 +10,10 @@ from nanolocal.library.jsonfiles import read_object
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The parts of a card that nanolocal acts on. ``hashes`` maps a file's path inside the folder to its SHA-256."""
+    """The parts of a card that nanolocal acts on. ``hashes`` maps a file's path inside the folder to its SHA-256.
+
+    ``is_pulled`` is true where the card says from where its files were pulled, so that they can be repaired from there.
+    """
 
     folder: Path
     id: str = ""
@@ -21,6 +24,7 @@ class Card:
     defaults: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
+    is_pulled: bool = False
 
     @classmethod
     def beside(cls, path: Path) -> "Card":
@@ -43,6 +47,7 @@ class Card:
             hashes={_text(f, "path"): _text(f, "sha256") for f in files if isinstance(f, dict)}
             if isinstance(files, list)
             else {},
+            is_pulled=isinstance(table.get("pulled"), dict),
         )
 
     def check(self, path: Path, sha256: str) -> None:

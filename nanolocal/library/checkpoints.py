@@ -6,13 +6,13 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
+from nanolocal.formats.safetensors_header import read_header
 from nanolocal.library.cards import Card
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Part
 from nanolocal.library.jsonfiles import read_object
 from nanolocal.library.naming import slug
 from nanolocal.library.pictures import use_of
-from nanolocal.library.safetensors_header import read_header
 
 SINGLE_FILE = "a picture engine that reads single-file checkpoints"
 """What such a checkpoint needs: the picture engine reads diffusers folders."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.formats.splits import stem_of
 from nanolocal.library.found import Part, Role
-from nanolocal.library.splits import stem_of
 
 _WORDS = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
 _SAYS_NOTHING = re.compile(

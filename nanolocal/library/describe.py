@@ -6,13 +6,17 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.errors import Damaged
+from nanolocal.formats.architectures import missing_for
+from nanolocal.formats.gguf import GGUFFacts
+from nanolocal.formats.preflight import check_model
+from nanolocal.formats.splits import stem_of
 from nanolocal.library.cards import Card
 from nanolocal.library.checkpoints import describe_pipeline, describe_safetensors
 from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.fit.formula import footprint_of
+from nanolocal.library.fit.layout import join
 from nanolocal.library.found import Part, Role
-from nanolocal.library.gguf import GGUFFacts, read_facts
 from nanolocal.library.naming import QUANTIZATION, slug
-from nanolocal.library.splits import parts_of, stem_of
 
 # llama.h, enum llama_ftype
 _FILE_TYPES = {
@@ -46,29 +50,29 @@ def describe(path: Path, fingerprints: Fingerprints, called: str = "") -> Build 
 
 def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> Build | Part:
     """Describe a GGUF file, or a split one that begins with ``path``."""
-    parts = parts_of(path)
-    facts = read_facts(path)
+    model = check_model(path, with_layout=True)
+    parts, facts = model.files, model.facts[0]
     part = _part(path, facts, fingerprints)
     if part is not None:
         return part
     if not facts.tensors and len(parts) == 1:
         raise Damaged(f"{path.name} holds a vocabulary and no weights", "get the model itself")
-    parameters = facts.parameters + _others(parts, facts)
+    sizes = [part.stat().st_size for part in parts]
     architecture = str(facts.metadata.get("general.architecture"))
     stem = stem_of(path)
     quantization = _quantization(facts, stem)
     card = Card.beside(path) if not called else Card(path.parent)
     sha256 = _fingerprint(parts, card, fingerprints)
-    model = card.id or slug(QUANTIZATION.sub("", called or stem))
+    named = card.id or slug(QUANTIZATION.sub("", called or stem))
     return Build(
-        id=f"{model}:{quantization}",
-        name=card.name or str(facts.metadata.get("general.name") or model),
+        id=f"{named}:{quantization}",
+        name=card.name or str(facts.metadata.get("general.name") or named),
         kind=Kind.EMBEDDING if _is_encoder(facts, architecture) else Kind.TEXT,
         path=path,
         quantization=quantization,
-        size_bytes=sum(part.stat().st_size for part in parts),
+        size_bytes=sum(sizes),
         sha256=sha256,
-        parameters=parameters,
+        parameters=sum(part.parameters for part in model.facts),
         context_length=_int(facts, f"{architecture}.context_length"),
         kv_bytes_per_token=_kv_bytes_per_token(facts, architecture),
         architecture=architecture,
@@ -76,6 +80,8 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
         tiny=card.tiny,
         defaults=card.defaults,
         quality=card.quality,
+        needs=missing_for(facts.metadata),
+        footprint=footprint_of(join(model.facts, sizes)),
     )
 
 
@@ -108,19 +114,6 @@ def _fingerprint(parts: Sequence[Path], card: Card, fingerprints: Fingerprints) 
         return hashes[0]
     is_partial = any(sha256.startswith("part:") for sha256 in hashes)
     return ("part:" if is_partial else "") + hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _others(parts: Sequence[Path], facts: GGUFFacts) -> int:
-    """The weights in the parts after the first; raises ``Damaged`` for one that belongs to another file."""
-    if _int(facts, "split.count", len(parts)) != len(parts):
-        raise Damaged(f"{parts[0].name} has {_int(facts, 'split.count')} parts by its header", "get them all again")
-    weights = 0
-    for number, part in enumerate(parts[1:], 1):
-        other = read_facts(part, is_first=False)
-        if (_int(other, "split.no", number), _int(other, "split.count", len(parts))) != (number, len(parts)):
-            raise Damaged(f"{part.name} is another part than its name says", "get it again")
-        weights += other.parameters
-    return weights
 
 
 def _is_encoder(facts: GGUFFacts, architecture: str) -> bool:

@@ -3,17 +3,19 @@
 import json
 import os
 import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nanolocal import __version__
-from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.errors import Damaged
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
-from nanolocal.library.splits import parts_of
 
 if TYPE_CHECKING:
     from nanolocal.library.catalogue.shelf import Catalogue
@@ -22,7 +24,7 @@ Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = f"2 of {__version__}"
+_VERSION = f"5 of {__version__}"
 """Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
 _BUILD = {
@@ -30,6 +32,7 @@ _BUILD = {
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
     "defaults": dict, "quality": dict, "needs": str, "catalogue_id": str, "purposes": list, "strengths": dict,
 }  # fmt: skip
+_FOOTPRINT = {"file": int, "mapped": int, "used": int, "held": int, "loading": int, "per_token": int, "read": int}
 _PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
 
 
@@ -42,7 +45,6 @@ class Descriptions:
         self._rows: Row | None = None
         self._learned: Row = {}
         self._cards: dict[str, list[int]] = {}
-        self._shelf: Catalogue | None = None
 
     def of(self, found: Found) -> Described:
         """What ``found`` is; a ``Problem`` when it cannot be used. Raises ``FileNotFoundError`` when it is gone."""
@@ -61,6 +63,12 @@ class Descriptions:
             return Problem(found.path, f"cannot be read: {error.strerror}")
         return known
 
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Describe what lies at ``paths`` anew when next asked: its hash is known better now."""
+        known, gone = self._known(), {os.fspath(path) for path in paths}
+        for key in [key for key in known if key.rpartition("|")[0] in gone]:
+            del known[key]
+
     def save(self) -> None:
         """Write what was learned; a cache that cannot be written is not an error."""
         self.fingerprints.save()
@@ -78,21 +86,31 @@ class Descriptions:
 
         try:
             described = describe(found.path, self.fingerprints, found.model)
-            return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
         except Damaged as error:
             return Problem(found.path, error.message)
+        return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
+
+    @cached_property
+    def _shelf(self) -> "Catalogue":
+        """Read once a build is new here; takes a tenth of a second."""
+        from nanolocal.library.catalogue import shelf
+
+        return shelf.load()
 
     def _catalogued(self, build: Build, tag: str) -> Build:
         """The build with what the catalogue says of its model, where it is known to be one of those."""
-        from nanolocal.library.catalogue import benchmarks, shelf
+        from nanolocal.library.catalogue import benchmarks
 
-        if self._shelf is None:
-            self._shelf = shelf.load()
         model = self._shelf.match(build, tag=tag)
         if model is None:
             return build
-        strengths = benchmarks.strengths(model, self._shelf.models)
-        return replace(build, catalogue_id=model.id, purposes=tuple(model.purposes), strengths=strengths)
+        return replace(
+            build,
+            licence=build.licence or model.licence,
+            catalogue_id=model.id,
+            purposes=tuple(model.purposes),
+            strengths=benchmarks.strengths(model, self._shelf.models),
+        )
 
     def _known(self) -> Row:
         if self._rows is None:
@@ -138,7 +156,10 @@ def _to_row(described: Described, stamp: Stamp) -> Row:
     if isinstance(described, Part):
         return {"stamp": stamp, "role": described.role, "part": [getattr(described, name) for name in _PART]}
     values = [_plain(getattr(described, name)) for name in _BUILD]
-    return {"stamp": stamp, "kind": described.kind, "build": values}
+    row = {"stamp": stamp, "kind": described.kind, "build": values}
+    if described.footprint is not None:
+        row["footprint"] = [getattr(described.footprint, name) for name in _FOOTPRINT]
+    return row
 
 
 def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
@@ -147,8 +168,10 @@ def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
         return None
     try:
         if "build" in row:
+            footprint = Footprint(**_checked(_FOOTPRINT, row["footprint"])) if "footprint" in row else None
             values = _checked(_BUILD, row["build"])
-            return Build(path=path, kind=Kind(row["kind"]), **values | {"purposes": tuple(values["purposes"])})
+            values["purposes"] = tuple(values["purposes"])
+            return Build(path=path, kind=Kind(row["kind"]), footprint=footprint, **values)
         if "part" in row:
             return Part(path=path, role=Role(row["role"]), **_checked(_PART, row["part"]))
         return Problem(path, str(row["problem"]))
@@ -160,7 +183,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _checked(wanted: dict[str, type], values: list[object]) -> dict[str, Any]:
+def _checked(wanted: Mapping[str, type], values: list[object]) -> dict[str, Any]:
     if [type(value) for value in values] != list(wanted.values()):
         raise TypeError("values of other types")
     return dict(zip(wanted, values, strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build
 from nanolocal.library.adopted import Entry
-from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.fingerprints import WHOLE_FILE_LIMIT, Fingerprints
 
 Merged = tuple[Build, tuple[Path, ...], tuple[Entry, ...]]
 
@@ -19,7 +19,8 @@ def merge(listed: Iterable[tuple[Build, Entry | None]], fingerprints: Fingerprin
     """
     groups: dict[str, list[list[tuple[Build, Entry | None]]]] = {}
     for build, entry in listed:
-        group = groups.setdefault(f"{build.kind}{build.sha256}{build.size_bytes}", [])
+        known = "" if build.size_bytes > WHOLE_FILE_LIMIT else build.sha256
+        group = groups.setdefault(f"{build.kind}{build.size_bytes}{known}", [])
         for same in group:
             if _is_same(same[0][0], build, fingerprints):
                 same.append((build, entry))
@@ -30,8 +31,10 @@ def merge(listed: Iterable[tuple[Build, Entry | None]], fingerprints: Fingerprin
 
 
 def _is_same(one: Build, other: Build, fingerprints: Fingerprints) -> bool:
-    if not one.sha256.startswith("part:"):
-        return True
+    """By their hashes, where both are whole or the ends differ; else by what is all over the files."""
+    partial = [build.sha256.startswith("part:") for build in (one, other)]
+    if not any(partial) or (all(partial) and one.sha256 != other.sha256):
+        return one.sha256 == other.sha256
     try:
         if os.path.samefile(one.path, other.path):  # noqa: PTH121
             return True

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nanolocal.library.jsonfiles import write_object
 
-_WHOLE_FILE_LIMIT = 256 * 2**20
+WHOLE_FILE_LIMIT = 256 * 2**20
+"""Bytes; a larger file is known by its ends until somebody reads it whole."""
 _SAMPLE = 4 * 2**20
 _COMPARED, _COMPARED_BYTES = 1024, 4096
 
@@ -30,9 +31,19 @@ class Fingerprints:
         known = self._read()
         if key not in known:
             size = path.stat().st_size
-            known[key] = _digest(path) if size <= _WHOLE_FILE_LIMIT else _digest_ends(path, size)
+            known[key] = _digest(path) if size <= WHOLE_FILE_LIMIT else _digest_ends(path, size)
             self._is_changed = True
         return known[key]
+
+    def learn(self, path: Path, sha256: str) -> bool:
+        """Take ``sha256`` as the hash of the whole file, which somebody has read; true when that was not known."""
+        key = _key(path)
+        known = self._read()
+        is_new = known.get(key) != sha256
+        if is_new:
+            known[key] = sha256
+            self._is_changed = True
+        return is_new
 
     def are_alike(self, one: Path, other: Path) -> bool:
         """Whether two large files with the same fingerprint agree in 1,024 places all over them too."""

@@ -14,7 +14,9 @@ from nanolocal.library.discover import folder
 from nanolocal.library.duplicates import merge
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
+from nanolocal.library.health import Health
 from nanolocal.library.naming import with_unique_ids
+from nanolocal.library.records import Records
 
 __all__ = ["Library", "Origin", "Problem"]
 
@@ -44,12 +46,21 @@ class _Contents:
 class Library:
     """Finds builds in ``directories`` and, where there is one, in the index of ``adopted`` ones.
 
-    ``index`` keeps fingerprints between starts, and a file beside it descriptions.
+    ``index`` keeps fingerprints between starts, and a file beside it descriptions. ``records``, by default beside it
+    too, say which builds are set aside.
     """
 
-    def __init__(self, directories: Iterable[Path], index: Path, adopted: Adopted | None = None) -> None:
+    def __init__(
+        self,
+        directories: Iterable[Path],
+        index: Path,
+        adopted: Adopted | None = None,
+        records: Records | None = None,
+    ) -> None:
         self.directories = tuple(directories)
         self.adopted = adopted
+        self.records = records or Records(index.with_name("records.json"))
+        self.health = Health(self.records)
         self.descriptions = Descriptions(index.with_name("descriptions.json"), Fingerprints(index))
         self._contents: _Contents | None = None
 
@@ -71,7 +82,7 @@ class Library:
         for entry in self._look().missing:
             roots.setdefault((entry.store, entry.root), []).append(entry)
         gone = [note for (store, root), entries in roots.items() for note in _gone(store, root, entries)]
-        return [*gone, self.adopted.note] if self.adopted is not None and self.adopted.note else gone
+        return gone + [index.note for index in (self.adopted, self.records) if index is not None and index.note]
 
     def origin(self, build: Build) -> Origin:
         """Where ``build`` lies."""
@@ -106,13 +117,23 @@ class Library:
         contents = self._look()
         known = next((other for other in contents.builds if other.path.resolve() == build.path.resolve()), None)
         if known is None:
-            known = replace(build, id=os.fsencode(path).decode("utf-8", "replace"))  # a name that can be stored
+            # a name that can be stored
+            known = self._marked(replace(build, id=os.fsencode(path).decode("utf-8", "replace")))
             contents.builds = (*contents.builds, known)
         return known
 
     def forget(self) -> None:
         """Look again when next asked: files or the index have changed."""
         self._contents = None
+
+    def mark(self) -> None:
+        """Say anew which builds are set aside, without looking at any file again."""
+        contents = self._look()
+        contents.builds = tuple(self._marked(build) for build in contents.builds)
+
+    def _marked(self, build: Build) -> Build:
+        why = self.health.why_not(build)
+        return build if build.set_aside == why else replace(build, set_aside=why)
 
     def _look(self) -> _Contents:
         if self._contents is None:
@@ -141,7 +162,7 @@ class Library:
         projectors = projectors_of([b for b, entry in listed if entry is None], [p for p, e in parts if e is None])
         listed = [(replace(b, projector=projectors[b.path]) if b.path in projectors else b, e) for b, e in listed]
         merged = merge(listed, self.descriptions.fingerprints)
-        builds = with_unique_ids(build for build, _, _ in merged)
+        builds = with_unique_ids(self._marked(build) for build, _, _ in merged)
         by_path = {build.path: build.id for build in builds}
         return _Contents(
             builds=builds,

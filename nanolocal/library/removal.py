@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build
 from nanolocal.errors import UsageError
+from nanolocal.formats.splits import parts_of
 from nanolocal.library.adopted import Entry
 from nanolocal.library.library import Library
-from nanolocal.library.splits import parts_of
 
 
 @dataclass(frozen=True, slots=True)

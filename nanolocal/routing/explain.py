@@ -53,7 +53,8 @@ def no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Dem
     """Why nothing can answer."""
     near = [item for item in rejected if item.gate != "modality"]
     if near:
-        return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", "nanolocal models list")
+        hint = f"nanolocal models release {near[0].build_id}" if near[0].gate == "health" else "nanolocal models list"
+        return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", hint)
     if demand.has_picture:
         return NoBuildFits("no stored build can look at pictures", "add a vision model to the models folder")
     noun = "draws pictures" if kind is Kind.IMAGE else "writes text"

@@ -13,7 +13,7 @@ DEFAULT_CONTEXT = 8192
 _MOST_BYTES_PER_TOKEN = 8
 """No real text averages more, so a prompt longer than this cannot fit; the engine counts exactly."""
 _MEMORY_OVERHEAD = 1.15
-"""Compute buffers and repacked weights on top of the file, as a share of its size."""
+"""What a build of unknown footprint takes on top of its file, as a share of its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ def context_for(build: Build, request: RouteRequest) -> int:
 
 
 def memory_needed(build: Build, n_ctx: int) -> int:
-    """Bytes that running ``build`` with ``n_ctx`` tokens takes, roughly; the engine reports the truth."""
+    """Bytes that running ``build`` with ``n_ctx`` tokens takes: by its header, or roughly where that does not say."""
+    if build.footprint is not None:
+        return build.footprint.needed(n_ctx)
     return int(build.size_bytes * _MEMORY_OVERHEAD) + build.kv_bytes_per_token * n_ctx + 64 * 2**20
 
 
@@ -83,6 +85,11 @@ def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
         yield "it cannot look at pictures"
 
 
+def _health(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
+    if build.set_aside:
+        yield build.set_aside
+
+
 def _engine(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
     if build.needs:
         yield f"it needs {build.needs}"
@@ -104,6 +111,7 @@ _Gate = Callable[[Build, Demand, int], Iterator[str]]
 _PRODUCTS = {Kind.TEXT: "text", Kind.IMAGE: "pictures", Kind.EMBEDDING: "embeddings"}
 _GATES: tuple[tuple[str, _Gate], ...] = (
     ("modality", _modality),
+    ("health", _health),
     ("engine", _engine),
     ("context", _context),
     ("memory", _memory),

@@ -104,6 +104,7 @@ class TaskRouter:
             subtask=turn.guess.subtask,
             case=case.to_record(_cut(decided, ranking)),
             may_be_picture=turn.guess.may_be_picture,
+            is_pinned=turn.is_pinned,
         )
 
     def _pinned(self, route: Route, request: RouteRequest) -> Route:

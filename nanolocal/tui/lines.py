@@ -83,7 +83,8 @@ def build_row(build: Build) -> str:
     """What the model choice says about a build."""
     kind = "pictures" if build.kind == "image" else f"{count(build.context_length)} context"
     small = ["starter, small"] if build.tiny else []
-    return " · ".join([safe_line(build.quantization), format_bytes(build.size_bytes), kind, *small])
+    aside = ["set aside"] if build.set_aside else []
+    return " · ".join([safe_line(build.quantization), format_bytes(build.size_bytes), kind, *small, *aside])
 
 
 def cut(text: str, width: int) -> str:

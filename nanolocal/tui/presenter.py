@@ -11,6 +11,7 @@ from nanolocal.chat.events import (
     CostSoFar,
     Event,
     Finished,
+    FirstUse,
     Held,
     ImageStep,
     Loading,
@@ -106,7 +107,7 @@ class Presenter:
             case ContextDropped(messages, tokens):
                 words = remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens)
                 await self._view.show_note(words)
-            case NotRead(what):
+            case NotRead(what) | FirstUse(_, what):
                 await self._view.show_note(what)
 
     def _choose(self, route: Route) -> None:

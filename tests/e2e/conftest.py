@@ -1,5 +1,6 @@
 """The real program in a real process with the real starter builds."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import pytest
 
+from nanolocal.library.records import Record, Records
 from tests.fakes.tiny_gguf import write_tiny_gguf
 
 
@@ -69,11 +71,17 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 @pytest.fixture
 def slow_build(program: Program) -> str:
-    """A build that answers everything, slowly and without end, so that there is time to interrupt it."""
+    """A build that answers everything, slowly and without end, so that there is time to interrupt it.
+
+    Its licence was told before, so that nothing but the answer is said.
+    """
     folder = program.home / "data" / "models" / "slow"
     folder.mkdir(parents=True)
     (program.home / "data").chmod(0o700)
-    write_tiny_gguf(folder / "slow-F32.gguf", layers=32)
+    path = write_tiny_gguf(folder / "slow-F32.gguf", layers=32)
+    records = Records(program.home / "data" / "builds.json")
+    records.put(hashlib.sha256(path.read_bytes()).hexdigest(), Record(licence_shown=1.0))
+    records.save()
     card = {"id": "slow", "quality": {"*": 0.99}, "defaults": {"max_tokens": 6000, "temperature": 1.0}}
     (folder / "card.json").write_text(json.dumps(card))
     return "slow:F32"

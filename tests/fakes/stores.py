@@ -36,7 +36,8 @@ def write_gguf(
     writer.add_head_count(4)
     writer.add_file_type(7)
     for key, fact in (extra or {}).items():
-        writer.add_uint32(key, fact) if isinstance(fact, int) else writer.add_string(key, fact)
+        add = writer.add_uint16 if key.startswith("split.") else writer.add_uint32
+        add(key, fact) if isinstance(fact, int) else writer.add_string(key, fact)
     for number in range(tensors):
         writer.add_tensor(f"t{number}.weight", np.full((4, 64), value, dtype=np.float32))
     writer.write_header_to_file()

@@ -15,7 +15,7 @@ CHATML = (
     "{%- endfor -%}{{ '<|im_start|>assistant\n' }}"
 )
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-_MERGES = ("h e", "l l", "he ll", "Ġ a", "Ġ t", "i n", "e r", "o u")
+MERGES = ("h e", "l l", "he ll", "Ġ a", "Ġ t", "i n", "e r", "o u")
 _WIDTH, _HEADS = 320, 4
 _STEER = _WIDTH - 1
 """The dimension that is the same in every embedding, to keep control tokens down."""
@@ -40,7 +40,7 @@ def write_tiny_gguf(
     name: str = "tiny",
 ) -> Path:
     """Write the build to ``path`` and return it. The bytes of ``answer`` all differ, and none is a line feed."""
-    tokens, types = _spm_vocabulary() if spm else _bpe_vocabulary()
+    tokens, types = spm_vocabulary() if spm else bpe_vocabulary()
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_context_length(n_ctx)
@@ -59,7 +59,7 @@ def write_tiny_gguf(
         writer.add_token_scores([0.0] * len(tokens))
     else:
         writer.add_tokenizer_pre("gpt-2")
-        writer.add_token_merges(list(_MERGES))
+        writer.add_token_merges(list(MERGES))
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_bos_token_id(tokens.index("<|endoftext|>"))
     writer.add_add_bos_token(spm)
@@ -74,13 +74,15 @@ def write_tiny_gguf(
     return path
 
 
-def _bpe_vocabulary() -> tuple[list[str], list[int]]:
-    merged = [merge.replace(" ", "") for merge in _MERGES]
+def bpe_vocabulary() -> tuple[list[str], list[int]]:
+    """Tokens and their types: one for each byte, the merged ones, the specials."""
+    merged = [merge.replace(" ", "") for merge in MERGES]
     tokens = [*byte_symbols(), *merged, *SPECIALS]
     return tokens, [gguf.TokenType.NORMAL] * (256 + len(merged)) + [gguf.TokenType.CONTROL] * len(SPECIALS)
 
 
-def _spm_vocabulary() -> tuple[list[str], list[int]]:
+def spm_vocabulary() -> tuple[list[str], list[int]]:
+    """Tokens and their types: one for each byte, some words, the specials."""
     words = ["▁", "▁the", "▁a", "he", "ll"]
     tokens = [*(f"<0x{byte:02X}>" for byte in range(256)), "<unk>", *words, *SPECIALS]
     types = [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.UNKNOWN] + [gguf.TokenType.NORMAL] * len(words)

@@ -19,6 +19,7 @@ from nanolocal.device.power import Meter
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import EngineFailed, NoBuildFits
 from tests.fakes.homes import Home, fork, home
+from tests.fakes.small_models import write_ending
 from tests.fakes.tiny_gguf import write_tiny_gguf
 from tests.faults.counting import Counted, OneRoute, answers, differences, recount, starter
 from tests.unit.engines.helpers import build_of, children
@@ -82,8 +83,11 @@ def assert_nothing_was_charged(here: Home) -> None:
 @pytest.mark.parametrize("what", ["cut off", "abort"])
 def test_a_build_that_cannot_be_loaded_or_read_with_costs_nothing(here: Home, tmp_path: Path, what: str) -> None:
     """One whose weights are cut off though its header is whole, one that makes llama.cpp abort."""
-    path, data = tmp_path / "broken.gguf", write_tiny_gguf(tmp_path / "whole.gguf", spm=what == "abort").read_bytes()
-    path.write_bytes(data[:-4096] if what == "cut off" else data.replace(b"<0x", b"<1x"))
+    path = tmp_path / "broken.gguf"
+    if what == "abort":
+        write_ending(path)
+    else:
+        path.write_bytes(write_tiny_gguf(tmp_path / "whole.gguf").read_bytes()[:-4096])
     with pytest.raises(EngineFailed):
         play(here, build_of(path), ASKED)
     assert_nothing_was_charged(here)

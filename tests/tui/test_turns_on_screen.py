@@ -5,7 +5,7 @@ import pytest
 from textual.widgets import Markdown
 from textual.widgets._markdown import MarkdownBlock
 
-from nanolocal.chat.events import ContextDropped, ImageStep, Loading, NotRead, Reading
+from nanolocal.chat.events import ContextDropped, FirstUse, ImageStep, Loading, NotRead, Reading
 from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import EngineFailed, OutOfCredit
@@ -192,6 +192,18 @@ def test_an_engine_that_fails_after_the_prompt_was_stored_leaves_it_there() -> N
 
     drive(body, session)
     assert [request.prompt for request in session.chat.requests] == ["hi", None]
+
+
+def test_a_licence_is_told_above_the_first_answer() -> None:
+    session = FakeSession()
+    session.chat.script = [FirstUse("oak:Q4_K_M", "Oak answers for the first time. Licence: MIT\x1b[2J"), "Hello."]
+
+    async def body(stand: Stand) -> None:
+        await stand.ask("hi")
+        await stand.sees("Hello.")
+        await stand.sees("Oak answers for the first time. Licence: MIT␛[2J")
+
+    drive(body, session)
 
 
 def test_a_fault_in_a_turn_shows_its_kind_and_no_value() -> None:

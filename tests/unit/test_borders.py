@@ -20,9 +20,10 @@ COMMON = {"checks", "errors", "safetext", "paths", "settings", "logs", "hardenin
 MAY_IMPORT: dict[str, set[str]] = {
     "chat": {"errors", "safetext"},
     "device": {"chat"} | COMMON,
-    "library": {"chat"} | COMMON,
+    "formats": {"errors"},
+    "library": {"chat", "formats"} | COMMON,
     "routing": {"chat", "library", "device"} | COMMON,
-    "engines": {"chat"} | COMMON,
+    "engines": {"chat", "formats"} | COMMON,
     "vault": {"chat"} | COMMON,
     "ledger": {"chat"} | COMMON,
     # Doctor, route, models, credits and vault each show one room and open it without a session.
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ENTRANCES = {
     "chat": ("turn", "ports", "commands"),
     "device": ("machine",),
+    "formats": ("preflight",),
     "library": ("library",),
     "routing": ("router",),
     "engines": ("pool", "host"),
@@ -50,7 +52,7 @@ HOMES = {
     "torch": ("engines/diffusion.py",),
     "diffusers": ("engines/diffusion.py",),
     "transformers": ("engines/diffusion.py",),
-    "httpx": ("library/pull.py", "engines/remote.py"),
+    "httpx": ("library/pull/", "engines/remote.py"),
     "cryptography": ("vault/", "ledger/"),
     "sqlcipher3": ("vault/",),
     "segno": ("cli/qr.py",),
@@ -64,6 +66,7 @@ HEAVY = set(HOMES)
 NEVER_LOADED_BY = {
     "chat": HEAVY,
     "device": HEAVY,
+    "formats": HEAVY,
     "library": HEAVY,
     "routing": HEAVY,
     "engines": HEAVY,

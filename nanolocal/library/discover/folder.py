@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nanolocal.formats.splits import firsts
 from nanolocal.library.found import Found, Problem
-from nanolocal.library.splits import firsts
 from nanolocal.library.walk import Folder, Walk
 
 NAME = "folder"

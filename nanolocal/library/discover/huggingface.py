@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from nanolocal.formats.splits import stem_of
 from nanolocal.library.discover.folder import found_in, is_inside
 from nanolocal.library.discover.system import System
 from nanolocal.library.found import Found, Problem
 from nanolocal.library.naming import QUANTIZATION
-from nanolocal.library.splits import stem_of
 from nanolocal.library.walk import Folder, Walk
 
 NAME = "Hugging Face"

@@ -29,7 +29,7 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
 from nanolocal.device.power import Meter
-from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
+from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, OutOfMemory, UsageError
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths
@@ -52,9 +52,9 @@ class World:
     store: Conversations
     ledger: Wallet
 
-    def chat(self, *scripts: Script) -> tuple[Chat, ScriptedEngines]:
+    def chat(self, *scripts: Script, builds: tuple[Build, ...] = (TEXT, IMAGE)) -> tuple[Chat, ScriptedEngines]:
         engines = ScriptedEngines(*scripts)
-        router = TaskRouter(lambda: (TEXT, IMAGE), lambda: Surroundings(2**34))
+        router = TaskRouter(lambda: builds, lambda: Surroundings(2**35))
         return Chat(router, self.store, self.ledger, engines, NO_METER), engines
 
 
@@ -122,6 +122,52 @@ def test_a_failure_before_the_first_token_costs_nothing(world: World) -> None:
     with pytest.raises(EngineFailed):
         play(chat, TurnRequest("hello"))
     assert world.ledger.balance() == before
+
+
+OTHERS = tuple(replace(TEXT, id=f"other{n}:Q8_0", sha256=str(n) * 64, size_bytes=2 * 10**9) for n in range(3))
+BROKEN = [EngineFailed("the engine broke")]
+
+
+def test_a_build_that_cannot_be_loaded_gives_way_to_the_next_and_costs_nothing(world: World) -> None:
+    before = world.ledger.balance()
+    chat, engines = world.chat(BROKEN, says("here"), builds=(TEXT, *OTHERS))
+    events = play(chat, TurnRequest("hello"))
+    first, second = (event.route for event in events if isinstance(event, RouteChosen))
+    answer = answer_of(events)
+    assert (first.build.id, second.build.id) == ("other0:Q8_0", "other1:Q8_0")
+    assert [(gone.build_id, gone.gate, gone.reason) for gone in second.rejected] == [
+        ("other0:Q8_0", "load", "the engine broke")
+    ]
+    assert answer.route.build.id == "other1:Q8_0"
+    assert "other0:Q8_0 could not answer" in answer.remarks[0]
+    assert answer.balance_micro == before - answer.cost_micro == world.ledger.balance()
+    assert answer.chat_id is not None
+    assert [item.message.text for item in world.store.path(answer.chat_id)] == ["hello", "here"]
+    assert len(engines.jobs) == 2
+
+
+def test_after_three_failures_nothing_more_is_tried(world: World) -> None:
+    before = world.ledger.balance()
+    chat, engines = world.chat(BROKEN, BROKEN, BROKEN, says("never"), builds=(TEXT, *OTHERS))
+    with pytest.raises(EngineFailed, match="broke"):
+        play(chat, TurnRequest("hello"))
+    assert (len(engines.jobs), world.ledger.balance()) == (3, before)
+    assert len(world.store.chats(10)) == 1
+
+
+def test_a_build_that_was_asked_for_gives_way_to_nobody(world: World) -> None:
+    chat, engines = world.chat(BROKEN, says("never"), builds=(TEXT, *OTHERS))
+    with pytest.raises(EngineFailed):
+        play(chat, TurnRequest("hello", wishes=Wishes(model=TEXT.id)))
+    assert len(engines.jobs) == 1
+
+
+def test_without_memory_for_its_context_a_build_tries_half_of_it_first(world: World) -> None:
+    roomy = replace(TEXT, context_length=8192)
+    chat, engines = world.chat([OutOfMemory("there is no memory")], says("short of breath"), builds=(roomy,))
+    answer = answer_of(play(chat, TurnRequest("hello", wishes=Wishes(store=False))))
+    assert [job.n_ctx for job in engines.jobs if isinstance(job, TextJob)] == [8192, 4096]
+    assert (answer.route.build.id, "8,192" in answer.remarks[0]) == (roomy.id, True)
 
 
 def test_an_engine_that_dies_later_leaves_the_partial_answer_and_its_price(world: World) -> None:

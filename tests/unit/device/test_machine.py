@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from nanolocal.device.disk import free_bytes
 from nanolocal.device.machine import estimate_joules, inspect
 
 
@@ -27,3 +28,17 @@ def test_the_budget_leaves_a_reserve_and_follows_the_user() -> None:
 def test_energy_grows_with_work() -> None:
     assert estimate_joules(0.0) == 0.0
     assert estimate_joules(2.0) == 2 * estimate_joules(1.0) > 0
+
+
+def test_a_limit_is_never_above_what_there_is() -> None:
+    machine = inspect()
+    assert machine.memory_limit is None or machine.memory_limit == machine.memory_total
+    assert machine.cores_logical >= machine.cores_physical >= 0
+    assert machine.cores_logical >= machine.cores
+    assert 0 <= machine.swap_free <= machine.swap_total
+
+
+def test_room_is_told_of_the_disk_on_which_a_folder_would_be_made(tmp_path: Path) -> None:
+    before = free_bytes(tmp_path)
+    assert before > 0
+    assert abs(free_bytes(tmp_path / "not" / "there" / "yet") - before) < 2**30

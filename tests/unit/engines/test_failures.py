@@ -20,6 +20,7 @@ from nanolocal.engines.client import Child, ChildDied
 from nanolocal.engines.launch import child_environment, usable_cores
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import EngineFailed
+from tests.fakes.small_models import write_ending
 from tests.fakes.tiny_gguf import write_tiny_gguf
 from tests.unit.engines.helpers import Heard, asking, build_of, children, listen, with_pool
 
@@ -155,11 +156,11 @@ def broken(tmp_path: Path, name: str) -> Path:
     [
         ("folder", "folder.gguf is a folder"),
         ("missing", "missing.gguf is missing"),
-        ("truncated", "cannot load truncated.gguf: "),
-        ("torn_header", "cannot load torn_header.gguf: "),
-        ("garbage", "garbage.gguf is not a GGUF file"),
-        ("empty", "empty.gguf is not a GGUF file"),
-        ("lying", "cannot load lying.gguf: "),
+        ("truncated", "truncated.gguf is not a usable GGUF file: it is shorter than its tensors need"),
+        ("torn_header", "torn_header.gguf is not a usable GGUF file: it ends in its header"),
+        ("garbage", "garbage.gguf is not a usable GGUF file: it does not begin with GGUF"),
+        ("empty", "empty.gguf is not a usable GGUF file: it is empty"),
+        ("lying", "lying.gguf is not a usable GGUF file: version 4294967295 is not 2 or 3"),
     ],
 )
 def test_a_bad_file_fails_with_one_clear_line(tmp_path: Path, name: str, why: str) -> None:
@@ -172,13 +173,10 @@ def test_a_bad_file_fails_with_one_clear_line(tmp_path: Path, name: str, why: st
 
 
 def test_a_file_that_makes_llama_cpp_abort_kills_only_the_child(tmp_path: Path, endless: Build) -> None:
-    """A vocabulary of the SPM kind without byte tokens ends the process that reads a line feed."""
-    data = write_tiny_gguf(tmp_path / "whole.gguf", spm=True).read_bytes()
-    path = tmp_path / "abort.gguf"
-    path.write_bytes(data.replace(b"<0x", b"<1x"))
+    path = write_ending(tmp_path / "abort.gguf")
 
     async def go_on(pool: EnginePool) -> Heard:
-        with pytest.raises(EngineFailed, match="abort:f32"):
+        with pytest.raises(EngineFailed, match="abort:f32 ended by signal SIGABRT"):
             await listen(pool, build_of(path), asking("hi"))
         return await listen(pool, endless, asking("hi"))
 

@@ -10,6 +10,7 @@ from nanolocal.chat.ports import ImageJob
 from nanolocal.chat.routes import Kind
 from nanolocal.engines.manifest import check_pipeline
 from nanolocal.errors import EngineFailed
+from tests.fakes.stores import write_safetensors
 from tests.unit.engines.helpers import build_of, listen, with_pool
 
 INDEX = {
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
         (path / part).mkdir(parents=True)
         (path / part / "config.json").write_text("{}", encoding="utf-8")
     for part in ("text_encoder", "unet", "vae"):
-        (path / part / "model.safetensors").write_bytes(b"")
+        write_safetensors(path / part / "model.safetensors", ("weight",))
     write_index(path)
     return path
 

@@ -168,3 +168,18 @@ def test_when_a_conversation_changes_its_build(earlier: list[tuple[str, Build]],
         earlier_builds=tuple(build.id for _, build in earlier),
     )
     assert router(TALKER, CODER, RECKONER).pick(asked).build is answers
+
+
+def test_a_build_that_is_set_aside_is_rejected_by_the_health_gate_with_its_reason() -> None:
+    broken = replace(BIG, set_aside="it failed 2 times in a row before its first word: it ended")
+    route = router(SMALL, broken).pick(request("hello"))
+    assert route.build is SMALL
+    (rejected,) = route.rejected
+    assert (rejected.build_id, rejected.gate, rejected.reason) == (broken.id, "health", broken.set_aside)
+
+
+def test_one_that_is_set_aside_and_asked_for_by_name_says_how_to_release_it() -> None:
+    broken = replace(BIG, set_aside="it failed")
+    with pytest.raises(NoBuildFits, match="it failed") as refused:
+        router(SMALL, broken).pick(request("hello", model=broken.id))
+    assert refused.value.hint == f"nanolocal models release {broken.id}"

@@ -10,7 +10,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import bench_library  # noqa: E402
 
-from nanolocal.library.gguf import read_facts  # noqa: E402
+from nanolocal.formats.gguf import read_facts  # noqa: E402
 
 
 def test_the_measured_files_are_whole(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanolocal.errors import Damaged
-from nanolocal.library.gguf import BLOCKS, read_facts
+from nanolocal.formats.gguf import read_facts
+from nanolocal.formats.tensors import BLOCKS
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,8 @@ def real_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_name("Tiny")
     writer.add_block_count(1)
     writer.add_context_length(128)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_merges(["a b"])
     writer.add_token_list(["a", "b", "c"])
     writer.add_eos_token_id(2)
     writer.add_tensor("token_embd.weight", np.ones((3, 32), dtype=np.float32))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanolocal.errors import Damaged
+from nanolocal.formats.refusal import Refused
 
 MAX_HEADER_BYTES = 25 * 2**20
 MAX_TENSORS = 65_536
@@ -48,14 +49,10 @@ def read_header(path: Path) -> SafetensorsFacts:
         length = struct.unpack("<Q", first)[0] if len(first) == 8 else 2**63
         try:
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-                raise _Refused(f"its header claims {length:,} bytes" if len(first) == 8 else "it has no header")
+                raise Refused(f"its header claims {length:,} bytes" if len(first) == 8 else "it has no header")
             return _facts(file.read(length), size - 8 - length)
-        except _Refused as refused:
+        except Refused as refused:
             raise Damaged(f"{path.name} is not a usable safetensors file: {refused}", "get the file again") from refused
-
-
-class _Refused(Exception):
-    """Why a header was refused."""
 
 
 def _facts(header: bytes, data_bytes: int) -> SafetensorsFacts:
@@ -66,16 +63,16 @@ def _facts(header: bytes, data_bytes: int) -> SafetensorsFacts:
     for name, entry in _entries(header):
         if name == "__metadata__":
             if metadata is not None or not all(isinstance(value, str) for value in entry.values()):
-                raise _Refused("its __metadata__ is not one list of texts")
+                raise Refused("its __metadata__ is not one list of texts")
             metadata = {key: str(value) for key, value in entry.items()}
             continue
         if name in shapes:
-            raise _Refused(f"tensor {name[:80]!r} appears twice")
+            raise Refused(f"tensor {name[:80]!r} appears twice")
         shapes[name], span, elements = _tensor(name, entry)
         spans.append(span)
         parameters += elements
         if len(spans) > MAX_TENSORS:
-            raise _Refused(f"it has more than {MAX_TENSORS:,} tensors")
+            raise Refused(f"it has more than {MAX_TENSORS:,} tensors")
     _check_spans(spans, data_bytes)
     return SafetensorsFacts(shapes, metadata or {}, parameters)
 
@@ -84,28 +81,28 @@ def _entries(header: bytes) -> Iterator[tuple[str, dict[str, object]]]:
     """Each name of the header's object with the flat object it stands for."""
     text = header.rstrip()
     if text[:1] != b"{" or text[-1:] != b"}":
-        raise _Refused("its header is no object")
+        raise Refused("its header is no object")
     place = 1
     if re.fullmatch(rb"\{\s*\}", text):
         return
     while True:
         named = _NAME.match(text, place, place + MAX_ENTRY_BYTES)
         if named is None:
-            raise _Refused("its header is not a list of tensors")
+            raise Refused("its header is not a list of tensors")
         name = str(_parsed(named.group(1)))
         limit = MAX_METADATA_BYTES if name == "__metadata__" else MAX_ENTRY_BYTES
         found = _FLAT_OBJECT.match(text, named.end(), named.end() + limit)
         if found is None:
-            raise _Refused(f"{name[:80]!r} is described wrongly, or in more than {limit:,} bytes")
+            raise Refused(f"{name[:80]!r} is described wrongly, or in more than {limit:,} bytes")
         entry = _parsed(found.group())
         yield name, entry if isinstance(entry, dict) else {}
         after = _COMMA_OR_END.match(text, found.end())
         if after is None:
-            raise _Refused("its header is not a list of tensors")
+            raise Refused("its header is not a list of tensors")
         place = after.end()
         if after.group(1) == b"}":
             if place != len(text):
-                raise _Refused("its header goes on after its end")
+                raise Refused("its header goes on after its end")
             return
 
 
@@ -113,12 +110,12 @@ def _parsed(text: bytes) -> object:
     try:
         return json.loads(text.decode("utf-8"), object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
-        raise _Refused("its header is not JSON") from error
+        raise Refused("its header is not JSON") from error
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise _Refused("an entry of its header says something twice")
+        raise Refused("an entry of its header says something twice")
     return dict(pairs)
 
 
@@ -127,12 +124,12 @@ def _tensor(name: str, entry: Mapping[str, object]) -> tuple[tuple[int, ...], tu
     shape, offsets = _whole_numbers(entry.get("shape")), _whole_numbers(entry.get("data_offsets"))
     bits = _BITS.get(str(entry.get("dtype")))
     if shape is None or offsets is None or len(offsets) != 2 or len(shape) > MAX_RANK or set(entry) != _KEYS:
-        raise _Refused(f"tensor {name[:80]!r} is described wrongly")
+        raise Refused(f"tensor {name[:80]!r} is described wrongly")
     if bits is None:
-        raise _Refused(f"tensor {name[:80]!r} has the unknown type {str(entry.get('dtype'))[:20]!r}")
+        raise Refused(f"tensor {name[:80]!r} has the unknown type {str(entry.get('dtype'))[:20]!r}")
     elements = math.prod(shape)
     if elements * bits != (offsets[1] - offsets[0]) * 8:
-        raise _Refused(f"tensor {name[:80]!r} is not as long as its shape says")
+        raise Refused(f"tensor {name[:80]!r} is not as long as its shape says")
     return shape, (offsets[0], offsets[1]), elements
 
 
@@ -149,7 +146,7 @@ def _check_spans(spans: list[tuple[int, int]], data_bytes: int) -> None:
     end = 0
     for begin, after in sorted(spans):
         if begin != end or after < begin:
-            raise _Refused("its tensors overlap or leave a gap")
+            raise Refused("its tensors overlap or leave a gap")
         end = after
     if end != data_bytes:
-        raise _Refused("it is not as long as its header says (cut off in a download?)")
+        raise Refused("it is not as long as its header says (cut off in a download?)")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from nanolocal.errors import Damaged
-from nanolocal.library.safetensors_header import read_header
+from nanolocal.formats.safetensors_header import read_header
 
 
 def write(path: Path, header: str | bytes, data: bytes = b"", length: int | None = None) -> Path:

@@ -1,0 +1,1 @@
+"""What model files look like from outside: headers read and checked before a native parser opens one."""

@@ -1,0 +1,141 @@
+"""Which of several builds of a model suits this machine, with how much context, and why not the others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from nanolocal.library.fit.quality import kept_by
+from nanolocal.library.fit.speed import READING, tokens_per_second
+
+LEAST_CONTEXT, USUAL_CONTEXT, MOST_CONTEXT = 2048, 8192, 32_768
+"""Tokens: below the first nothing is worth loading, the second is enough for most, the third is the most we suggest."""
+
+
+class Source(StrEnum):
+    """Where a figure for memory is from, the surest first."""
+
+    PROBED = "probed"
+    COMPUTED = "computed"
+    SIZE = "from size alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A build, stored or on offer. ``needs`` gives bytes of memory, ``reads`` bytes read for a token, by the context.
+
+    ``trained`` is the longest context that the model knows, 0 if unknown.
+    """
+
+    label: str
+    quantization: str
+    size_bytes: int
+    trained: int
+    needs: Callable[[int], int]
+    reads: Callable[[int], int]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One build on this machine: bytes of memory at ``context`` tokens, the pace to expect, and why in words.
+
+    The pace is that of a text of usual length, or of half the context that was asked for.
+    """
+
+    label: str
+    size_bytes: int
+    context: int
+    needed: int
+    tokens_per_s: float
+    fits: bool
+    is_best: bool
+    says: str
+    source: Source
+
+
+def advise(
+    candidates: Sequence[Candidate], budget: int, bandwidth: float, context: int | None = None
+) -> tuple[Verdict, ...]:
+    """Judge every candidate; at most one is best. With ``context`` all are judged at that many tokens."""
+    judged = [(candidate, _judge(candidate, budget, bandwidth, context)) for candidate in candidates]
+    best = _best([pair for pair in judged if pair[1].fits])
+    return tuple(_explained(candidate, verdict, best) for candidate, verdict in judged)
+
+
+def largest_context(candidate: Candidate, budget: int) -> int:
+    """The longest context of 2,048 tokens doubled that fits and that the model knows; the shortest if none does."""
+    most = min(candidate.trained or USUAL_CONTEXT, MOST_CONTEXT)
+    context = min(LEAST_CONTEXT, most)
+    while context < most and candidate.needs(min(context * 2, most)) <= budget:
+        context = min(context * 2, most)
+    return context
+
+
+def for_size(label: str, quantization: str, size_bytes: int, trained: int = 0, active_share: float = 1.0) -> Candidate:
+    """A candidate of which only the size is known: a tenth on top, and for the context what most models keep.
+
+    Keys and values of a token take 112 to 144 KiB in models of 0.6 to 8 billion weights and 320 KiB in one of 70
+    (Qwen3, Llama 3). ``active_share`` is the part of the weights that one token uses.
+    """
+    per_token = 147_456 + size_bytes // 200_000
+    return Candidate(
+        label=label,
+        quantization=quantization,
+        size_bytes=size_bytes,
+        trained=trained,
+        needs=lambda n_ctx: size_bytes + size_bytes // 10 + per_token * n_ctx,
+        reads=lambda n_ctx: int(size_bytes * active_share) + per_token * n_ctx // 2,
+        source=Source.SIZE,
+    )
+
+
+def _judge(candidate: Candidate, budget: int, bandwidth: float, context: int | None) -> Verdict:
+    n_ctx = largest_context(candidate, budget) if context is None else context
+    needed = candidate.needs(n_ctx)
+    return Verdict(
+        label=candidate.label,
+        size_bytes=candidate.size_bytes,
+        context=n_ctx,
+        needed=needed,
+        tokens_per_s=tokens_per_second(candidate.reads(min(n_ctx, context or USUAL_CONTEXT)), bandwidth),
+        fits=needed <= budget and not (candidate.trained and n_ctx > candidate.trained),
+        is_best=False,
+        says=_obstacle(candidate, needed, budget, n_ctx),
+        source=candidate.source,
+    )
+
+
+def _obstacle(candidate: Candidate, needed: int, budget: int, n_ctx: int) -> str:
+    if candidate.trained and n_ctx > candidate.trained:
+        return f"reads at most {candidate.trained:,} tokens"
+    return f"too large by {(needed - budget) / 2**30:.1f} GiB" if needed > budget else ""
+
+
+def _best(fitting: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Verdict] | None:
+    """The finest that is quick enough and has room to talk; if none is, the fastest."""
+    roomy = [pair for pair in fitting if pair[1].context >= min(USUAL_CONTEXT, pair[0].trained or USUAL_CONTEXT)]
+    quick = [pair for pair in roomy or fitting if pair[1].tokens_per_s >= READING]
+    if quick:
+        return max(quick, key=lambda pair: (kept_by(pair[0].quantization), -pair[1].size_bytes))
+    return max(fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
+
+
+def _explained(candidate: Candidate, verdict: Verdict, best: tuple[Candidate, Verdict] | None) -> Verdict:
+    """The verdict with the reason why it is the best, or why another is better."""
+    if not verdict.fits or best is None:
+        return verdict
+    if candidate is best[0]:
+        is_slow = 0 < verdict.tokens_per_s < READING
+        return replace(verdict, is_best=True, says=f"best here{', but slower than one reads' if is_slow else ''}")
+    return replace(verdict, says=_drawback(candidate, verdict, best[0], best[1]))
+
+
+def _drawback(candidate: Candidate, verdict: Verdict, best: Candidate, best_verdict: Verdict) -> str:
+    if verdict.tokens_per_s < min(READING, best_verdict.tokens_per_s):
+        return "slower than one reads"
+    if verdict.context < best_verdict.context and verdict.context < USUAL_CONTEXT:
+        return f"leaves room for {verdict.context:,} tokens only"
+    kept, kept_best = kept_by(candidate.quantization), kept_by(best.quantization)
+    if kept < kept_best:
+        return f"keeps {kept:.1%} of the quality, not {kept_best:.1%}"
+    return "larger and no better"

@@ -1,0 +1,99 @@
+"""What can be weighed against each other: builds stored here, a file on a server, offers of the catalogue."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nanolocal.chat.routes import Build, Footprint
+from nanolocal.errors import Damaged, EngineFailed
+from nanolocal.library.catalogue.entries import Model
+from nanolocal.library.fit.advice import Candidate, Source, for_size
+from nanolocal.library.fit.formula import footprint_of
+from nanolocal.library.fit.layout import Layout, read_layout
+from nanolocal.library.fit.probe import probe, stand_in
+from nanolocal.library.fit.remote import RemoteHeader
+from nanolocal.library.naming import QUANTIZATION
+
+_BITS = {
+    "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_K": 5.7, "Q5_": 5.6, "Q4_K": 4.9, "Q4_": 4.7,
+    "IQ4": 4.5, "MXFP4": 4.5, "Q3_K": 4.0, "IQ3": 3.6, "Q2_K": 3.2, "IQ2": 2.6, "IQ1": 1.9,
+}  # fmt: skip
+"""Bits a weight by how the name of a quantization begins; mixes hold some tensors in a finer type."""
+
+
+def from_build(build: Build, kv: str = "f16") -> Candidate:
+    """A stored build: what its header says, or its size where that is all there is."""
+    footprint = build.footprint
+    if footprint is not None and kv != "f16":
+        try:
+            footprint = footprint_of(read_layout(build.path), kv)
+        except (Damaged, OSError):
+            footprint = None
+    if footprint is None:
+        return for_size(build.id, build.quantization, build.size_bytes, build.context_length)
+    return _from_footprint(build.id, build.quantization, footprint, build.context_length)
+
+
+def from_layout(label: str, quantization: str, layout: Layout, kv: str = "f16") -> Candidate:
+    """A model whose header was read, wherever it is."""
+    return _from_footprint(label, quantization, footprint_of(layout, kv), layout.number("context_length"))
+
+
+def from_offers(model: Model) -> Iterator[Candidate]:
+    """What the catalogue offers of ``model``, as far as sizes are known or follow from the number of weights."""
+    share = model.active / model.parameters if model.active and model.parameters else 1.0
+    seen: set[str] = set()
+    for offer in model.builds:
+        named = QUANTIZATION.search(offer.file or "")
+        quantization = offer.quantization or (named.group(1).upper() if named else "")
+        size = offer.size_bytes or int((model.parameters or 0) * _bits(quantization) / 8)
+        label = f"{model.id}:{quantization}"
+        if size and label not in seen:
+            seen.add(label)
+            yield for_size(label, quantization, size, model.context or 0, share)
+
+
+def probed_build(candidate: Candidate, build: Build, n_ctx: int, kv: str, cache: Path | None) -> tuple[Candidate, str]:
+    """``candidate`` put right by what llama.cpp says at ``n_ctx`` tokens; unchanged, and why, where it says nothing."""
+    try:
+        return _put_right(candidate, build.path, read_layout(build.path), n_ctx, kv, cache), ""
+    except (EngineFailed, Damaged) as error:
+        return candidate, error.message
+    except OSError as error:
+        return candidate, f"{build.path.name} cannot be read: {error.strerror}"
+
+
+def probed_header(
+    candidate: Candidate, remote: RemoteHeader, n_ctx: int, kv: str, cache: Path | None
+) -> tuple[Candidate, str]:
+    """The same for a model that is not here: llama.cpp sees its header in a file that is a hole otherwise."""
+    try:
+        with stand_in(remote.header, remote.layout.size_bytes) as path:
+            return _put_right(candidate, path, remote.layout, n_ctx, kv, cache), ""
+    except EngineFailed as error:
+        return candidate, error.message
+    except OSError as error:
+        return candidate, f"llama.cpp could not be asked: {error.strerror}"
+
+
+def _put_right(candidate: Candidate, path: Path, layout: Layout, n_ctx: int, kv: str, cache: Path | None) -> Candidate:
+    truth = probe(path, layout, n_ctx, kv, cache=cache).needed(layout, n_ctx)
+    needs, off_by = candidate.needs, truth - candidate.needs(n_ctx)
+    return replace(candidate, needs=lambda tokens: needs(tokens) + off_by, source=Source.PROBED)
+
+
+def _from_footprint(label: str, quantization: str, footprint: Footprint, trained: int) -> Candidate:
+    return Candidate(
+        label=label,
+        quantization=quantization,
+        size_bytes=footprint.file,
+        trained=trained,
+        needs=footprint.needed,
+        reads=lambda n_ctx: footprint.read + footprint.per_token * n_ctx // 2,
+        source=Source.COMPUTED,
+    )
+
+
+def _bits(quantization: str) -> float:
+    name = quantization.upper()
+    return next((bits for start, bits in _BITS.items() if name.startswith(start)), 0.0)

@@ -1,0 +1,71 @@
+"""The memory of a text build as arithmetic over its header. The truth is ``probe``, which asks llama.cpp itself."""
+
+from dataclasses import dataclass, replace
+
+from nanolocal.chat.routes import Footprint
+from nanolocal.formats.gguf import Tensor
+from nanolocal.library.fit.caches import Caches, caches_of, padded
+from nanolocal.library.fit.compute import compute_of
+from nanolocal.library.fit.layout import Layout, Span
+from nanolocal.library.fit.process import LIBRARIES, PER_CELL, process_of
+from nanolocal.library.fit.repacking import Rows, is_copied, rows_here
+from nanolocal.library.fit.speed import weights_read
+
+BATCH = 256
+"""Tokens in one step, as the engine runs it (engines/ggml.py, ``BATCH``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Bytes of the model's files: all of them, what stays mapped, what of it is still read, and what is copied."""
+
+    file: int
+    mapped: int
+    used: int
+    copied: int
+
+
+def weights_of(layout: Layout, rows: Rows) -> Weights:
+    """Where the weights are once they are loaded."""
+    copied = sum(tensor.size_bytes for tensor in layout.tensors if is_copied(tensor, rows))
+    used = sum(tensor.size_bytes for tensor in layout.tensors) - copied
+    if not any(tensor.name == "output.weight" for tensor in layout.tensors):
+        copied += sum(tensor.size_bytes for tensor in layout.tensors if _is_tied(tensor, rows))
+    return Weights(layout.size_bytes, sum(_mapped(span, rows) for span in layout.spans), used, copied)
+
+
+def footprint_of(layout: Layout, kv: str = "f16", *, ubatch: int = BATCH, rows: Rows | None = None) -> Footprint:
+    """The memory of a build for any context, with keys and values kept as ``kv``; raises ``KeyError`` for another."""
+    weights = weights_of(layout, rows_here() if rows is None else rows)
+    caches = caches_of(layout)
+    compute = compute_of(layout, caches, ubatch)
+    process = process_of(layout)
+    logits = 4 * layout.vocabulary
+    held = LIBRARIES + process.running + weights.copied + caches.state_bytes + compute.fixed + logits
+    return Footprint(
+        file=weights.file,
+        mapped=weights.mapped,
+        used=weights.used,
+        held=held,
+        loading=LIBRARIES + process.loading + weights.copied,
+        per_token=_per_token(caches, kv) + compute.per_cell + PER_CELL,
+        read=weights_read(layout) + caches.state_bytes,
+    )
+
+
+def _per_token(caches: Caches, kv: str) -> int:
+    cells = padded(1)
+    return (caches.size_bytes(cells, kv) - caches.state_bytes) // cells
+
+
+def _is_tied(tensor: Tensor, rows: Rows) -> bool:
+    """Whether this is an embedding that is copied as well, because the model predicts with it too."""
+    return tensor.name == "token_embd.weight" and is_copied(replace(tensor, name="output.weight"), rows)
+
+
+def _mapped(span: Span, rows: Rows) -> int:
+    """Bytes from the first to the last tensor that is used where it lies; llama.cpp unmaps what is around them."""
+    kept = [tensor for tensor in span.tensors if not is_copied(tensor, rows)]
+    if not kept:
+        return 0
+    return max(tensor.offset + tensor.size_bytes for tensor in kept) - min(tensor.offset for tensor in kept)

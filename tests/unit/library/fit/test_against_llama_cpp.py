@@ -1,0 +1,78 @@
+"""The formula next to what llama.cpp itself reports for the same file."""
+
+from pathlib import Path
+
+import pytest
+
+from nanolocal.errors import EngineFailed
+from nanolocal.library.fit.caches import caches_of
+from nanolocal.library.fit.compute import compute_of
+from nanolocal.library.fit.formula import BATCH, footprint_of
+from nanolocal.library.fit.layout import read_layout
+from nanolocal.library.fit.probe import Probed, probe, stand_in
+from tests.fakes.blank_gguf import write_blank_gguf
+from tests.fakes.shapes import SHAPES
+
+_PRINTED = 2**20 / 100
+"""llama.cpp prints sizes in MiB with two places."""
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_caches_are_exact_and_scratch_memory_is_close(kind: str, tmp_path: Path) -> None:
+    path = write_blank_gguf(tmp_path / "model.gguf", SHAPES[kind])
+    layout = read_layout(path)
+    caches = caches_of(layout)
+    compute = compute_of(layout, caches, BATCH)
+    for n_ctx, kv in ((2000, "f16"), (8192, "q8_0")):
+        said = probe(path, layout, n_ctx, kv)
+        growing = caches.size_bytes(n_ctx, kv) - caches.state_bytes
+        assert abs(said.cache - growing) <= 2 * _PRINTED
+        computed = compute.fixed + compute.per_cell * n_ctx
+        assert -0.25 * 2**20 <= computed - said.compute <= 1.5 * 2**20
+        # the state of recurrent layers is the one buffer that is really made, so it is in the process already
+        assert said.on_devices == 0
+
+
+@pytest.mark.parametrize("kind", ["full attention", "window, all but every sixth", "state", "latent"])
+def test_the_whole_is_within_three_per_cent(kind: str, tmp_path: Path) -> None:
+    path = write_blank_gguf(tmp_path / "model.gguf", SHAPES[kind], "Q4_K_M")
+    layout = read_layout(path)
+    said, computed = probe(path, layout, 4096), footprint_of(layout)
+    assert computed.needed(4096) == pytest.approx(said.needed(layout, 4096), rel=0.03)
+    assert computed.peak(4096) == pytest.approx(said.peak(layout, 4096), rel=0.03)
+
+
+def test_a_header_alone_says_the_same(tmp_path: Path) -> None:
+    path = write_blank_gguf(tmp_path / "model.gguf", SHAPES["full attention"])
+    layout = read_layout(path)
+    with path.open("rb") as file:
+        header = file.read(layout.spans[0].data_start)
+    with stand_in(header, layout.size_bytes) as empty:
+        mode, kept = empty.stat().st_mode, empty
+        said = probe(empty, layout, 4096)
+    assert mode & 0o077 == 0 and not kept.exists()
+    whole = probe(path, layout, 4096)
+    assert (said.cache, said.compute, said.output) == (whole.cache, whole.compute, whole.output)
+
+
+def test_an_answer_is_kept_until_the_file_changes(tmp_path: Path) -> None:
+    path, cache = tmp_path / "model.gguf", tmp_path / "probes.json"
+    layout = read_layout(write_blank_gguf(path, SHAPES["full attention"]))
+    first = probe(path, layout, 2048, cache=cache)
+    kept = cache.read_text(encoding="utf-8")
+    invented = Probed(1, 2, 3, 4, 5, 6)
+    cache.write_text(kept.replace(f'"cache":{first.cache}', '"cache":77'), encoding="utf-8")
+    assert probe(path, layout, 2048, cache=cache).cache == 77
+    cache.write_text('{"x": [' * 5, encoding="utf-8")
+    again = probe(path, layout, 2048, cache=cache)
+    assert again.cache == first.cache != invented.cache
+    other = read_layout(write_blank_gguf(path, SHAPES["normed heads"]))
+    assert probe(path, other, 2048, cache=cache).cache != first.cache
+
+
+def test_what_llama_cpp_does_not_take_is_named(tmp_path: Path) -> None:
+    path = write_blank_gguf(tmp_path / "model.gguf", SHAPES["full attention"])
+    content = path.read_bytes().replace(b"llama", b"lambda"[:5])
+    path.write_bytes(content)
+    with pytest.raises(EngineFailed, match="unknown model architecture"):
+        probe(path, read_layout(path), 2048)
