@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
@@ -40,19 +41,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace, session: "Session") -> int:
+    builds = exams.chosen(args, session, only_text=args.quality)
     progress = output.Progress(is_quiet(args))
     try:
-        return asyncio.run((exams.sit_all if args.quality else _speeds)(args, session, progress))
+        return asyncio.run((exams.sit_all if args.quality else _speeds)(args, session, builds, progress))
     finally:
         progress.clear()
 
 
-async def _speeds(args: argparse.Namespace, session: "Session", progress: output.Progress) -> int:
+async def _speeds(
+    args: argparse.Namespace, session: "Session", builds: "Sequence[Build]", progress: output.Progress
+) -> int:
     from nanolocal.chat import trial
 
     found = list[tuple["Build", "Trial", int]]()
     try:
-        for build in exams.chosen(args, session, only_text=False):
+        for build in builds:
             progress.show(f"measuring {build.id}: it is loaded and answers once")
             try:
                 tried = await trial.run(session.router, session.engines, session.meter, build)

@@ -75,11 +75,12 @@ def route_of(session: "Session", build: "Build") -> "Route | None":
         return None
 
 
-async def sit_all(args: argparse.Namespace, session: "Session", progress: output.Progress) -> int:
-    """Every exam of ``args.exams`` for every chosen build; Ctrl+C ends it and keeps what is finished."""
+async def sit_all(
+    args: argparse.Namespace, session: "Session", builds: "Sequence[Build]", progress: output.Progress
+) -> int:
+    """Every exam of ``args.exams`` for each of ``builds``; Ctrl+C ends it and keeps what is finished."""
     from nanolocal.cli.turns import ended_by_signals
 
-    builds = chosen(args, session, only_text=True)
     if not builds:
         raise NoBuildFits("no stored build writes text here", "nanolocal models list")
     stop, end = asyncio.Event(), asyncio.Event()
