@@ -215,6 +215,7 @@ class Chat:
             current_build_id=answers[-1].build_id if answers else None,
             earlier=tuple(said[-_LOOKED_BACK:]),
             earlier_tasks=tuple(stored.task or "" for stored in answers[-_LOOKED_BACK:]),
+            earlier_builds=tuple(stored.build_id or "" for stored in answers[-_LOOKED_BACK:]),
             not_again=tried.builds,
         )
         return tried.route(lambda: self._router.pick(asked))
