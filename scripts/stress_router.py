@@ -174,7 +174,7 @@ def faults(there: World, route: Route) -> Iterator[str]:
         yield "the prompt cannot fit into its context"
     if any(item.media_type.startswith("image/") for item in asked.attachments) and picked.projector is None:
         yield "it cannot look at the picture"
-    if picked.needs or picked.id in asked.not_again:
+    if picked.needs or picked.set_aside or picked.id in asked.not_again:
         yield "it cannot run here"
     denied = any(fnmatchcase(name.lower(), p) for p in there.rules.deny for name in (picked.id, picked.name))
     if not named and (denied or picked.licence.lower() in there.rules.deny_licences):
@@ -246,6 +246,7 @@ def build(chance: random.Random, number: int, kind: Kind | None = None) -> Build
         projector=Path("eyes.gguf") if chance.random() < 0.2 else None,
         aliases=(f"alias-{number}:latest",) if chance.random() < 0.2 else (),
         needs="a newer engine" if chance.random() < 0.05 else "",
+        set_aside="it failed twice" if chance.random() < 0.05 else "",
         purposes=("reasoning",) if chance.random() < 0.2 else (),
         strengths={task: gain - 0.5 for task, gain in learnt.items()} if chance.random() < 0.5 else {},
     )
@@ -322,7 +323,9 @@ def conversation(chance: random.Random, builds: Sequence[Build], prompts: Sequen
 def _ready(of: Build, chance: random.Random) -> Build:
     """The same, small enough and able to run; good at some things and poor at others."""
     quality = {task: chance.random() for task in (*PROMPTS, "*")}
-    return replace(of, size_bytes=GIB, context_length=131_072, kv_bytes_per_token=0, needs="", quality=quality)
+    return replace(
+        of, size_bytes=GIB, context_length=131_072, kv_bytes_per_token=0, needs="", set_aside="", quality=quality
+    )
 
 
 def moves(values: Iterator[str]) -> int:
