@@ -27,9 +27,9 @@ from nanolocal.chat.messages import Attachment, Usage, Wishes
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Route, Speed, Tally
 from nanolocal.errors import NanolocalError, NoBuildFits, UsageError
+from nanolocal.library.retention import SMALL
 from nanolocal.routing import case
 from nanolocal.routing.gates import MIN_ANSWER_TOKENS
-from nanolocal.routing.retention import SMALL
 from nanolocal.routing.router import Rules, TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 

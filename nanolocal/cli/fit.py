@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     paths = paths_of(args)
     budget = machine.inspect().memory_budget(load_settings(paths.settings).memory_mb)
-    speed = bandwidth.memory_bandwidth(paths.cache / "bandwidth.json")
+    speed = bandwidth.memory_bandwidth(paths.bandwidth)
     notes: list[str] = []
     candidates = _candidates(args, paths, budget, notes)
     groups = groupby(candidates, key=lambda candidate: candidate.label.partition(":")[0] if not args.name else "")

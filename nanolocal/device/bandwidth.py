@@ -25,6 +25,11 @@ def memory_bandwidth(cache: Path | None = None) -> float:
     return measured
 
 
+def known_bandwidth(cache: Path) -> float:
+    """What was measured before on this machine, 0 if nothing was."""
+    return _read(cache, _machine())
+
+
 def _measure(cores: int) -> float:
     """Look through large arrays on every core for a while; the best round counts, as others may use the machine too.
 

@@ -98,7 +98,12 @@ class Descriptions:
         return shelf.load()
 
     def _catalogued(self, build: Build, tag: str) -> Build:
-        """The build with what the catalogue says of its model, where it is known to be one of those."""
+        """The build with what the catalogue says of its model, where it is known to be one of those.
+
+        The starter builds, which say of themselves that they are tiny, are in no catalogue.
+        """
+        if build.tiny:
+            return build
         from nanolocal.library.catalogue import benchmarks
 
         model = self._shelf.match(build, tag=tag)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nanolocal.chat.routes import Build, Tally
-from nanolocal.routing.retention import retained
+from nanolocal.library.retention import retained
 
 EVERYTHING = "*"
 PRIOR_TRIES = 20.0

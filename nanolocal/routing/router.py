@@ -51,10 +51,10 @@ class TaskRouter:
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
-        guess = _guess(request)
-        kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         builds, around = self._builds(), self._around()
         asked = _asked(request.wishes.model, builds)
+        guess = _guess(request, () if asked.model is None else _named(builds, asked.model))
+        kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
         turn = _Turn(request, guess, around, prefer, asked.model is not None)
@@ -192,10 +192,15 @@ def shares(guess: Guess) -> dict[str, float]:
     return likely | {EVERYTHING: max(1.0 - sum(likely.values()), 0.0)}
 
 
-def _guess(request: RouteRequest) -> Guess:
-    if request.wishes.picture:
+def _guess(request: RouteRequest, named: Sequence[Build]) -> Guess:
+    """What is asked for; builds that were asked for by name do what they can, whatever the words sound like."""
+    draws = {build.kind is Kind.IMAGE for build in named}
+    if request.wishes.picture or draws == {True}:
         return Guess(Task.IMAGE_GEN, 1.0, "asked for", probabilities={Task.IMAGE_GEN: 1.0})
-    return guess_task(request.prompt, request.earlier)
+    guess = guess_task(request.prompt, request.earlier)
+    if draws == {False} and guess.task in IMAGE_TASKS:
+        return Guess(Task.CHAT, 1.0 - guess.confidence, guess.evidence)
+    return guess
 
 
 def _asked(name: str | None, builds: Sequence[Build]) -> Asked:

@@ -24,6 +24,8 @@ WEIGHTS = {
 ``lost`` are those of a blind comparison.
 """
 _MOST_A_CHAT = 5.0
+_RECKONED_EVERY_S = 86_400.0
+"""What was seen fades so slowly that once a day is enough."""
 _HALF_LIFE_S = 90 * 86_400.0
 _USUAL_PRAISE = 0.6
 """The share of praise among all signals below which a user counts as one who mostly complains."""
@@ -39,6 +41,7 @@ class Experience:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self._tallied: tuple[tuple[object, ...], dict[tuple[str, str], Tally]] | None = None
 
     def speeds(self) -> dict[str, Speed]:
         """By SHA-256."""
@@ -47,8 +50,11 @@ class Experience:
 
     def tallies(self) -> dict[tuple[str, str], Tally]:
         """By SHA-256 and task, ``*`` being all of them: exams in full, signals by their age, five a chat at most."""
-        exams = self._database.execute("SELECT sha256, task, wins, tries FROM exam")
-        return tallied(exams, self._database.execute(_SIGNALS), self._clock())
+        version = (*self._database.execute(_VERSION)[0], int(self._clock() / _RECKONED_EVERY_S))
+        if self._tallied is None or self._tallied[0] != version:
+            exams = self._database.execute("SELECT sha256, task, wins, tries FROM exam")
+            self._tallied = version, tallied(exams, self._database.execute(_SIGNALS), self._clock())
+        return self._tallied[1]
 
     def learn(self, message_id: str, kind: str) -> None:
         """Take in a signal about an answer, once for each kind; raises ``UsageError`` for one that is not known."""
@@ -85,6 +91,10 @@ class Experience:
                 tx.execute(f"DELETE FROM {table}")  # noqa: S608 - own names
 
 
+_VERSION = (
+    "SELECT (SELECT count(*) || ' ' || max(seq) FROM signal), (SELECT count(*) || ' ' || max(taken_at) FROM exam)"
+)
+"""Changes with every row that comes or goes: a replaced one has a new number or time."""
 _SIGNALS = """
     SELECT m.chat_id, s.sha256, s.task, s.weight, s.created_at
     FROM signal s JOIN message m ON m.id = s.message_id ORDER BY s.seq DESC"""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nanolocal.library.fit.quality import kept_by
 from nanolocal.library.fit.speed import READING, tokens_per_second
+from nanolocal.library.retention import retained
 
 LEAST_CONTEXT, USUAL_CONTEXT, MOST_CONTEXT = 2048, 8192, 32_768
 """Tokens: below the first nothing is worth loading, the second is enough for most, the third is the most we suggest."""
@@ -122,7 +122,7 @@ def _best(fitting: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Verd
     roomy = [pair for pair in fitting if pair[1].context >= min(USUAL_CONTEXT, pair[0].trained or USUAL_CONTEXT)]
     quick = [pair for pair in roomy or fitting if pair[1].tokens_per_s >= READING]
     if quick:
-        return max(quick, key=lambda pair: (kept_by(pair[0].quantization), -pair[1].size_bytes))
+        return max(quick, key=lambda pair: (retained(pair[0].quantization), -pair[1].size_bytes))
     return max(fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
 
 
@@ -141,7 +141,7 @@ def _drawback(candidate: Candidate, verdict: Verdict, best: Candidate, best_verd
         return "slower than one reads"
     if verdict.context < best_verdict.context and verdict.context < USUAL_CONTEXT:
         return f"leaves room for {verdict.context:,} tokens only"
-    kept, kept_best = kept_by(candidate.quantization), kept_by(best.quantization)
+    kept, kept_best = retained(candidate.quantization), retained(best.quantization)
     if kept < kept_best:
         return f"keeps {kept:.1%} of the quality, not {kept_best:.1%}"
     return "larger and no better"

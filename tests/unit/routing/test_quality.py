@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nanolocal.chat.routes import Build, Kind, Tally
 from nanolocal.library.catalogue import benchmarks, shelf
+from nanolocal.library.retention import SMALL, retained
 from nanolocal.routing.quality import expected_quality, lookup
-from nanolocal.routing.retention import SMALL, retained
 
 PLAIN = Build("m:F16", "M", Kind.TEXT, Path("m"), "F16", 16 * 10**9, "a" * 64, 8_000_000_000)
 

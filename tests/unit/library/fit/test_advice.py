@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from nanolocal.library.fit.advice import Candidate, Source, Verdict, advise, for_size
-from nanolocal.library.fit.quality import kept_by
+from nanolocal.library.retention import retained
 
 GIB = 2**30
 
@@ -105,7 +105,7 @@ def test_size_alone_gives_a_figure_that_is_called_one() -> None:
 
 def test_quality_falls_with_every_step_of_the_ladder() -> None:
     ladder = ["F16", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K", "IQ2_XXS", "IQ1_M"]
-    kept = [kept_by(name) for name in ladder]
+    kept = [retained(name) for name in ladder]
     assert kept == sorted(kept, reverse=True) and len(set(kept)) == len(kept)
-    assert kept_by("UD-Q4_K_M") == kept_by("q4_k_m")
-    assert kept_by("Q9_X") < kept_by("Q4_K_M")
+    assert retained("UD-Q4_K_M") == retained("q4_k_m")
+    assert retained("Q9_X") < retained("Q4_K_M")
