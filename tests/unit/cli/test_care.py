@@ -134,7 +134,7 @@ def test_a_build_that_is_set_aside_is_told_everywhere_and_can_be_released(typed:
     assert "nanolocal models release m:Q8_0" in typed.err
     assert "set aside" in typed("doctor")
     assert typed.json("doctor")["set_aside"] == {"m:Q8_0": why}
-    assert f"m:Q8_0                       health    {why}" in typed("route", "hello")
+    assert f"m:Q8_0  health  {why}" in typed("route", "hello")
     typed("route", "hello", "--model", "m", code=4)
     assert "hint: nanolocal models release m:Q8_0" in typed.err
     assert typed("models", "release", "m") == "m:Q8_0 is used again\n"
