@@ -3,11 +3,12 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, given_passphrase, is_quiet, open_vault, paths_of, wants_json
-from nanolocal.errors import UsageError
+from nanolocal.errors import AccessRefused, UsageError
 from nanolocal.library.pull.hub import endpoint_of, token_setting
 from nanolocal.settings import load as load_settings
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from nanolocal.vault.conversations import Conversations
     from nanolocal.vault.vault import Vault
 
+T = TypeVar("T")
 _LONGEST = 500
 
 
@@ -65,6 +67,18 @@ def ask_for_vault(args: argparse.Namespace, endpoint: str) -> str:
     output.note("the hub wants a token: open the vault, where it is kept")
     with open_vault(args) as vault:
         return _settings(vault).setting(token_setting(endpoint)) or ""
+
+
+def with_token(args: argparse.Namespace, endpoint: str, attempt: Callable[[str], T]) -> T:
+    """``attempt`` with the token at hand; where the hub refuses, once more with one that has to be asked for."""
+    token = find(args, endpoint)
+    try:
+        return attempt(token)
+    except AccessRefused:
+        other = "" if token else ask_for_vault(args, endpoint)
+        if not other:
+            raise
+        return attempt(other)
 
 
 def _read(vault: "Vault", endpoint: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from nanolocal.library.fit.pictures import picture_bytes
 from nanolocal.library.fit.speed import READING, tokens_per_second
 from nanolocal.library.retention import retained
 
@@ -88,6 +89,20 @@ def for_size(label: str, quantization: str, size_bytes: int, trained: int = 0, a
         trained=trained,
         needs=lambda n_ctx: size_bytes + size_bytes // 10 + per_token * n_ctx,
         reads=lambda n_ctx: int(size_bytes * active_share) + per_token * n_ctx // 2,
+        source=Source.SIZE,
+    )
+
+
+def for_picture_size(label: str, quantization: str, size_bytes: int) -> Candidate:
+    """A candidate that draws, of which only the size is known: 16 bits a weight in its files unless it is ``F32``."""
+    needed = picture_bytes(size_bytes, 4 if quantization == "F32" else 2)
+    return Candidate(
+        label=label,
+        quantization=quantization,
+        size_bytes=size_bytes,
+        trained=0,
+        needs=lambda n_ctx: needed,
+        reads=lambda n_ctx: 0,
         source=Source.SIZE,
     )
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from nanolocal.errors import TransferFailed, UsageError
+from nanolocal.library.pull.faults import Fault
+from nanolocal.library.pull.refusals import Refused, refusal
 from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ class _Part:
 
 
 class RemoteFile:
-    """A file at ``url``. ``token`` goes to the host of ``url`` alone, never to one that it redirects to."""
+    """A file at ``url``, of a hub if ``is_hub``. ``token`` goes to the host of ``url``, never where that redirects."""
 
-    def __init__(self, client: "httpx.Client", url: str, token: str) -> None:
+    def __init__(self, client: "httpx.Client", url: str, token: str, is_hub: bool) -> None:
         self._client = client
         self._url = url
         self._token = token
+        self._is_hub = is_hub
         first = self._fetch(0, _PROBE_BYTES)
         self.size = first.total
         self._version = first.version
@@ -53,11 +56,19 @@ class RemoteFile:
             for _ in range(_MOST_REDIRECTS + 1):
                 with self._client.stream("GET", url, headers=self._headers(url, start, end)) as answer:
                     if not answer.has_redirect_location:
-                        return _part(answer, start, end)
+                        return self._part(answer, start, end)
                     url = _next(url, answer.headers["location"])
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransferFailed(f"{_host(url)} cannot be read: {safe_line(str(error))}", _HINT) from error
         raise TransferFailed(f"{_host(self._url)} redirects without end", _HINT)
+
+    def _part(self, answer: "httpx.Response", start: int, end: int) -> _Part:
+        if answer.status_code not in (200, 206):
+            url = str(answer.url)
+            is_hub = self._is_hub and _origin(url) == _origin(self._url)
+            why = refusal(Refused(answer.status_code, answer.headers, url, is_hub, bool(self._token)))
+            raise TransferFailed(why.says, _HINT) if isinstance(why, Fault) else why
+        return _part(answer, start, end)
 
     def _headers(self, url: str, start: int, end: int) -> Mapping[str, str]:
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
@@ -67,14 +78,17 @@ class RemoteFile:
 
 
 @contextmanager
-def open_remote(url: str, token: str = "") -> Iterator[RemoteFile]:
-    """Open the file at an http(s) address; raises ``UsageError`` for another, ``TransferFailed`` when it cannot be."""
+def open_remote(url: str, token: str = "", *, is_hub: bool = False) -> Iterator[RemoteFile]:
+    """Open the file at an http(s) address, of a hub or not; raises ``UsageError`` for another kind of address.
+
+    ``TransferFailed`` when it cannot be opened, ``AccessRefused`` where a hub wants a token.
+    """
     import httpx
 
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise UsageError(f"{safe_line(url)} is no http address", "give the address of a .gguf file")
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=True) as client:
-        yield RemoteFile(client, url, token)
+        yield RemoteFile(client, url, token, is_hub)
 
 
 def _part(answer: "httpx.Response", start: int, end: int) -> _Part:
@@ -82,10 +96,6 @@ def _part(answer: "httpx.Response", start: int, end: int) -> _Part:
     host = _host(str(answer.url))
     if answer.status_code == 200:
         raise TransferFailed(f"{host} sends whole files only, so the header cannot be read alone", _HINT)
-    if answer.status_code in (401, 403):
-        raise TransferFailed(f"{host} does not give this file away (HTTP {answer.status_code})", "it may need a token")
-    if answer.status_code != 206:
-        raise TransferFailed(f"{host} answers HTTP {answer.status_code}", _HINT)
     first, last, total = _content_range(answer.headers.get("content-range", ""), host)
     if first != start or last != min(end, total) - 1:
         raise TransferFailed(f"{host} sends bytes {first}-{last} instead of {start}-{end - 1}", _HINT)

@@ -108,7 +108,7 @@ def test_layers_on_a_gpu_leave_room_here(fit: Fit) -> None:
 
 def test_a_name_that_is_nothing_is_an_error(fit: Fit) -> None:
     fit("no-such-model", code=2)
-    assert "nothing is called 'no-such-model'" in fit.err
+    assert "no model or repository is called 'no-such-model'" in fit.err
     for context in ("0", "-1", "many", str(2**30)):
         fit("blank", "--context", context, code=2)
         assert "no number of tokens" in fit.err
