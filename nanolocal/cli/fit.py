@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
-from nanolocal.cli.weighing import Question, candidates
 from nanolocal.errors import NoBuildFits
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge the builds; raises ``NoBuildFits`` at the end when none of them fits."""
+    from nanolocal.cli.weighing import Question, candidates
     from nanolocal.device import bandwidth, machine
     from nanolocal.library.fit.advice import advise
     from nanolocal.settings import load as load_settings

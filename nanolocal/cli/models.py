@@ -1,6 +1,7 @@
 """``nanolocal models``: the builds on this device."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
@@ -56,11 +57,9 @@ def open_library(args: argparse.Namespace) -> "Library":
 
 def run_list(args: argparse.Namespace) -> int:
     """List the builds; files that were refused follow on stderr."""
-    from nanolocal.library.pull import staging as unfinished
-
     library = open_library(args)
     builds = library.builds()
-    notes = [*library.notes(), *unfinished.notes(paths_of(args).models)]
+    notes = [*library.notes(), *_unfinished(paths_of(args).models)]
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
         adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
@@ -85,6 +84,17 @@ def run_list(args: argparse.Namespace) -> int:
             f"no builds: nanolocal models scan, or models pull NAME, or put a .gguf file into {paths_of(args).models}"
         )
     return 0
+
+
+def _unfinished(models: Path) -> list[str]:
+    """What is to be said of pulls on their way."""
+    from nanolocal.library.pull import UNFINISHED
+
+    if not (models / UNFINISHED).is_dir():
+        return []
+    from nanolocal.library.pull.staging import notes
+
+    return notes(models)
 
 
 def run_show(args: argparse.Namespace) -> int:

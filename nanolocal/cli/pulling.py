@@ -1,7 +1,6 @@
 """``nanolocal models pull``: fetch a model from the hub, a mirror or any address, and go on where it stopped."""
 
 import argparse
-import asyncio
 import re
 import sys
 import time
@@ -106,6 +105,8 @@ class _Face:
 
     def pull(self, source: "Source") -> "tuple[Done, float]":
         """Run it; with how many seconds it took."""
+        import asyncio
+
         began = time.monotonic()
         try:
             done = asyncio.run(self._run(source))

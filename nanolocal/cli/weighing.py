@@ -1,7 +1,6 @@
 """Everything that the NAME of ``models fit`` may stand for: stored builds, the catalogue, the hub, an address."""
 
 import argparse
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +113,8 @@ def _not_stored(asked: Question) -> "list[Candidate]":
 
 def _far(asked: Question, endpoint: str, reference: "Reference", token: str) -> "list[Candidate]":
     """By the headers of the build that is meant; by size where that is open, or it is a pipeline."""
+    import asyncio
+
     seen = asyncio.run(_sighted(endpoint, reference, token))
     if seen.repo:
         asked.told.update(repository=seen.repo, commit=seen.commit)
@@ -121,7 +122,7 @@ def _far(asked: Question, endpoint: str, reference: "Reference", token: str) -> 
     if seen.headers:
         return [_by_headers(asked, seen, token)]
     if len(seen.options) > 1:
-        asked.notes.append("with :QUANT after the name, the header of that one is read for exact figures")
+        asked.notes.append("for exact figures add :QUANT to the name; that reads a header alone")
     return _by_size(seen.options, reference)
 
 

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copy
 
 import pytest
 
 from nanolocal.cli.main import main
+from nanolocal.device.bandwidth import memory_bandwidth
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
 from tests.fakes.range_server import serving
 from tests.hub.faults import Fault, Kind, Once
@@ -46,11 +48,18 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The memory speed of this machine, which takes a while to measure."""
+    kept = tmp_path_factory.mktemp("measured") / "bandwidth.json"
+    memory_bandwidth(kept)
+    return kept
+
+
 @pytest.fixture
-def fit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Fit:
+def fit(tmp_path: Path, measured: Path, capfd: pytest.CaptureFixture[str]) -> Fit:
     (tmp_path / "home" / "cache").mkdir(parents=True)
-    speed = tmp_path / "home" / "cache" / "bandwidth.json"
-    speed.write_text(json.dumps({"bytes_per_second": 10e9, "at": 0}), encoding="utf-8")
+    copy(measured, tmp_path / "home" / "cache" / measured.name)
     return Fit(tmp_path / "home", capfd)
 
 
@@ -181,8 +190,7 @@ def test_a_file_is_not_taken_for_a_repository(
 def test_a_fault_in_a_header_is_an_error_and_no_wrong_figure(
     fit: Fit, hub: Hub, tmp_path: Path, kind: Kind, says: str
 ) -> None:
-    for path in [write_blank_gguf(tmp_path / "far" / "m-Q8_0.gguf", Shape("llama", vocabulary=20_000), "Q8_0")]:
-        hub.repo().add(path.name, path.read_bytes())
+    add(hub, tmp_path, "Q8_0", shape=Shape("llama", vocabulary=20_000))
     first = Once(Fault(kind))
     hub.plan = lambda asked: first(asked) if asked.host == "cdn" and not asked.range.endswith("0-0") else None
     fit("fit", "owner/model:Q8_0", code=1)
