@@ -2,7 +2,6 @@
 
 import argparse
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import output
@@ -19,6 +18,8 @@ _COLUMNS = 80
 
 def show(prepared: "Prepared", free: int, fit: "Verdict | None") -> None:
     """The plan, in lines of at most 80 columns, and what to expect of it here."""
+    from urllib.parse import urlsplit
+
     plan, spot = prepared.plan, prepared.spot
     where = f"{plan.repo}, {plan.label}, commit {plan.commit[:8]}" if plan.repo else plan.typed
     output.line(where + (f" ({urlsplit(plan.endpoint).netloc})" if plan.repo else ""))

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import hubtoken, output
@@ -51,6 +50,8 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch every model named, one after the other; what has arrived is kept whatever happens."""
+    from urllib.parse import urlsplit
+
     from nanolocal.library.opening import open_library
     from nanolocal.library.pull.choosing import best_that_fits
     from nanolocal.library.pull.expecting import expect
