@@ -1,6 +1,7 @@
 """``nanolocal models``: the builds on this device."""
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,11 +112,26 @@ def run_show(args: argparse.Namespace) -> int:
         output.as_json(facts)
         return 0
     for key, value in facts.items():
-        if value not in ("", 0, {}, [], None):
-            output.line(f"{key:16} {', '.join(value) if isinstance(value, list) else value}")
+        if value not in ("", 0, {}, [], None) and (key != "places" or value != [facts["path"]]):
+            label = "scores" if key == "published_scores" else key
+            for number, text in enumerate(textwrap.wrap(_in_words(key, value), 64, break_long_words=False)):
+                output.line(f"{'' if number else label:15} {text}")
     if build.set_aside:
         output.note(f"nanolocal models verify {build.id}, or nanolocal models release {build.id} to try it again")
     return 0
+
+
+def _in_words(key: str, value: object) -> str:
+    """A fact as it is read, not as it is counted."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
+    if value is True:
+        return "yes"
+    if isinstance(value, int):
+        return f"{value:,}" + (f" ({format_bytes(value)})" if key == "size_bytes" else "")
+    return str(value)
 
 
 def run_scan(args: argparse.Namespace) -> int:

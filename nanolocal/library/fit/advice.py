@@ -10,6 +10,8 @@ from nanolocal.library.retention import retained
 
 LEAST_CONTEXT, USUAL_CONTEXT, MOST_CONTEXT = 2048, 8192, 32_768
 """Tokens: below the first nothing is worth loading, the second is enough for most, the third is the most we suggest."""
+_WORTH = 0.94
+"""The least of a model's quality that is given up for speed: three bits a weight."""
 
 
 class Source(StrEnum):
@@ -63,7 +65,8 @@ def advise(
     """Judge every candidate; at most one is best. With ``context`` all are judged at that many tokens."""
     judged = [(candidate, _judge(candidate, budget, bandwidth, context)) for candidate in candidates]
     best = _best([pair for pair in judged if pair[1].fits])
-    return tuple(_explained(candidate, verdict, best) for candidate, verdict in judged)
+    praise = "best here" if len(judged) > 1 else "fits"
+    return tuple(_explained(candidate, verdict, best, praise) for candidate, verdict in judged)
 
 
 def largest_context(candidate: Candidate, budget: int) -> int:
@@ -133,21 +136,22 @@ def _obstacle(candidate: Candidate, needed: int, budget: int, n_ctx: int) -> str
 
 
 def _best(fitting: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Verdict] | None:
-    """The finest that is quick enough and has room to talk; if none is, the fastest."""
+    """The finest that is quick enough and has room to talk; if none is, the fastest that is still worth running."""
     roomy = [pair for pair in fitting if pair[1].context >= min(USUAL_CONTEXT, pair[0].trained or USUAL_CONTEXT)]
     quick = [pair for pair in roomy or fitting if pair[1].tokens_per_s >= READING]
     if quick:
         return max(quick, key=lambda pair: (retained(pair[0].quantization), -pair[1].size_bytes))
-    return max(fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
+    worth = [pair for pair in fitting if retained(pair[0].quantization) >= _WORTH]
+    return max(worth or fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
 
 
-def _explained(candidate: Candidate, verdict: Verdict, best: tuple[Candidate, Verdict] | None) -> Verdict:
-    """The verdict with the reason why it is the best, or why another is better."""
+def _explained(candidate: Candidate, verdict: Verdict, best: tuple[Candidate, Verdict] | None, praise: str) -> Verdict:
+    """The verdict with ``praise`` if it is the best, else with the reason why another is better."""
     if not verdict.fits or best is None:
         return verdict
     if candidate is best[0]:
         is_slow = 0 < verdict.tokens_per_s < READING
-        return replace(verdict, is_best=True, says=f"best here{', but slower than one reads' if is_slow else ''}")
+        return replace(verdict, is_best=True, says=f"{praise}{', slower than one reads' if is_slow else ''}")
     return replace(verdict, says=_drawback(candidate, verdict, best[0], best[1]))
 
 

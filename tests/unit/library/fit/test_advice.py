@@ -59,10 +59,12 @@ def test_one_that_is_slower_than_reading_gives_way_to_a_coarser_one() -> None:
     assert verdicts["Q8_0"].says == "slower than one reads"
 
 
-def test_where_all_are_slow_the_fastest_is_best_and_says_so() -> None:
+def test_where_all_are_slow_the_fastest_that_keeps_the_quality_is_best_and_says_so() -> None:
     verdicts = judged(*EIGHT_B, gib=24, gb_s=5)
-    assert verdicts["Q2_K"].is_best
-    assert verdicts["Q2_K"].says == "best here, but slower than one reads"
+    assert verdicts["Q3_K_M"].is_best
+    assert verdicts["Q3_K_M"].says == "best here, slower than one reads"
+    assert verdicts["Q2_K"].says == "keeps 76.8% of the quality, not 94.2%"
+    assert judged(Offer("Q2_K", 3), Offer("IQ1_S", 2), gib=24, gb_s=5)["IQ1_S"].is_best
     assert verdicts["Q8_0"].says == "slower than one reads"
 
 
