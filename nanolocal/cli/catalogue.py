@@ -26,7 +26,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser = parts.add_parser("catalogue", parents=[common], help="models that exist, stored here or not")
     parser.add_argument("words", nargs="*", metavar="WORD", help="only models in which every word occurs")
-    parser.add_argument("--kind", choices=_KINDS, help="only models for that")
+    parser.add_argument("--kind", choices=_KINDS, metavar="KIND", help=f"only models for that: {', '.join(_KINDS)}")
     parser.set_defaults(run=run)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ADAPTERS = 20
+_FACT_COLUMNS = 64
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -114,11 +115,18 @@ def run_show(args: argparse.Namespace) -> int:
     for key, value in facts.items():
         if value not in ("", 0, {}, [], None) and (key != "places" or value != [facts["path"]]):
             label = "scores" if key == "published_scores" else key
-            for number, text in enumerate(textwrap.wrap(_in_words(key, value), 64, break_long_words=False)):
+            for number, text in enumerate(_folded(key, _in_words(key, value))):
                 output.line(f"{'' if number else label:15} {text}")
     if build.set_aside:
         output.note(f"nanolocal models verify {build.id}, or nanolocal models release {build.id} to try it again")
     return 0
+
+
+def _folded(key: str, text: str) -> list[str]:
+    """``text`` in lines of a terminal; a path stays as it can be copied."""
+    if key in ("path", "places", "projector"):
+        return [text]
+    return textwrap.wrap(text, _FACT_COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 def _in_words(key: str, value: object) -> str:

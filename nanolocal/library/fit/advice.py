@@ -162,5 +162,5 @@ def _drawback(candidate: Candidate, verdict: Verdict, best: Candidate, best_verd
         return f"leaves room for {verdict.context:,} tokens only"
     kept, kept_best = retained(candidate.quantization), retained(best.quantization)
     if kept < kept_best:
-        return f"keeps {kept:.1%} of the quality, not {kept_best:.1%}"
+        return f"{kept:.1%} of the quality"
     return "larger and no better"
