@@ -75,9 +75,11 @@ def steps(args: argparse.Namespace, room: Path, chance: random.Random, figures: 
 
 def tell(figures: Figures) -> None:
     """The figures, as one table."""
-    print(f"\n{'fault':42} {'times':>6} {'bytes fetched again: mean':>26} {'max':>10}")
+    print(f"\n{'':42} {'':6} {'bytes read again':>20} {'sent, never read':>20}")
+    print(f"{'fault':42} {'times':>6} {'mean':>10} {'max':>9} {'mean':>10} {'max':>9}")
     for what, costs in sorted(figures.again.items()):
-        print(f"{what:42} {len(costs):6} {statistics.fmean(costs):26,.0f} {max(costs):10,}")
+        columns = [f"{statistics.fmean(each):10,.0f} {max(each):9,}" for each in (costs, figures.unread.get(what, [0]))]
+        print(f"{what:42} {len(costs):6} {' '.join(columns)}")
     for what, times in sorted(figures.refused.items()):
         print(f"{what:42} {times:6}")
     faults = sum(len(costs) for costs in figures.again.values())

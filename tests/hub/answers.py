@@ -16,6 +16,8 @@ from tests.hub.stored import Repo, Stored
 if TYPE_CHECKING:
     from tests.hub.server import Hub, _Server
 
+NUMBER = "X-Request-Number"
+"""The header that says which of ``hub.asked`` is answered."""
 _SLICE = 16 * 2**10
 _EXTRA = b"surplus"
 _LOOP = "loop"
@@ -57,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.asked.agent, self.asked.cookie = sent.get("User-Agent", ""), sent.get("Cookie", "")
         self.asked.encoding = sent.get("Accept-Encoding", "")
         with self.hub.lock:
+            self.number = len(self.hub.asked)
             self.hub.asked.append(self.asked)
         path = unquote(parts.path)
         if parts.query == _LOOP:
@@ -271,6 +274,7 @@ class Handler(BaseHTTPRequestHandler):
         self.asked.status = status
         self.send_response(status)
         self.send_header("Set-Cookie", "who=you; Path=/")
+        self.send_header(NUMBER, str(self.number))
         for name, value in headers.items():
             self.send_header(name, value)
         try:

@@ -54,7 +54,7 @@ def test_every_address_is_pinned_to_the_commit(bench: Bench) -> None:
 
 
 def test_a_large_file_that_was_pulled_is_known_by_its_whole_hash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "_WHOLE_FILE_LIMIT", 1000)
+    monkeypatch.setattr(fingerprints, "WHOLE_FILE_LIMIT", 1000)
     monkeypatch.setattr(fingerprints, "_SAMPLE", 100)
     file = gguf(bench, "big-Q8_0.gguf", tensors=5)
     done = bench.pull("owner/model")
