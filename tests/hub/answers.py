@@ -296,14 +296,16 @@ class Handler(BaseHTTPRequestHandler):
         """Send it, unless only the headers were asked for; whether the client still listens."""
         if self.command == "HEAD":
             return True
-        try:
-            for first in range(0, len(body), _SLICE):
-                piece = body[first : first + _SLICE]
+        for first in range(0, len(body), _SLICE):
+            piece = body[first : first + _SLICE]
+            count = len(piece) if counts else 0
+            self.asked.served += count  # before it goes: whoever has it may look at once
+            try:
                 self.wfile.write(piece)
-                self.asked.served += len(piece) if counts else 0
-        except OSError:
-            self.close_connection = True
-            return False
+            except OSError:
+                self.asked.served -= count
+                self.close_connection = True
+                return False
         return True
 
 
