@@ -243,7 +243,7 @@ def stop_half_way(bench: Bench) -> None:
 
 def big(bench: Bench, name: str = "big-Q8_0.gguf", repo: str = "owner/model") -> Stored:
     """Three megabytes, so that a stop comes in between."""
-    return gguf(bench, name, repo, tensors=3000)
+    return gguf(bench, name, repo, rows=12_000)
 
 
 def test_a_pull_that_was_stopped_goes_on_where_it_was(bench: Bench) -> None:
@@ -333,7 +333,7 @@ def test_a_licence_is_asked_for_once_for_all_builds_of_a_repository(bench: Bench
 
 
 def test_what_was_pulled_is_forgotten_when_it_is_removed(bench: Bench) -> None:
-    gguf(bench, "a-Q8_0.gguf", tensors=17_000)
+    gguf(bench, "a-Q8_0.gguf", rows=68_000)
     gguf(bench, "b-Q4_0.gguf", value=2)
     for quant in ("Q8_0", "Q4_0"):
         bench.pull(f"owner/model:{quant}")
@@ -392,7 +392,7 @@ def test_a_plain_address_and_all_parts_of_a_split_file(bench: Bench) -> None:
 def test_a_secret_in_an_address_is_never_kept_and_a_new_one_goes_on(bench: Bench) -> None:
     for number in (1, 2):
         extra = {"split.no": number - 1, "split.count": 2}
-        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, value=number, tensors=2000)
+        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, value=number, rows=8000)
     url = f"{bench.hub.endpoint}/files/big-Q8_0-00001-of-00002.gguf"
     bench.on_progress = lambda now, control: control.stop() if "00002-of" in now.name and now.done else None
     with pytest.raises(TransferFailed):
@@ -447,7 +447,7 @@ def test_answers_that_make_no_sense_are_no_plan(bench: Bench, answer: object) ->
 
 
 def test_hashes_of_chunks_are_kept_for_repair(bench: Bench) -> None:
-    file = gguf(bench, "big-Q8_0.gguf", tensors=17_000)
+    file = gguf(bench, "big-Q8_0.gguf", rows=68_000)
     bench.pull("owner/model")
     known = hashes.known(bench.models, "big-Q8_0.gguf", file.sha256)
     assert known is not None
@@ -470,7 +470,7 @@ def test_a_disk_that_would_be_full_is_said_before_anything_comes(bench: Bench, m
 def test_progress_counts_all_files_of_a_build(bench: Bench) -> None:
     for number in (1, 2):
         extra = {"split.no": number - 1, "split.count": 2}
-        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, tensors=500)
+        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, rows=2000)
     done = bench.pull("owner/model")
     totals = {now.total for now in bench.told}
     assert totals == {done.prepared.plan.size}

@@ -104,7 +104,7 @@ def test_a_file_without_any_mark_is_fetched_anew_after_a_fault(pulling: Pulling)
 
 @pytest.mark.parametrize("kind", WANTED)
 def test_a_stopped_download_goes_on_where_it_stopped(pulling: Pulling, kind: str) -> None:
-    wanted, control = WANTED[kind](pulling), Control(bytes_per_second=4 * CHUNK, connections=1)
+    wanted, control = WANTED[kind](pulling), Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(wanted, control, stop_after(control, 2 * CHUNK))
     assert (pulling.part.exists(), pulling.path.exists()) == (True, False)
@@ -123,7 +123,7 @@ def test_a_cancelled_download_goes_on_too(pulling: Pulling) -> None:
             if progress.done >= 2 * CHUNK:
                 reached.set()
 
-        task = asyncio.ensure_future(pulling.fetch(None, Control(4 * CHUNK, connections=1), tell))
+        task = asyncio.ensure_future(pulling.fetch(None, Control(8 * CHUNK, connections=1), tell))
         await reached.wait()
         task.cancel()
         await task
@@ -157,7 +157,7 @@ def test_a_pause_takes_nothing_until_it_is_resumed(pulling: Pulling) -> None:
 
 @pytest.mark.parametrize("is_torn", [False, True])
 def test_bytes_that_changed_on_the_disk_meanwhile_are_not_believed(pulling: Pulling, is_torn: bool) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, 3 * CHUNK))
     with pulling.part.open("r+b") as part:
@@ -170,7 +170,7 @@ def test_bytes_that_changed_on_the_disk_meanwhile_are_not_believed(pulling: Pull
 
 
 def test_a_forged_journal_costs_only_fetching(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, CHUNK))
     evil = bytes(CHUNK)
@@ -184,7 +184,7 @@ def test_a_forged_journal_costs_only_fetching(pulling: Pulling) -> None:
 
 
 def test_another_version_than_the_one_that_arrived_begins_anew(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(pulling.plain(), control, stop_after(control, 2 * CHUNK))
     pulling.file.content = pulling.file.content[::-1]
@@ -298,7 +298,7 @@ def test_what_is_on_its_way_is_kept_when_another_connection_gives_up(pulling: Pu
 
 
 def test_a_resumed_file_is_asked_for_in_parts_again_before_it_is_read_as_a_whole(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, 3 * CHUNK))
     before = pulling.hub.served("m.gguf")
@@ -384,7 +384,7 @@ def test_a_disk_without_room_is_refused_before_a_byte_is_written(pulling: Pullin
 
 
 def test_hidden_files_of_a_download_are_no_models(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, CHUNK))
     assert {path.suffix for path in pulling.folder.iterdir()} == {".part", ".journal"}
