@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.turn import Chat
+from nanolocal.device.bandwidth import known_bandwidth, memory_bandwidth
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
 from nanolocal.engines import abilities
@@ -29,7 +30,7 @@ from nanolocal.library.watched import WatchedEngines
 from nanolocal.paths import Paths, make_private, starter_models
 from nanolocal.routing import explain
 from nanolocal.routing.router import Rules, TaskRouter
-from nanolocal.routing.surroundings import Surroundings
+from nanolocal.routing.surroundings import PLAIN_BANDWIDTH, Surroundings
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 from nanolocal.vault import backup, repair
@@ -128,14 +129,13 @@ def open_pulls(
     """Downloads beside the conversation, with the token that the vault keeps; connects to nothing until one starts."""
 
     def source() -> "Source":
-        from nanolocal.library.pull.choosing import largest_that_fits
+        from nanolocal.library.pull.choosing import best_that_fits
         from nanolocal.library.pull.pulling import Source
 
         endpoint = endpoint_of(settings.hub)
         token = os.environ.get("HF_TOKEN", "").strip() or store.setting(token_setting(endpoint)) or ""
-        return Source(
-            endpoint, token, paths.models, library, largest_that_fits(machine.memory_budget(settings.memory_mb))
-        )
+        budget = machine.memory_budget(settings.memory_mb)
+        return Source(endpoint, token, paths.models, library, best_that_fits(budget, memory_bandwidth(paths.bandwidth)))
 
     return Background(lambda: endpoint_of(settings.hub), source)
 
@@ -159,9 +159,12 @@ def open_session(
     budget = machine.memory_budget(settings.memory_mb)
     engines = EnginePool(budget)
 
+    bandwidth = known_bandwidth(paths.bandwidth) or PLAIN_BANDWIDTH
+
     def around() -> Surroundings:
         return Surroundings(
             memory_budget=budget,
+            bandwidth=bandwidth,
             resident=engines.resident(),
             speeds=experience.speeds(),
             tallies=experience.tallies(),

@@ -67,6 +67,11 @@ class Paths:
         """What is known about the files of builds; made again when missing."""
         return self.cache / "builds.json"
 
+    @property
+    def bandwidth(self) -> Path:
+        """How fast memory was measured to be; measured again when missing."""
+        return self.cache / "bandwidth.json"
+
     def named(self) -> dict[str, Path]:
         """All of them with a name, for ``doctor``."""
         return {

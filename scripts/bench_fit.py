@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether the memory that is predicted for a build is the memory it takes: formula and probe against real engines.
 
-    .venv/bin/python scripts/bench_fit.py [--cells N] [--only WORD] [--json]
+    .venv/bin/python scripts/bench_fit.py [--skip N] [--cells N] [--only WORD] [--json]
 
 Each cell is an architecture, a quantization, a context and a type of keys and values. The build is written as a GGUF
 whose weights lie in a hole of the file; they cost what real ones cost. A real engine child loads it, reads a prompt
@@ -67,8 +67,11 @@ LARGER = {
 
 def _smaller(shape: Shape) -> Shape:
     """The same at half the width and a vocabulary of 32,000, so that a long prompt is read in minutes."""
-    heads = 4 if shape.heads else 0
-    kv_heads = min(shape.kv_heads, 2) if isinstance(shape.kv_heads, int) else tuple(min(n, 2) for n in shape.kv_heads)
+    heads = 512 // shape.head if shape.heads * shape.head == shape.width else min(shape.heads, 4)
+    most = heads if shape.kv_heads == shape.heads else 2
+    kv_heads = (
+        min(shape.kv_heads, most) if isinstance(shape.kv_heads, int) else tuple(min(n, 2) for n in shape.kv_heads)
+    )
     more = _state_space(1024) if "ssm.inner_size" in shape.more else shape.more
     return replace(shape, width=512, heads=heads, kv_heads=kv_heads, feed_forward=min(shape.feed_forward, 1536),
                    vocabulary=32_000, layers=min(shape.layers, 6), more=more)  # fmt: skip
@@ -120,13 +123,14 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description="Predicted memory against the memory of real engines.")
     parser.add_argument("--cells", type=int, default=0, metavar="N", help="only the first N")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="not the first N")
     parser.add_argument("--only", default="", metavar="WORD", help="only cells whose name begins with this")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args(arguments)
     if not Path("/proc/self/status").exists():
         print("this needs Linux: the kernel's own account of a process' peak memory")
         return 2
-    chosen = [cell for cell in cells() if cell.name.startswith(args.only)][: args.cells or None]
+    chosen = [cell for cell in cells() if cell.name.startswith(args.only)][args.skip :][: args.cells or None]
     outcomes = []
     if not args.json:
         print(f"{'CELL':38} {'FILE':>8} {'MEASURED':>9} {'FORMULA':>8} {'PROBE':>8} {'x1.2':>8}")

@@ -1,5 +1,6 @@
 """A recorded decision: how it is written down, and how it is told. Every face shows the same words."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -71,6 +72,15 @@ def as_record(route: Route) -> dict[str, object]:
         "instead": route.instead,
         "case": dict(route.case),
     }
+
+
+def was_pinned(stored: str | None) -> bool:
+    """Whether the user had chosen the build of an answer with that record."""
+    try:
+        record = json.loads(stored or "{}")
+    except ValueError:
+        return False
+    return isinstance(record, dict) and bool(record.get("instead"))
 
 
 def explained(record: Mapping[str, object], reckon: Reckon, verb: str = "answered") -> list[Section]:

@@ -18,8 +18,9 @@ INSTRUCTIONS = "instructions"
 class RouteRequest:
     """What the router may look at. ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes.
 
-    ``earlier`` are the last things the user said before, ``earlier_tasks`` what the last answers were taken for, the
-    newest last; ``not_again`` are builds that were tried for this answer and could not be loaded, with the reason.
+    ``earlier`` are the last things the user said before, ``earlier_tasks`` what the last answers were taken for and
+    ``earlier_builds`` who gave them, the newest last; ``not_again`` are builds that were tried for this answer and
+    could not be loaded, with the reason.
     """
 
     prompt: str
@@ -29,6 +30,7 @@ class RouteRequest:
     current_build_id: str | None = None
     earlier: tuple[str, ...] = ()
     earlier_tasks: tuple[str, ...] = ()
+    earlier_builds: tuple[str, ...] = ()
     not_again: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -32,7 +32,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of memory that a text build takes in its engine.
+    """Bytes of memory that a build takes in its engine; one that draws has no context.
 
     ``file`` is what is read to load it, ``mapped`` the pages of it that stay and ``used`` those that are still read;
     the system may take the others back. ``held`` is everything else, whatever the context is, ``per_token`` what each

@@ -50,8 +50,9 @@ async def run(router: Router, engines: Engines, meter: Meter, build: Build) -> T
 
     Raises ``NoBuildFits`` when it does not fit this machine, ``EngineFailed`` when it fails or says too little.
     """
-    wishes = Wishes(model=build.id, picture=not jobs.is_text(build))
-    route = router.pick(RouteRequest(_DRAWN, (), 0, wishes))
+    is_text = jobs.is_text(build)
+    wishes = Wishes(model=build.id, picture=not is_text)
+    route = router.pick(RouteRequest(_ASKED if is_text else _DRAWN, (), 0, wishes))
     job = _job(route)
     began = warm_at = time.monotonic()
     reading = meter.start()

@@ -8,12 +8,13 @@ with the draft of the answer that is kept every few seconds.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
 from nanolocal.chat import jobs, ports, remarks
 from nanolocal.chat.amounts import format_credits
+from nanolocal.chat.decisions import was_pinned
 from nanolocal.chat.events import (
     ContextDropped,
     CostSoFar,
@@ -212,9 +213,10 @@ class Chat:
             attachments=prompt.attachments,
             history_bytes=sum(len(stored.message.text.encode("utf-8", "replace")) for stored in path),
             wishes=request.wishes,
-            current_build_id=answers[-1].build_id if answers else None,
+            current_build_id=_current(answers),
             earlier=tuple(said[-_LOOKED_BACK:]),
             earlier_tasks=tuple(stored.task or "" for stored in answers[-_LOOKED_BACK:]),
+            earlier_builds=tuple(stored.build_id or "" for stored in answers[-_LOOKED_BACK:]),
             not_again=tried.builds,
         )
         return tried.route(lambda: self._router.pick(asked))
@@ -336,6 +338,12 @@ class Chat:
             remarks=tuple(delivery.remarks),
             licence=delivery.licence,
         )
+
+
+def _current(answers: Sequence[StoredMessage]) -> str | None:
+    """The build of a conversation: that of the last answer which nobody chose a build for, if there is one."""
+    left_to_us = (answer.build_id for answer in reversed(answers) if not was_pinned(answer.route_json))
+    return next(left_to_us, answers[-1].build_id if answers else None)
 
 
 def _used(job: TextJob | ImageJob, usage: Usage, event: EngineEvent) -> Usage:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         "packages": {name: _version(name) for name in _PACKAGES},
         "machine": _machine_as_json(machine, cards),
         "llama_cpp": None if abilities is None else asdict(abilities),
-        "memory_bandwidth": round(bandwidth.memory_bandwidth(paths.cache / "bandwidth.json")),
+        "memory_bandwidth": round(bandwidth.memory_bandwidth(paths.bandwidth)),
         "disk_free_bytes": free,
         "memory_budget": budget,
         "builds": {build.id: _fits(build, budget) for build in library.builds()},

@@ -1,6 +1,7 @@
 """``nanolocal models fit``: what a model takes here and how fast it will be, before it is fetched or loaded."""
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -14,10 +15,11 @@ from nanolocal.paths import Paths
 
 if TYPE_CHECKING:
     from nanolocal.library.fit.advice import Candidate, Verdict
+    from nanolocal.library.fit.candidates import Terms
 
 _HEADER = ("BUILD", "SIZE", "MEMORY", "CONTEXT", "TOK/S", "VERDICT")
 _KV = ("f16", "q8_0", "q4_0")
-_MOST_TOKENS = 2**24
+_MOST_TOKENS, _MOST_LAYERS = 2**24, 513
 
 
 def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -25,7 +27,10 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = parts.add_parser("fit", parents=[common], help="what fits here, with how much context, and how fast")
     parser.add_argument("name", nargs="?", metavar="NAME", help="a stored build or model, a catalogue model, or a URL")
     parser.add_argument("--context", type=_tokens, metavar="N", help="at N tokens, not at the most that fit")
-    parser.add_argument("--kv", choices=_KV, default="f16", help="how keys and values are kept (default f16)")
+    parser.add_argument("--kv", choices=_KV, default="f16", help="as if keys and values were kept so (default f16)")
+    parser.add_argument(
+        "--gpu-layers", type=_layers, default=0, metavar="N", help="as if the last N layers were on a GPU (NAME only)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     paths = paths_of(args)
     budget = machine.inspect().memory_budget(load_settings(paths.settings).memory_mb)
-    speed = bandwidth.memory_bandwidth(paths.cache / "bandwidth.json")
+    speed = bandwidth.memory_bandwidth(paths.bandwidth)
     notes: list[str] = []
     candidates = _candidates(args, paths, budget, notes)
     groups = groupby(candidates, key=lambda candidate: candidate.label.partition(":")[0] if not args.name else "")
@@ -51,51 +56,67 @@ def run(args: argparse.Namespace) -> int:
         output.table([_row(verdict) for verdict in verdicts], _HEADER)
         if not is_quiet(args):
             output.note(f"{format_bytes(budget)} may be used, and memory is read at {speed / 1e9:.1f} GB a second")
-            for note in [_sources(verdicts), *notes]:
+            moved = [f"{v.label}: {format_bytes(v.on_device)} more on the GPU" for v in verdicts if v.on_device]
+            for note in [_sources(verdicts), *moved, *notes]:
                 output.note(note)
     if not any(verdict.fits for verdict in verdicts):
-        raise NoBuildFits(f"nothing fits into {format_bytes(budget)}", "try a smaller model, --context N or --kv q8_0")
+        raise NoBuildFits(f"nothing fits as asked into {format_bytes(budget)}", "try a smaller model or --context N")
     return 0
 
 
 def _candidates(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str]) -> "list[Candidate]":
-    """Everything that ``NAME`` stands for; raises ``UsageError`` when that is nothing."""
+    """Everything that ``NAME`` stands for; raises ``UsageError`` when that is nothing, or nothing is stored."""
     from nanolocal.library.fit.candidates import from_build
 
     if args.name and args.name.startswith(("http://", "https://")):
         return [_remote(args, paths, budget, notes)]
     builds = _stored(args, paths)
+    if not args.name and not builds:
+        raise UsageError("no build is stored here", "nanolocal models scan, or nanolocal models fit MODEL")
     if not args.name:
         return [from_build(build, args.kv) for build in builds]
     return _asked(args, paths, builds, budget, notes) if builds else _offers(args.name)
 
 
 def _stored(args: argparse.Namespace, paths: Paths) -> list[Build]:
-    """The stored text builds of that name, all of them without one."""
+    """The stored builds of that name that run here, all without a name; raises ``UsageError`` if none of it does."""
     from nanolocal.library import opening
     from nanolocal.settings import load as load_settings
 
     builds = opening.open_library(paths, load_settings(paths.settings)).builds()
     named = [build for build in builds if not args.name or build.answers_to(args.name)]
-    return [build for build in named if build.kind is not Kind.EMBEDDING]
+    runnable = [build for build in named if build.kind is not Kind.EMBEDDING and not build.needs]
+    if args.name and named and not runnable:
+        raise UsageError(f"{named[0].id} {_lacks(named[0])}", "nanolocal models fit shows what runs here")
+    return runnable
+
+
+def _lacks(build: Build) -> str:
+    return f"needs {build.needs}" if build.needs else "makes embeddings, which nothing here uses"
 
 
 def _asked(
     args: argparse.Namespace, paths: Paths, builds: list[Build], budget: int, notes: list[str]
 ) -> "list[Candidate]":
     """Stored builds as llama.cpp itself accounts for them; where it does not, the reason is noted."""
-    from nanolocal.library.fit.advice import largest_context
     from nanolocal.library.fit.candidates import from_build, probed_build
 
     candidates = []
     for build in builds:
         candidate = from_build(build, args.kv)
-        n_ctx = args.context or largest_context(candidate, budget)
         if build.footprint is not None and build.kind is Kind.TEXT:
-            candidate, problem = probed_build(candidate, build, n_ctx, args.kv, paths.cache / "probes.json")
+            candidate, problem = probed_build(candidate, build, _terms(args, paths, candidate, budget))
             notes.extend([f"{problem}, so the memory of {build.id} is computed"] if problem else [])
         candidates.append(candidate)
     return candidates
+
+
+def _terms(args: argparse.Namespace, paths: Paths, candidate: "Candidate", budget: int) -> "Terms":
+    from nanolocal.library.fit.advice import largest_context
+    from nanolocal.library.fit.candidates import Terms
+
+    n_ctx = args.context or largest_context(candidate, budget)
+    return Terms(n_ctx, args.kv, args.gpu_layers, paths.cache / "probes.json")
 
 
 def _offers(name: str) -> "list[Candidate]":
@@ -114,20 +135,20 @@ def _offers(name: str) -> "list[Candidate]":
 
 def _remote(args: argparse.Namespace, paths: Paths, budget: int, notes: list[str]) -> "Candidate":
     """The model behind a URL, of which only the header is fetched."""
-    from nanolocal.library.fit.advice import largest_context
-    from nanolocal.library.fit.candidates import from_layout, probed_header
-    from nanolocal.library.fit.remote import read_remote
+    from nanolocal.library.fit.candidates import from_layout, probed_headers
+    from nanolocal.library.fit.remote import part_urls, read_remote
     from nanolocal.library.naming import QUANTIZATION
     from nanolocal.library.pull.ranges import open_remote
 
-    name = args.name.partition("?")[0].rpartition("/")[2] or args.name
-    with open_remote(args.name) as file:
-        remote = read_remote(file.read_range, file.size, name)
-    notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(file.size)}")
+    urls = part_urls(args.name)
+    name = next(iter(urls))
+    with ExitStack() as stack:
+        files = {part: stack.enter_context(open_remote(url)) for part, url in urls.items()}
+        remote = read_remote((part, file.size, file.read_range) for part, file in files.items())
+    notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(remote.layout.size_bytes)}")
     quantization = QUANTIZATION.search(name)
     candidate = from_layout(name, quantization.group(1) if quantization else "", remote.layout, args.kv)
-    n_ctx = args.context or largest_context(candidate, budget)
-    candidate, problem = probed_header(candidate, remote, n_ctx, args.kv, paths.cache / "probes.json")
+    candidate, problem = probed_headers(candidate, remote, _terms(args, paths, candidate, budget))
     notes.extend([f"{problem}, so the memory is computed"] if problem else [])
     return candidate
 
@@ -142,6 +163,12 @@ def _row(verdict: "Verdict") -> tuple[str, ...]:
 def _sources(verdicts: "list[Verdict]") -> str:
     named = ", ".join(dict.fromkeys(str(verdict.source) for verdict in verdicts))
     return f"memory is {named or 'unknown'}; speed is the most that this memory allows"
+
+
+def _layers(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MOST_LAYERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of layers from 0 to {_MOST_LAYERS}")
+    return int(text)
 
 
 def _tokens(text: str) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import bundling, care, catalogue, disk, fit, hubtoken, output, pulling, repairing
+from nanolocal.cli import bench, bundling, care, catalogue, disk, fit, hubtoken, output, pulling, repairing
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -31,6 +31,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     hubtoken.add(parts, common)
     repairing.add(parts, common)
     bundling.add(parts, common)
+    bench.add(parts, common)
     care.add(parts, common)
     disk.add(parts, common)
     fit.add(parts, common)

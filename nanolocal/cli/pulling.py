@@ -15,6 +15,7 @@ from nanolocal.cli import hubtoken, output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
 from nanolocal.cli.pulled import as_json, show, tell_done
 from nanolocal.errors import AccessRefused, UsageError
+from nanolocal.paths import Paths
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     references = [parse(text, urlsplit(endpoint).netloc) for text in args.references]
     if args.discard:
         return _discard(args, paths.models, references)
-    source = Source(endpoint, "", paths.models, open_library(paths, settings), _pick(settings))
+    source = Source(endpoint, "", paths.models, open_library(paths, settings), _pick(paths, settings))
     done = [_pull_one(args, source, reference) for reference in references]
     if wants_json(args):
         output.as_json({"builds": [as_json(each, seconds, args.dry_run) for each, seconds in done]})
@@ -138,12 +139,14 @@ class _Face:
             self._progress.show(line_of(now))
 
 
-def _pick(settings: Settings) -> "Pick":
-    """What a machine like this one can hold."""
+def _pick(paths: Paths, settings: Settings) -> "Pick":
+    """What this machine can hold and run at a pace."""
+    from nanolocal.device.bandwidth import memory_bandwidth
     from nanolocal.device.machine import inspect
-    from nanolocal.library.pull.choosing import largest_that_fits
+    from nanolocal.library.pull.choosing import best_that_fits
 
-    return largest_that_fits(inspect().memory_budget(settings.memory_mb))
+    budget = inspect().memory_budget(settings.memory_mb)
+    return best_that_fits(budget, memory_bandwidth(paths.bandwidth))
 
 
 def _discard(args: argparse.Namespace, models: Path, references: "list[Reference]") -> int:

@@ -46,7 +46,7 @@ async def take_turn(
     stop, end = asyncio.Event(), asyncio.Event()
     show = _Show(progress, say, tell)
     try:
-        with _signals(stop, end):
+        with ended_by_signals(stop, end):
             async with aclosing(session.chat.turn(request, stop)) as events:
                 async for event in events:
                     show(event)
@@ -60,8 +60,8 @@ async def take_turn(
 
 
 @contextmanager
-def _signals(stop: asyncio.Event, end: asyncio.Event) -> Iterator[None]:
-    """Set ``stop`` at every signal that asks for an end, and ``end`` where it asks for that of the program."""
+def ended_by_signals(stop: asyncio.Event, end: asyncio.Event) -> Iterator[None]:
+    """In the block, set ``stop`` at every signal that asks for an end, and ``end`` where it asks for the program's."""
     if sys.platform == "win32":
         yield
         return

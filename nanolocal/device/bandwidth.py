@@ -7,8 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-_BLOCK_BYTES = 128 * 2**20
-"""For each core: together more than the caches of most machines."""
+_BLOCK_BYTES, _MOST_BYTES = 128 * 2**20, 2**30
+"""For each core, and together: more than the caches of most machines."""
 _MEASURED_S = 0.4
 _GUESS = 10e9
 """Bytes a second of a modest laptop, for a machine that cannot be measured."""
@@ -25,6 +25,11 @@ def memory_bandwidth(cache: Path | None = None) -> float:
     return measured
 
 
+def known_bandwidth(cache: Path) -> float:
+    """What was measured before on this machine, 0 if nothing was."""
+    return _read(cache, _machine())
+
+
 def _measure(cores: int) -> float:
     """Look through large arrays on every core for a while; the best round counts, as others may use the machine too.
 
@@ -32,8 +37,9 @@ def _measure(cores: int) -> float:
     """
     import numpy as np
 
+    size = min(_BLOCK_BYTES, _MOST_BYTES // cores)
     try:
-        blocks = [np.ones(_BLOCK_BYTES, dtype=np.uint8) for _ in range(cores)]
+        blocks = [np.ones(size, dtype=np.uint8) for _ in range(cores)]
     except MemoryError:
         return _GUESS
     best = 0.0
@@ -45,7 +51,7 @@ def _measure(cores: int) -> float:
             reader.start()
         for reader in readers:
             reader.join()
-        best = max(best, cores * _BLOCK_BYTES / (time.perf_counter() - began))
+        best = max(best, cores * size / (time.perf_counter() - began))
     return best
 
 

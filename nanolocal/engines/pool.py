@@ -57,6 +57,11 @@ class EnginePool:
         ready = [seat for seat in self._seats.values() if seat.is_ready]
         return tuple(seat.build.id for seat in sorted(ready, key=lambda seat: seat.used_at))
 
+    def memory(self, build_id: str) -> int:
+        """Bytes that the child of a build in memory takes, as it last reported; 0 for any other."""
+        seat = self._seats.get(build_id)
+        return seat.memory if seat is not None and seat.is_ready else 0
+
     def kill(self, build_id: str) -> None:
         """Take a build out of memory at once; a job on it ends with ``EngineFailed``."""
         seat = self._seats.get(build_id)

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from nanolocal.engines.ggml import context_parameters, library
 from nanolocal.hardening import harden_process
 
 _NO_MAPPING = 0
+_MOST_MEMORY = 8 * 2**30
+"""A header can ask for a recurrent state of any size, the one thing that is really allocated."""
 _ALL_LAYERS = 99
 _MIB = 2**20
 _CACHE = re.compile(r"kv_cache\w*: size =\s*([\d.]+) MiB")
@@ -50,9 +53,12 @@ def measure(path: Path, n_ctx: int, kv: str) -> dict[str, Any]:
     receiver = lib.llama_log_callback(lambda level, text, data: lines.append(text.decode("utf-8", "replace")))
     lib.llama_log_set(receiver, None)
     lib.llama_backend_init()
+    has_gpu = bool(lib.llama_supports_gpu_offload())
+    if not has_gpu:  # drivers of graphics processors reserve far more addresses than they use
+        _limit_memory()
     parameters = lib.llama_model_default_params()
     parameters.no_alloc, parameters.load_mode = True, _NO_MAPPING
-    parameters.n_gpu_layers = _ALL_LAYERS if lib.llama_supports_gpu_offload() else 0
+    parameters.n_gpu_layers = _ALL_LAYERS if has_gpu else 0
     model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
     context = lib.llama_init_from_model(model, context_parameters(n_ctx, kv)) if model else None
     log = "".join(lines)
@@ -68,6 +74,14 @@ def measure(path: Path, n_ctx: int, kv: str) -> dict[str, Any]:
         "process_peak": _memory("VmHWM"),
         "library": version("llama-cpp-python"),
     }
+
+
+def _limit_memory() -> None:
+    if sys.platform != "win32":
+        import resource
+
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
 
 
 def _bytes(mebibytes: str) -> int:

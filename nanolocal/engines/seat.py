@@ -16,7 +16,11 @@ from nanolocal.errors import BuildFailed, EngineFailed, NanolocalError, NoBuildF
 from nanolocal.safetext import safe, safe_line
 
 _ERRORS: dict[str, type[NanolocalError]] = {"NoBuildFits": NoBuildFits, "UsageError": UsageError}
-_FAILURES: dict[str, type[EngineFailed]] = {"BuildFailed": BuildFailed, "OutOfMemory": OutOfMemory}
+_FAILURES: dict[str, type[EngineFailed]] = {
+    "BuildFailed": BuildFailed,
+    "Damaged": BuildFailed,
+    "OutOfMemory": OutOfMemory,
+}
 _AGAIN = "try again; if it happens again, choose another build"
 _GRACE_S = 5.0
 """How long a child may take to stop a job before it is killed."""

@@ -9,6 +9,7 @@ from nanolocal.errors import Damaged
 from nanolocal.formats.safetensors_header import read_header
 from nanolocal.library.cards import Card
 from nanolocal.library.fingerprints import Fingerprints
+from nanolocal.library.fit.pictures import drawing_of, picture_footprint
 from nanolocal.library.found import Part
 from nanolocal.library.jsonfiles import read_object
 from nanolocal.library.naming import slug
@@ -37,13 +38,14 @@ def describe_pipeline(folder: Path, fingerprints: Fingerprints, called: str = ""
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256}\n".encode("utf-8", "surrogateescape"))
     model = card.id or slug(called or folder.name)
     quantization = card.quantization or "f16"
+    size_bytes = sum(path.stat().st_size for path in weights)
     return Build(
         id=f"{model}:{quantization}",
         name=card.name or model,
         kind=Kind.IMAGE,
         path=folder,
         quantization=quantization,
-        size_bytes=sum(path.stat().st_size for path in weights),
+        size_bytes=size_bytes,
         sha256=("part:" if partial else "") + digest.hexdigest(),
         parameters=parameters,
         architecture=str(index.get("_class_name", "")),
@@ -51,6 +53,7 @@ def describe_pipeline(folder: Path, fingerprints: Fingerprints, called: str = ""
         tiny=card.tiny,
         defaults=card.defaults,
         quality=card.quality,
+        footprint=picture_footprint(parameters, size_bytes, drawing_of(folder)),
     )
 
 

@@ -28,7 +28,7 @@ _BUILD = {
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
     "defaults": dict, "quality": dict, "needs": str, "catalogue_id": str, "purposes": list, "strengths": dict,
 }  # fmt: skip
-_FOOTPRINT = {"file": int, "mapped": int, "used": int, "held": int, "loading": int, "per_token": int, "read": int}
+_FOOTPRINT: dict[str, type] = dict.fromkeys(("file", "mapped", "used", "held", "loading", "per_token", "read"), int)
 _PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
 
 
@@ -87,7 +87,12 @@ class Descriptions:
         return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
 
     def _catalogued(self, build: Build, tag: str) -> Build:
-        """The build with what the catalogue says of its model, where it is known to be one of those."""
+        """The build with what the catalogue says of its model, where it is known to be one of those.
+
+        The starter builds, which say of themselves that they are tiny, are in no catalogue.
+        """
+        if build.tiny:
+            return build
         from nanolocal.library.catalogue import benchmarks, shelf
 
         catalogue = shelf.load()  # the first time a tenth of a second

@@ -4,7 +4,7 @@ The same function decides and, given the stored record, decides again; so that a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from nanolocal.errors import Damaged
@@ -100,7 +100,12 @@ def made_of(tasks: Mapping[str, float], weights: Weights, candidates: Sequence[C
 
 def to_record(case: Case) -> dict[str, object]:
     """The case as JSON."""
-    return {"version": VERSION, **_rounded(asdict(case))}
+    return {
+        "version": VERSION,
+        "tasks": _rounded(case.tasks),
+        "weights": _as_record(case.weights, _WEIGHTS),
+        "candidates": [_as_record(candidate, _CANDIDATE) for candidate in case.candidates],
+    }
 
 
 def from_record(record: Mapping[str, Any]) -> Case:
@@ -114,9 +119,18 @@ def from_record(record: Mapping[str, Any]) -> Case:
         raise Damaged("this decision's record does not add up", "nanolocal vault verify") from error
 
 
+_WEIGHTS = tuple(field.name for field in fields(Weights))
+_CANDIDATE = tuple(field.name for field in fields(Candidate))
+
+
+def _as_record(value: Weights | Candidate, names: Sequence[str]) -> dict[str, object]:
+    """Its fields by name; ``asdict`` copies every value, and takes most of the time of a decision."""
+    return {name: _rounded(getattr(value, name)) for name in names}
+
+
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, float):
         return round(value, _DIGITS)
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, str | bool):
+        return value
+    return {key: _rounded(item) for key, item in value.items()}

@@ -16,7 +16,7 @@ PROBES: Mapping[Task, str] = {
     Task.MATH: "What is 12 * 7?",
     Task.TRANSLATE: "Translate this into German.",
     Task.EXTRACT: "Extract every name from the text.",
-    Task.DATA: "Turn this into a CSV file.",
+    Task.DATA: "Turn this table into CSV: name, age",
     Task.ROLEPLAY: "Pretend to be a pirate.",
     Task.IMAGE_GEN: "Draw a red circle.",
 }

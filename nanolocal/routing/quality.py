@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nanolocal.chat.routes import Build, Tally
-from nanolocal.routing.retention import retained
+from nanolocal.library.retention import retained
 
 EVERYTHING = "*"
 PRIOR_TRIES = 20.0
@@ -50,9 +50,7 @@ def expected_quality(build: Build, task: str, seen: Tally | None = None) -> Expe
 
 
 def lookup(table: Mapping[str, float], task: str) -> float | None:
-    """What a table says about a task: itself, the task above, the mean of its kin, everything, the mean of all."""
-    if not table:
-        return None
+    """What a table says about a task: itself, the task above, the mean of its kin, everything."""
     coarse = task.partition("/")[0]
     for key in (task, coarse):
         if key in table:
@@ -60,9 +58,7 @@ def lookup(table: Mapping[str, float], task: str) -> float | None:
     kin = [value for key, value in table.items() if key.startswith(f"{coarse}/")]
     if kin:
         return math.fsum(kin) / len(kin)
-    if EVERYTHING in table:
-        return table[EVERYTHING]
-    return math.fsum(table.values()) / len(table)
+    return table.get(EVERYTHING)
 
 
 def _prior(parameters: int) -> float:

@@ -21,11 +21,9 @@ from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import Guess, guess_task
 
 IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
-SURE = 0.5
+SURE = 0.3
 """Below this confidence the task is left open, and the best all-round build answers."""
 _QUITE_SURE, _AT_ONCE = 0.7, 0.9
-_TRUST = 0.9
-"""How much of the classifier's word is taken: what it never saw, it is wrong about more often than it says."""
 _LEAST_SHARE = 0.05
 _SHOWN_RUNNERS_UP = 3
 _STORED_CANDIDATES = 20
@@ -53,10 +51,10 @@ class TaskRouter:
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
-        guess = _guess(request)
-        kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         builds, around = self._builds(), self._around()
         asked = _asked(request.wishes.model, builds)
+        guess = _guess(request, () if asked.model is None else _named(builds, asked.model))
+        kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
         turn = _Turn(request, guess, around, prefer, asked.model is not None)
@@ -139,15 +137,22 @@ class _Turn:
     def holds(self) -> bool:
         """Whether the build of this conversation goes on answering: one turn of another task moves nothing.
 
-        A second turn of that task does, and at once what is certain to be code, and whatever its build cannot do.
+        A second turn of that task does, and at once what is certain to be code, and whatever its build cannot do; but
+        no task changes the build twice, so there are never more changes of build than of task.
         """
         before = [task.partition("/")[0] for task in self.request.earlier_tasks]
         if self.request.current_build_id is None or not before:
             return False
         task, sure = str(self.guess.task), self.guess.confidence
-        if task == before[-1]:
-            return len(before) < 2 or before[-2] == task or sure < _QUITE_SURE
-        return not (task == Task.CODE and sure >= _AT_ONCE)
+        lasted = next((n for n, other in enumerate(reversed(before)) if other != task), None)
+        if lasted is None:
+            return True
+        builds = self.request.earlier_builds
+        if lasted and len(set(builds[-lasted - 1 :])) > 1:
+            return True
+        if lasted:
+            return sure < _QUITE_SURE
+        return task != Task.CODE or sure < _AT_ONCE
 
     def case(self, builds: Sequence[Build]) -> Case:
         """Everything that counts, for each build."""
@@ -183,14 +188,19 @@ def shares(guess: Guess) -> dict[str, float]:
     """How much each task counts: as likely as it is, with a rest for everything; all of it when nobody knows."""
     if guess.confidence < SURE:
         return {EVERYTHING: 1.0}
-    likely = {task: _TRUST * p for task, p in guess.probabilities.items() if p >= _LEAST_SHARE}
+    likely = {task: p for task, p in guess.probabilities.items() if p >= _LEAST_SHARE}
     return likely | {EVERYTHING: max(1.0 - sum(likely.values()), 0.0)}
 
 
-def _guess(request: RouteRequest) -> Guess:
-    if request.wishes.picture:
+def _guess(request: RouteRequest, named: Sequence[Build]) -> Guess:
+    """What is asked for; builds that were asked for by name do what they can, whatever the words sound like."""
+    draws = {build.kind is Kind.IMAGE for build in named}
+    if request.wishes.picture or draws == {True}:
         return Guess(Task.IMAGE_GEN, 1.0, "asked for", probabilities={Task.IMAGE_GEN: 1.0})
-    return guess_task(request.prompt, request.earlier)
+    guess = guess_task(request.prompt, request.earlier)
+    if draws == {False} and guess.task in IMAGE_TASKS:
+        return Guess(Task.CHAT, 1.0 - guess.confidence, guess.evidence)
+    return guess
 
 
 def _asked(name: str | None, builds: Sequence[Build]) -> Asked:

@@ -4,6 +4,7 @@ The best all-round candidate is left only for one that is expected to be clearly
 wrong label costs as much as a right one gains.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,18 +12,19 @@ from nanolocal.routing.quality import EVERYTHING, lookup
 from nanolocal.routing.router import shares
 from nanolocal.routing.tasks import Guess
 
-MARGIN = 0.01
+MARGIN = 0.005
 """How much better than the best all-round candidate another has to promise to be."""
 _CALLED = {
     "coding": "code", "programming": "code", "humaneval": "code/complete", "mbpp": "code/write",
-    "livecodebench": "code/write", "gsm8k": "math/word_problem", "math-500": "math/competition",
+    "livecodebench": "code/write", "gsm8k": "math/word_problem", "math_500": "math/competition",
     "aime": "math/competition", "bbh": "math/logic", "logic": "math/logic", "reasoning": "math/logic",
-    "mmlu": "chat/exam", "mmlu-pro": "chat/exam", "knowledge": "chat/exam", "arc": "chat/science",
-    "science": "chat/science", "hellaswag": "chat/commonsense", "winogrande": "chat/commonsense",
-    "commonsense": "chat/commonsense", "gpqa": "chat/expert", "ifeval": "writing/constrained",
-    "instruction_following": "writing/constrained", "mgsm": "multilingual/exam", "qa": "chat/short_fact",
-    "triviaqa": "chat/short_fact", "creative_writing": "writing/story", "summarization": "summarize",
-    "translation": "translate", "extraction": "extract", "conversation": "chat", "image": "image_gen",
+    "mmlu": "chat/exam", "mmlu_pro": "chat/exam", "knowledge": "chat/exam", "arc": "chat/science",
+    "arc_challenge": "chat/science", "science": "chat/science", "hellaswag": "chat/commonsense",
+    "winogrande": "chat/commonsense", "commonsense": "chat/commonsense", "gpqa": "chat/expert",
+    "gpqa_diamond": "chat/expert", "ifeval": "writing/constrained", "instruction_following": "writing/constrained",
+    "mgsm": "multilingual/exam", "qa": "chat/short_fact", "triviaqa": "chat/short_fact",
+    "creative_writing": "writing/story", "summarization": "summarize", "translation": "translate",
+    "extraction": "extract", "conversation": "chat", "image": "image_gen",
 }  # fmt: skip
 """What others call our tasks."""
 
@@ -46,7 +48,7 @@ class Choice:
 
 def choose(guess: Guess, rows: Sequence[Row]) -> Choice:
     """The candidate to ask; equally good ones by size, the smaller first, then by id."""
-    tables = {row.id: {_CALLED.get(key.lower(), key): value for key, value in row.quality.items()} for row in rows}
+    tables = {row.id: named(row.quality) for row in rows}
     counted = shares(guess)
 
     def expected(row: Row, tasks: Mapping[str, float]) -> float:
@@ -64,3 +66,12 @@ def choose(guess: Guess, rows: Sequence[Row]) -> Choice:
     if gain < MARGIN:
         return Choice(round_best.id, (seen, f"best all round; {task_best.id} promises only {gain:.3f} more"))
     return Choice(task_best.id, (seen, f"{gain:.3f} better at this than {round_best.id}, the best all round"))
+
+
+def named(quality: Mapping[str, float]) -> dict[str, float]:
+    """A table under our names for the tasks, however they are written; what means the same task is averaged."""
+    found: dict[str, list[float]] = {}
+    for key, value in quality.items():
+        plain = key.strip().lower().replace(" ", "_").replace("-", "_")
+        found.setdefault(_CALLED.get(plain, plain), []).append(value)
+    return {task: math.fsum(values) / len(values) for task, values in found.items()}

@@ -1,94 +1,110 @@
-"""What a prompt asks for, by rules: openings, keywords and shapes of text. Ordered; the first that fits decides."""
+"""What a prompt asks for: a small linear classifier over its words and shapes, with the words that decided.
+
+Nothing is loaded at import; the first guess reads the weights (about 1 MB) and numpy.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nanolocal.chat.routes import Task
+from nanolocal.routing.features import features_of, trimmed, words_of
+from nanolocal.routing.labels import LABELS, PICTURE_TASKS, subtask_of
+from nanolocal.routing.languages import language_of
+from nanolocal.routing.weights import Limits, Scored, Weights, weights
 
-_POLITE = r"^(?:please |can you |could you |would you |i want you to )*"
-_PICTURE = r"(?:picture|image|photo|photograph|drawing|painting|illustration|sketch|portrait|logo|icon|poster)s?"
-_NOT_DRAWN = r"(?:conclusions?|parallels?|comparisons?|line between|up\b|on\b|lots?\b)"
-_NUMBERS = r"[-\d\s.,()+*/^x×÷=?]+"  # noqa: RUF001
-
-_RULES: tuple[tuple[Task, float, tuple[str, ...]], ...] = (
-    (
-        Task.IMAGE_GEN,
-        0.95,
-        (
-            _POLITE + rf"(?:draw|paint|sketch|illustrate)\b(?! (?:an? |the |some |your |my |any )*{_NOT_DRAWN})",
-            r"\b(?:make|create|generate|render|show|give|design|produce)\b[\w ,]{0,30}"
-            rf"\b{_PICTURE} (?:of|with|showing)\b",
-            rf"^an? {_PICTURE} of\b",
-        ),
-    ),
-    (Task.CODE, 0.9, (r"```", r"\b(?:def|class|SELECT|function|#include|public static)\b .*[({:;]", r"</\w+>")),
-    (
-        Task.CODE,
-        0.85,
-        (
-            r"\b(?:python|javascript|typescript|java|sql|bash|html|css|regex)\b",
-            r"\b(?:write|fix|debug|refactor|explain) .{0,40}\b(?:code|function|script|program|query|unit test)\b",
-        ),
-    ),
-    (
-        Task.TRANSLATE,
-        0.9,
-        (
-            r"\btranslat(?:e|ion)\b",
-            r"\b(?:say|write|put) .{0,80} in (?:german|french|spanish|italian|portuguese|chinese|japanese|english)\b",
-        ),
-    ),
-    (Task.SUMMARIZE, 0.9, (r"\b(?:summari[sz]e|summary|tl;?dr|shorten|in (?:one|two|three|a few) sentences?)\b",)),
-    (Task.MATH, 0.9, (rf"^(?:what is |what's |calculate |compute |solve )?(?=.*\d\s*[-+*/^=])[-\d(]{_NUMBERS}$",)),
-    (
-        Task.MATH,
-        0.8,
-        (r"\b(?:solve|equation|integral|derivative|percent(?:age)? of|how many .* (?:left|altogether|in total))\b",),
-    ),
-    (
-        Task.EXTRACT,
-        0.8,
-        (r"\b(?:extract|list all|find all|pull out|which of the following)\b", r"\bfrom the (?:text|passage)\b"),
-    ),
-    (Task.DATA, 0.8, (r"\b(?:csv|spreadsheet|dataset|json)\b",)),
-    (Task.ROLEPLAY, 0.85, (r"\b(?:pretend|role-?play|act as|stay in character)\b", r"^you are (?:an?|the) ")),
-    (
-        Task.WRITING,
-        0.85,
-        (
-            r"\b(?:write|tell|compose|draft|continue)\b.{0,40}"
-            r"\b(?:story|poem|letter|e-?mail|essay|song|tale|speech|fable|haiku|joke)\b",
-            r"\b(?:rewrite|rephrase|proofread|fix the (?:typos?|spelling|grammar))\b",
-            r"^once upon a time",
-        ),
-    ),
+_FOLLOW_UP_WORDS = 12
+_TURNS_BACK = 3
+_FOLLOW_UP = re.compile(
+    r"(?:and|or|but|now|again|also|then|instead|what about|how about|same|another|one more|the (?:other|second|last)|"
+    r"make (?:it|that|this|them)|(?:a bit |much )?(?:shorter|longer|simpler|better|more|less|fewer)|in [a-z]+$|try|"
+    r"continue|go on|keep|why|it|that|this|these|those|do (?:it|that)|change (?:it|that)|add|with(?:out)?|too|no[, ]|"
+    r"yes[, ]|und|jetzt|noch|nochmal|kürzer|länger|mach (?:es|das)|das|auf [a-z]+$|weiter|aber|et|maintenant|encore|"
+    r"plus|moins|fais[- ]le|en [a-zçñ]+$|y|ahora|otra|más|menos|hazlo|sigue|e|agora|mais|outra|faça|ora|ancora|"
+    r"più|meno)\b|[再更那还]|然后|现在|继续|改成|短一点|もっと|もう|続け|それ|では|今度は"
 )
-_LOOKED_AT = 4000
-_OPENING = 200
-"""A wish for a picture stands at the start; a pasted text may mention one anywhere."""
+_ANEW = re.compile(r"\b(?:another|again|one more|anew|noch ein|encore un|otr[oa]|outr[oa]|un altr[oa])|再|もう")
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A task, how sure the rules are (0 to 1), and the words that decided."""
+    """A task with what speaks for it.
+
+    ``confidence`` is the calibrated chance, 0 to 1, that ``task`` is right; below the threshold on the card ``is_sure``
+    is false and the best all-round build should answer. ``subtask`` is the likeliest fine label (``math/logic``), empty
+    where there is none. ``probabilities`` are over the fine labels. ``may_be_picture`` says that the prompt reads
+    somewhat like the wish for a picture: worth a question, not a picture.
+    """
 
     task: Task
     confidence: float
     evidence: str
     subtask: str = ""
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    language: str = ""
     may_be_picture: bool = False
+    is_sure: bool = True
 
 
-def guess_task(prompt: str, earlier: Sequence[str] = ()) -> Guess:
-    """What ``prompt`` asks for; ``chat`` with low confidence when no rule fits."""
-    text = prompt.strip()
-    ends = text if len(text) <= _LOOKED_AT else text[: _LOOKED_AT // 2] + "\n" + text[-_LOOKED_AT // 2 :]
-    for task, confidence, patterns in _RULES:
-        looked_at = text[:_OPENING] if task is Task.IMAGE_GEN else ends
-        for pattern in patterns:
-            match = re.search(pattern, looked_at, re.IGNORECASE)
-            if match:
-                return Guess(task, confidence, " ".join(match.group(0).split())[:40], "", {task: confidence})
-    return Guess(Task.CHAT, 0.5, "", "", {Task.CHAT: 0.5})
+def guess_task(prompt: str, earlier: Sequence[str] = (), using: Weights | None = None) -> Guess:
+    """What ``prompt`` asks for.
+
+    ``earlier`` are the user's last turns, oldest first; a follow-up ("and in French?") is read in their light.
+    ``using`` are other weights than the stored ones.
+    """
+    if not prompt.strip():
+        return Guess(Task.CHAT, 0.0, "", is_sure=False)
+    model = using or weights()
+    scored = model.score(features_of(prompt))
+    own = _guess(scored.probabilities, scored, language_of(prompt), model.limits)
+    if not earlier or not is_follow_up(prompt):
+        return own
+    before = guess_task(earlier[-1], earlier[-_TURNS_BACK:-1], model)
+    if not before.probabilities:
+        return own
+    joined = _guess(_mixed(own, before), scored, own.language, model.limits)
+    return _told_from(before, own, joined, prompt)
+
+
+def is_follow_up(prompt: str) -> bool:
+    """Whether ``prompt`` is short and opens as something that leans on what was said before."""
+    text = trimmed(prompt)
+    words = words_of(text[:200])
+    return len(words) <= 2 or (len(words) <= _FOLLOW_UP_WORDS and _FOLLOW_UP.match(text.strip()) is not None)
+
+
+def _mixed(own: Guess, before: Guess) -> dict[str, float]:
+    """The more a follow-up says by itself, the less the turn before it counts."""
+    share, old = own.confidence, before.probabilities
+    return {label: share * chance + (1 - share) * old[label] for label, chance in own.probabilities.items()}
+
+
+def _told_from(before: Guess, own: Guess, joined: Guess, prompt: str) -> Guess:
+    """The joined guess with its reason; after a picture, a wish for one changes it unless it asks for another."""
+    if joined.task is Task.IMAGE_GEN and before.task in PICTURE_TASKS and not _ANEW.search(prompt.lower()):
+        return replace(joined, task=Task.IMAGE_EDIT, subtask="", evidence="changes the last picture")
+    if joined.task is not own.task:
+        return replace(joined, evidence=f"goes on with {joined.task}")
+    return joined
+
+
+def _guess(probabilities: Mapping[str, float], scored: Scored, language: str, limits: Limits) -> Guess:
+    tasks = dict.fromkeys(Task, 0.0)
+    for label, chance in probabilities.items():
+        tasks[LABELS[label]] += chance
+    ranked = sorted(Task, key=lambda task: -tasks[task])
+    picture = tasks[Task.IMAGE_GEN]
+    if ranked[0] in PICTURE_TASKS and sum(tasks[task] for task in PICTURE_TASKS) < limits.picture:
+        ranked = [task for task in ranked if task not in PICTURE_TASKS]
+    task = ranked[0]
+    label = max((label for label in LABELS if LABELS[label] is task), key=lambda label: probabilities[label])
+    return Guess(
+        task=task,
+        confidence=tasks[task],
+        evidence=scored.evidence_for(label),
+        subtask=subtask_of(label),
+        probabilities=probabilities,
+        language=language,
+        may_be_picture=task not in PICTURE_TASKS and picture >= limits.maybe_picture,
+        is_sure=tasks[task] >= limits.sure,
+    )

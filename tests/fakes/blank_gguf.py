@@ -19,7 +19,7 @@ _BLOCKS = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256,
 _MIXES = {"F16": (F16, F16), "Q8_0": (Q8_0, Q8_0), "Q4_0": (Q4_0, Q6_K), "Q4_K_M": (Q4_K, Q6_K)}
 """The type of most matrices, and of those that llama.cpp's mixes keep finer."""
 _ALIGNMENT = 32
-_UNSIGNED, _SIGNED = 4, 5
+_SHORT, _UNSIGNED, _SIGNED = 2, 4, 5
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -42,29 +42,35 @@ class Shape:
     more: Mapping[str, Value] = field(default_factory=dict)
 
 
-def write_blank_gguf(path: Path, shape: Shape, quantization: str = "Q8_0", *, vocabulary: bytes = b"") -> Path:
-    """Write the build; ``vocabulary`` are the encoded ``tokenizer.*`` pairs of a real one, which replace the own."""
+def write_blank_gguf(path: Path, shape: Shape, quantization: str = "Q8_0", *, parts: int = 1) -> Path:
+    """Write the build, or with ``parts`` a split one whose first file has the name that llama.cpp wants; return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pairs = [_pair(key, value) for key, value in _facts(shape).items()]
-    own = [vocabulary] if vocabulary else [_pair(key, value) for key, value in _tokenizer(shape.vocabulary).items()]
+    facts = {**_facts(shape), **_tokenizer(shape.vocabulary)}
     tensors = list(_tensors(shape))
+    if parts == 1:
+        return _write(path, facts, tensors, quantization)
+    share = -(-len(tensors) // parts)
+    names = [path.with_name(f"{path.stem}-{number:05d}-of-{parts:05d}.gguf") for number in range(1, parts + 1)]
+    for number, name in enumerate(names):
+        split = {"split.no": number, "split.count": parts, "split.tensors.count": len(tensors)}
+        own = tensors[number * share : (number + 1) * share]
+        _write(name, split if number else facts | split, own, quantization)
+    return names[0]
+
+
+def _write(path: Path, facts: Mapping[str, Value], tensors: Sequence[Tensor], quantization: str) -> Path:
+    pairs = [_pair(key, value) for key, value in facts.items()]
     infos, end = bytearray(), 0
     for name, dimensions in tensors:
         kind = _type_of(name, dimensions, quantization)
         infos += _text(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, end)
         block, size = _BLOCKS[kind]
         end += -(-(math.prod(dimensions) // block * size) // _ALIGNMENT) * _ALIGNMENT
-    own_pairs = _count(vocabulary) if vocabulary else len(own)
-    header = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(pairs) + own_pairs) + b"".join((*pairs, *own, infos))
+    header = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(pairs)) + b"".join((*pairs, infos))
     with path.open("wb") as file:
         file.write(header)
         file.truncate(-(-len(header) // _ALIGNMENT) * _ALIGNMENT + end)
     return path
-
-
-def _count(vocabulary: bytes) -> int:
-    """How many pairs there are; each key is written once."""
-    return vocabulary.count(b"\0\0tokenizer.") if vocabulary else 0
 
 
 def _type_of(name: str, dimensions: tuple[int, ...], quantization: str) -> int:
@@ -234,6 +240,10 @@ def _text(text: str) -> bytes:
 
 
 def _pair(key: str, value: Value) -> bytes:
+    if key in ("split.no", "split.count") and isinstance(value, int):
+        return _text(key) + struct.pack("<IH", _SHORT, value)
+    if key == "split.tensors.count" and isinstance(value, int):
+        return _text(key) + struct.pack("<Ii", _SIGNED, value)
     return _text(key) + _value(value)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nanolocal.library.fit.quality import kept_by
 from nanolocal.library.fit.speed import READING, tokens_per_second
+from nanolocal.library.retention import retained
 
 LEAST_CONTEXT, USUAL_CONTEXT, MOST_CONTEXT = 2048, 8192, 32_768
 """Tokens: below the first nothing is worth loading, the second is enough for most, the third is the most we suggest."""
@@ -23,7 +23,8 @@ class Source(StrEnum):
 class Candidate:
     """A build, stored or on offer. ``needs`` gives bytes of memory, ``reads`` bytes read for a token, by the context.
 
-    ``trained`` is the longest context that the model knows, 0 if unknown.
+    ``trained`` is the longest context that the model knows, 0 if unknown. One that draws reads nothing for a token.
+    ``moves`` is what is held in the memory of a graphics processor instead.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Candidate:
     needs: Callable[[int], int]
     reads: Callable[[int], int]
     source: Source
+    moves: Callable[[int], int] = lambda n_ctx: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Verdict:
     is_best: bool
     says: str
     source: Source
+    on_device: int = 0
 
 
 def advise(
@@ -91,6 +94,8 @@ def for_size(label: str, quantization: str, size_bytes: int, trained: int = 0, a
 
 def _judge(candidate: Candidate, budget: int, bandwidth: float, context: int | None) -> Verdict:
     n_ctx = largest_context(candidate, budget) if context is None else context
+    if not candidate.reads(n_ctx):
+        n_ctx = 0
     needed = candidate.needs(n_ctx)
     return Verdict(
         label=candidate.label,
@@ -102,6 +107,7 @@ def _judge(candidate: Candidate, budget: int, bandwidth: float, context: int | N
         is_best=False,
         says=_obstacle(candidate, needed, budget, n_ctx),
         source=candidate.source,
+        on_device=candidate.moves(n_ctx),
     )
 
 
@@ -116,7 +122,7 @@ def _best(fitting: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Verd
     roomy = [pair for pair in fitting if pair[1].context >= min(USUAL_CONTEXT, pair[0].trained or USUAL_CONTEXT)]
     quick = [pair for pair in roomy or fitting if pair[1].tokens_per_s >= READING]
     if quick:
-        return max(quick, key=lambda pair: (kept_by(pair[0].quantization), -pair[1].size_bytes))
+        return max(quick, key=lambda pair: (retained(pair[0].quantization), -pair[1].size_bytes))
     return max(fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
 
 
@@ -135,7 +141,7 @@ def _drawback(candidate: Candidate, verdict: Verdict, best: Candidate, best_verd
         return "slower than one reads"
     if verdict.context < best_verdict.context and verdict.context < USUAL_CONTEXT:
         return f"leaves room for {verdict.context:,} tokens only"
-    kept, kept_best = kept_by(candidate.quantization), kept_by(best.quantization)
+    kept, kept_best = retained(candidate.quantization), retained(best.quantization)
     if kept < kept_best:
         return f"keeps {kept:.1%} of the quality, not {kept_best:.1%}"
     return "larger and no better"

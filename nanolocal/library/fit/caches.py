@@ -1,7 +1,8 @@
 """What a model remembers of the text: keys and values by layer, and the fixed state of recurrent layers.
 
 The rules are llama.cpp's (src/llama-model.cpp ``create_memory``, src/llama-hparams.cpp, src/models/*.cpp), told by the
-same keys of the header.
+same keys of the header. For the few architectures with caches of their own (DeepSeek 4, GLM 5, Hunyuan 4, Kimi K3,
+MiniMax M3) they come close; there the probe knows.
 """
 
 from dataclasses import dataclass
@@ -28,8 +29,6 @@ _WINDOWS = {
 }  # fmt: skip
 _BY_ARRAY = frozenset({"gemma4", "granite_swa", "maple", "mimo2", "spark2_5", "step35", "dots3note"})
 """Architectures whose header lists the layers with a window."""
-_UNKNOWN = frozenset({"deepseek4", "dots3note", "glm5-next", "hy_v4", "kimi-k3", "minimax-m3", "nanbeige", "qwen4exp"})
-"""Architectures with caches of their own that these rules only come close to."""
 
 _BLOCK_BYTES = {"f16": (1, 2), "q8_0": (32, 34), "q4_0": (32, 18)}
 _CELLS = 256
@@ -39,7 +38,7 @@ _CELLS = 256
 class Caches:
     """Elements of keys and values per token of context, by kind of layer, and bytes of recurrent state.
 
-    ``window`` is in tokens, 0 where no layer has one. ``is_exact`` is false for architectures these rules come close to.
+    ``window`` is in tokens, 0 where no layer has one.
     """
 
     keys: int
@@ -48,12 +47,6 @@ class Caches:
     window_keys: int
     window_values: int
     state_bytes: int
-    is_exact: bool
-
-    @property
-    def has_attention(self) -> bool:
-        """Whether anything grows with the context."""
-        return bool(self.keys or self.window_keys)
 
     def size_bytes(self, n_ctx: int, kv: str = "f16", *, ubatch: int = 256, full_window: bool = True) -> int:
         """Bytes for ``n_ctx`` tokens; ``full_window`` is how this program runs them, so that a text can be rewound."""
@@ -74,9 +67,9 @@ def bytes_of(elements: int, kv: str) -> int:
     return elements * size // block
 
 
-def caches_of(layout: Layout) -> Caches:
-    """The caches of a model."""
-    count = layout.number("block_count") - layout.number("nextn_predict_layers")
+def caches_of(layout: Layout, first: int = 0) -> Caches:
+    """The caches of a model, from layer ``first`` on."""
+    count = max(layout.number("block_count") - layout.number("nextn_predict_layers"), 0)
     heads = layout.by_layer("attention.head_count", count, 1)
     kv_heads = layout.by_layer("attention.head_count_kv", count) if _has(layout, "attention.head_count_kv") else heads
     recurrent, attending = _kinds(layout, count, kv_heads)
@@ -84,7 +77,7 @@ def caches_of(layout: Layout) -> Caches:
     stored = _stored_layers(layout, count)
     latent = bool(layout.number("attention.key_length_mla"))
     totals = {False: [0, 0], True: [0, 0]}
-    for layer in range(count):
+    for layer in range(first, count):
         if not attending[layer] or layer >= stored:
             continue
         keys, values = _head(layout, heads, is_near=near[layer])
@@ -96,8 +89,7 @@ def caches_of(layout: Layout) -> Caches:
         window=window,
         window_keys=totals[True][0],
         window_values=totals[True][1],
-        state_bytes=4 * sum(recurrent) * _state(layout, max(heads, default=0)),
-        is_exact=layout.architecture not in _UNKNOWN,
+        state_bytes=4 * sum(recurrent[first:]) * _state(layout, max(heads, default=0)),
     )
 
 
@@ -120,13 +112,12 @@ def _kinds(layout: Layout, count: int, kv_heads: tuple[int, ...]) -> tuple[list[
         return recurrent, [not state for state in recurrent]
     if name not in _WITHOUT_HEADS:
         return [False] * count, [True] * count
-    recurrent = [not heads for heads in kv_heads]
-    if name.startswith("nemotron_h"):
+    recurrent, attending = [not heads for heads in kv_heads], [heads > 0 for heads in kv_heads]
+    if name.startswith("nemotron_h"):  # there a layer is one of three: the third kind has a feed-forward part alone
         inner = layout.by_layer("feed_forward_length", count)
-        return [r and not f for r, f in zip(recurrent, inner, strict=True)], [
-            not r and not f for r, f in zip(recurrent, inner, strict=True)
-        ]
-    return recurrent, [not state for state in recurrent]
+        recurrent = [state and not width for state, width in zip(recurrent, inner, strict=True)]
+        attending = [sees and not width for sees, width in zip(attending, inner, strict=True)]
+    return recurrent, attending
 
 
 def _windows(layout: Layout, count: int) -> tuple[int, list[bool]]:
@@ -153,7 +144,7 @@ def _stored_layers(layout: Layout, count: int) -> int:
 
 def _head(layout: Layout, heads: tuple[int, ...], *, is_near: bool) -> tuple[int, int]:
     """Elements of one head's key and value."""
-    usual = layout.number("embedding_length") // max(*heads, 1)
+    usual = layout.number("embedding_length") // max((*heads, 1))
     keys, values = layout.number("attention.key_length", usual), layout.number("attention.value_length", usual)
     if not is_near:
         return keys, values

@@ -1,17 +1,18 @@
 """What can be weighed against each other: builds stored here, a file on a server, offers of the catalogue."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nanolocal.chat.routes import Build, Footprint
+from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.errors import Damaged, EngineFailed
 from nanolocal.library.catalogue.entries import Model
 from nanolocal.library.fit.advice import Candidate, Source, for_size
 from nanolocal.library.fit.formula import footprint_of
 from nanolocal.library.fit.layout import Layout, read_layout
+from nanolocal.library.fit.offload import on_device
 from nanolocal.library.fit.probe import probe, stand_in
-from nanolocal.library.fit.remote import RemoteHeader
+from nanolocal.library.fit.remote import Remote
 from nanolocal.library.naming import QUANTIZATION
 
 _BITS = {
@@ -21,10 +22,20 @@ _BITS = {
 """Bits a weight by how the name of a quantization begins; mixes hold some tensors in a finer type."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a build is to be run, and where the probe keeps its answers."""
+
+    n_ctx: int
+    kv: str
+    gpu_layers: int
+    cache: Path | None
+
+
 def from_build(build: Build, kv: str = "f16") -> Candidate:
     """A stored build: what its header says, or its size where that is all there is."""
     footprint = build.footprint
-    if footprint is not None and kv != "f16":
+    if footprint is not None and kv != "f16" and build.kind is Kind.TEXT:
         try:
             footprint = footprint_of(read_layout(build.path), kv)
         except (Damaged, OSError):
@@ -53,33 +64,42 @@ def from_offers(model: Model) -> Iterator[Candidate]:
             yield for_size(label, quantization, size, model.context or 0, share)
 
 
-def probed_build(candidate: Candidate, build: Build, n_ctx: int, kv: str, cache: Path | None) -> tuple[Candidate, str]:
-    """``candidate`` put right by what llama.cpp says at ``n_ctx`` tokens; unchanged, and why, where it says nothing."""
+def probed_build(candidate: Candidate, build: Build, terms: Terms) -> tuple[Candidate, str]:
+    """``candidate`` put right by what llama.cpp says; with the reason, and only computed, where it says nothing."""
     try:
-        return _put_right(candidate, build.path, read_layout(build.path), n_ctx, kv, cache), ""
-    except (EngineFailed, Damaged) as error:
+        layout = read_layout(build.path)
+        return _put_right(candidate, build.path, layout, terms)
+    except Damaged as error:
         return candidate, error.message
     except OSError as error:
         return candidate, f"{build.path.name} cannot be read: {error.strerror}"
 
 
-def probed_header(
-    candidate: Candidate, remote: RemoteHeader, n_ctx: int, kv: str, cache: Path | None
-) -> tuple[Candidate, str]:
+def probed_headers(candidate: Candidate, remote: Remote, terms: Terms) -> tuple[Candidate, str]:
     """The same for a model that is not here: llama.cpp sees its header in a file that is a hole otherwise."""
     try:
-        with stand_in(remote.header, remote.layout.size_bytes) as path:
-            return _put_right(candidate, path, remote.layout, n_ctx, kv, cache), ""
-    except EngineFailed as error:
-        return candidate, error.message
+        with stand_in(remote.headers) as path:
+            return _put_right(candidate, path, remote.layout, terms)
     except OSError as error:
         return candidate, f"llama.cpp could not be asked: {error.strerror}"
 
 
-def _put_right(candidate: Candidate, path: Path, layout: Layout, n_ctx: int, kv: str, cache: Path | None) -> Candidate:
-    truth = probe(path, layout, n_ctx, kv, cache=cache).needed(layout, n_ctx)
-    needs, off_by = candidate.needs, truth - candidate.needs(n_ctx)
-    return replace(candidate, needs=lambda tokens: needs(tokens) + off_by, source=Source.PROBED)
+def _put_right(candidate: Candidate, path: Path, layout: Layout, terms: Terms) -> tuple[Candidate, str]:
+    problem, off_by, source = "", 0, Source.PROBED
+    try:
+        said = probe(path, layout, terms.n_ctx, terms.kv, cache=terms.cache)
+        off_by = said.needed(layout, terms.n_ctx) - candidate.needs(terms.n_ctx)
+    except EngineFailed as error:
+        problem, source = error.message, candidate.source
+    needs = candidate.needs
+
+    def moved(n_ctx: int) -> int:
+        return on_device(layout, terms.gpu_layers, n_ctx, terms.kv) if terms.gpu_layers else 0
+
+    def here(n_ctx: int) -> int:
+        return max(needs(n_ctx) + off_by - moved(n_ctx), 0)
+
+    return replace(candidate, needs=here, moves=moved, source=source), problem
 
 
 def _from_footprint(label: str, quantization: str, footprint: Footprint, trained: int) -> Candidate:

@@ -51,7 +51,10 @@ def _feed_forward(layout: Layout) -> int:
     expert = layout.number("expert_feed_forward_length", inner)
     shared = layout.number("expert_shared_feed_forward_length", layout.number("expert_shared_count") * expert)
     dense = 3 * inner if layout.number("leading_dense_block_count") else 0
-    return max(3 * used * expert + 4 * width, 2 * used * width + 2 * width, 3 * shared + 6 * width, dense + 4 * width)
+    routed = 3 * used * expert + 4 * width
+    if routed < 2 * used * width:  # what the experts answer does not fit into the place of their insides
+        routed = 2 * used * (width + expert)
+    return max(routed, 3 * shared + 6 * width, dense + 4 * width)
 
 
 def _attention(layout: Layout) -> int:
@@ -60,7 +63,7 @@ def _attention(layout: Layout) -> int:
     head = layout.number("attention.key_length", width // max(heads, 1))
     if latent_key := layout.number("attention.key_length_mla"):
         latent = layout.number("attention.kv_lora_rank")
-        return 2 * width + heads * (head + latent + 2 * latent_key)
+        return 5 * width + heads * (head + latent + 2 * latent_key)
     keys = layout.number("attention.head_count_kv", heads) * head
     return (7 * width) // 2 + 2 * heads * head + 2 * keys if heads else 0
 

@@ -7,7 +7,7 @@ from nanolocal.formats.gguf import Tensor
 from nanolocal.library.fit.caches import Caches, caches_of, padded
 from nanolocal.library.fit.compute import compute_of
 from nanolocal.library.fit.layout import Layout, Span
-from nanolocal.library.fit.process import LIBRARIES, PER_CELL, process_of
+from nanolocal.library.fit.process import LIBRARIES, per_cell, process_of
 from nanolocal.library.fit.repacking import Rows, is_copied, rows_here
 from nanolocal.library.fit.speed import weights_read
 
@@ -48,7 +48,7 @@ def footprint_of(layout: Layout, kv: str = "f16", *, ubatch: int = BATCH, rows: 
         used=weights.used,
         held=held,
         loading=LIBRARIES + process.loading + weights.copied,
-        per_token=_per_token(caches, kv) + compute.per_cell + PER_CELL,
+        per_token=_per_token(caches, kv) + compute.per_cell + per_cell(has_attention=compute.per_cell > 0),
         read=weights_read(layout) + caches.state_bytes,
     )
 

@@ -40,19 +40,19 @@ class Layout:
         return tuple(tensor for span in self.spans for tensor in span.tensors)
 
     def number(self, key: str, default: int = 0) -> int:
-        """The whole number at ``key`` of the architecture; the largest where it differs by layer."""
+        """The whole number at ``key`` of the architecture, at least 0; the largest where it differs by layer."""
         full = f"{self.architecture}.{key}"
         if full in self.facts.arrays:
-            return max(self.facts.arrays[full], default=default)
+            return max((*self.facts.arrays[full], 0))
         value = self.facts.metadata.get(full, default)
-        return value if isinstance(value, int) and not isinstance(value, bool) else default
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
 
     def by_layer(self, key: str, layers: int, default: int = 0) -> tuple[int, ...]:
         """The number at ``key`` for each of ``layers``; where an array is too short, its last item goes on."""
         items = self.facts.arrays.get(f"{self.architecture}.{key}")
         if not items:
             return (self.number(key, default),) * layers
-        return tuple(items[min(layer, len(items) - 1)] for layer in range(layers))
+        return tuple(max(items[min(layer, len(items) - 1)], 0) for layer in range(layers))
 
     @property
     def vocabulary(self) -> int:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,8 @@ from pathlib import Path
 from nanolocal.errors import Damaged, EngineFailed
 from nanolocal.library.fit.formula import BATCH, weights_of
 from nanolocal.library.fit.layout import Layout
-from nanolocal.library.fit.process import PER_CELL
+from nanolocal.library.fit.process import per_cell
+from nanolocal.library.fit.remote import Header
 from nanolocal.library.fit.repacking import Rows, rows_here
 from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.safetext import safe_line
@@ -56,7 +57,7 @@ class Probed:
 
     def _running(self, copied: int, n_ctx: int) -> int:
         buffers = self.cache + self.compute + self.output
-        return self.process + _HOST + copied + buffers + PER_CELL * n_ctx
+        return self.process + _HOST + copied + buffers + per_cell(has_attention=self.cache > 0) * n_ctx
 
 
 def probe(path: Path, layout: Layout, n_ctx: int, kv: str = "f16", *, cache: Path | None = None) -> Probed:
@@ -71,15 +72,18 @@ def probe(path: Path, layout: Layout, n_ctx: int, kv: str = "f16", *, cache: Pat
 
 
 @contextmanager
-def stand_in(header: bytes, size: int) -> Iterator[Path]:
-    """A file of ``size`` bytes that begins with ``header`` and is a hole otherwise, for a model that is not here."""
+def stand_in(headers: Sequence[Header]) -> Iterator[Path]:
+    """The first of files that begin with ``headers`` and are holes otherwise, for a model that is not here."""
+    total = len(headers)
     with tempfile.TemporaryDirectory(prefix="nanolocal-") as folder:
-        path = Path(folder) / "header.gguf"
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(header)
-            file.truncate(size)
-        yield path
+        names = [f"header-{number:05d}-of-{total:05d}.gguf" for number in range(1, total + 1)]
+        paths = [Path(folder) / name for name in names]
+        for path, header in zip(paths, headers, strict=True):
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(header.content)
+                file.truncate(header.size)
+        yield paths[0]
 
 
 def _ask(path: Path, n_ctx: int, kv: str) -> Probed:
@@ -122,9 +126,8 @@ def _known(row: object) -> Probed | None:
     if not isinstance(row, dict):
         return None
     values = {name: row.get(name) for name in Probed.__dataclass_fields__}
-    if any(not isinstance(value, int) or value < 0 for value in values.values()):
-        return None
-    return Probed(**values)
+    sizes = {name: value for name, value in values.items() if isinstance(value, int) and value >= 0}
+    return Probed(**sizes) if len(sizes) == len(values) else None
 
 
 def _key(path: Path, layout: Layout, n_ctx: int, kv: str) -> str:

@@ -16,8 +16,8 @@ _PER_TOKEN, _PER_PLAIN_TOKEN, _PER_MERGE, _PER_TEXT_BYTE = 190, 100, 75, 1.85
 _LOADING, _LOADING_PER_TOKEN, _LOADING_PER_MERGE, _LOADING_PER_TEXT_BYTE = 29_500_000, 162, 105, 3.3
 _PER_TENSOR = 9_000
 """Of the graph: some eight nodes for each tensor."""
-PER_CELL = 180
-"""Of each token of context: llama.cpp's record of its place, and the text and tokens that the child keeps."""
+_PER_CELL, _PER_TEXT_TOKEN = 180, 40
+"""Of each token of context: with llama.cpp's record of its place, and the text and token that the child keeps alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ def process_of(layout: Layout) -> Process:
     running = _INTERPRETER + graph + tokens * per_token + merges * _PER_MERGE + int(text * _PER_TEXT_BYTE)
     parsed = tokens * _LOADING_PER_TOKEN + merges * _LOADING_PER_MERGE + int(text * _LOADING_PER_TEXT_BYTE)
     return Process(running, _LOADING + graph // 8 + parsed)
+
+
+def per_cell(*, has_attention: bool) -> int:
+    """Bytes that each token of context takes beside the caches."""
+    return _PER_CELL if has_attention else _PER_TEXT_TOKEN
 
 
 def _text_bytes(layout: Layout, tokens: int, merges: int) -> int:

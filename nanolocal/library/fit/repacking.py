@@ -7,6 +7,7 @@ the processor they run on, which is how pip builds them.
 
 import platform
 from collections.abc import Mapping, Set
+from functools import cache
 from pathlib import Path
 
 from nanolocal.formats.gguf import Tensor
@@ -23,6 +24,7 @@ Rows = Mapping[int, int]
 """ggml type -> how many rows are interleaved: only matrices of a multiple of that are copied."""
 
 
+@cache
 def rows_here() -> Rows:
     """What is copied on this machine."""
     return rows_for(platform.machine().lower(), _flags())

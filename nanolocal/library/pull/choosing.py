@@ -6,11 +6,8 @@ from enum import StrEnum
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.errors import NoBuildFits, UsageError
+from nanolocal.library.fit.advice import advise, for_size
 
-_ROOM = 1.2
-"""What a build takes in memory, as a multiple of its size: weights, context and working space."""
-_GOOD = frozenset({"Q4_K_M", "Q4_K_L", "Q4_K_XL", "Q5_K_S", "Q5_K_M", "Q5_K_L", "Q5_K_XL", "Q6_K", "Q6_K_L", "Q8_0"})
-"""Small enough to be fast, and hardly worse than 16 bits."""
 _MOST_LISTED = 30
 
 
@@ -70,19 +67,22 @@ Pick = Callable[[Sequence[Option]], Option]
 """Which of several builds is taken when the user named none; raises ``NoBuildFits``."""
 
 
-def largest_that_fits(budget: int) -> Pick:
-    """A pick of the largest build that takes at most ``budget`` bytes of memory, of 4 to 8 bits where there is one."""
+def best_that_fits(budget: int, bandwidth: float) -> Pick:
+    """A pick of the finest build that fits into ``budget`` bytes of memory and is quick enough; see ``fit.advice``.
+
+    ``bandwidth`` is in bytes a second.
+    """
 
     def pick(options: Sequence[Option]) -> Option:
-        fitting = [option for option in options if (option.size or 0) * _ROOM <= budget]
-        if not fitting:
+        judged = advise([for_size(each.name, each.label, each.size or 0) for each in options], budget, bandwidth)
+        best = next((verdict.label for verdict in judged if verdict.is_best), None)
+        if best is None:
             least = min(options, key=lambda option: option.size or 0)
             raise NoBuildFits(
                 f"none of these builds fits into the {format_bytes(budget)} of memory that are free here",
                 f"name one to fetch it all the same, the smallest is {least.shown}",
             )
-        good = [option for option in fitting if option.label in _GOOD]
-        return max(good or fitting, key=lambda option: option.size or 0)
+        return next(option for option in options if option.name == best)
 
     return pick
 

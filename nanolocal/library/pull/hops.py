@@ -23,8 +23,11 @@ def parsed(url: str) -> "httpx.URL":
 
 
 def first_hop(url: str) -> "httpx.URL":
-    """Where the way begins; raises ``UsageError`` or ``TransferFailed`` for anything but a web address."""
-    return _checked(parsed(url))
+    """Where the way begins; raises ``UsageError`` for anything but a web address."""
+    first = parsed(url)
+    if not _is_on_the_web(first):
+        raise UsageError(safe_line(f"{url[:200]!r} is no web address"), "give one that begins with https://")
+    return first
 
 
 def next_hop(hop: "httpx.URL", location: str) -> "httpx.URL":
@@ -32,7 +35,10 @@ def next_hop(hop: "httpx.URL", location: str) -> "httpx.URL":
 
     Raises ``TransferFailed`` where that is no web address, or one without encryption after one with it.
     """
-    following = _checked(joined(hop, location))
+    following = joined(hop, location)
+    if not _is_on_the_web(following):
+        says = f"{hop.host} leads to {str(following)[:200]!r}, which is no web address"
+        raise TransferFailed(safe_line(says), CHECK_ADDRESS)
     if hop.scheme == "https" and following.scheme == "http":
         says = safe_line(f"{hop.host} leads to {following.host} without encryption: refused")
         raise TransferFailed(says, "use another hub or address")
@@ -58,7 +64,5 @@ def origin(url: "httpx.URL") -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _checked(url: "httpx.URL") -> "httpx.URL":
-    if url.scheme not in ("http", "https") or not url.host:
-        raise TransferFailed(safe_line(f"{str(url)[:200]!r} is no web address"), "give one that begins with https://")
-    return url
+def _is_on_the_web(url: "httpx.URL") -> bool:
+    return url.scheme in ("http", "https") and bool(url.host)

@@ -68,7 +68,7 @@ class Remote:
 
 @contextmanager
 def open_remote(url: str, token: str = "") -> Iterator[Remote]:
-    """Open the file at an http(s) address; raises ``UsageError`` or ``TransferFailed`` where it cannot be."""
+    """Open the file at an http(s) address; raises ``UsageError`` for another, ``TransferFailed`` when it cannot be."""
     import httpx
 
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=True) as client:

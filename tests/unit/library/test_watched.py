@@ -94,12 +94,12 @@ def test_a_file_that_llama_cpp_refuses_counts(tmp_path: Path) -> None:
     build.path.write_bytes(whole[: len(whole) // 2])
 
     async def fail(engines: WatchedEngines, _: EnginePool) -> None:
-        with pytest.raises(BuildFailed, match="cannot load"):
+        with pytest.raises(BuildFailed, match="shorter than its tensors"):
             await answer(engines, build)
 
     run(known, fail)
     ((_, words),) = known.records.of(build.sha256).failures
-    assert words.startswith("its engine failed: llama.cpp cannot load m-F32.gguf: ")
+    assert words.startswith("its engine failed: m-F32.gguf is not a usable GGUF file: ")
 
 
 def test_an_answer_resets_the_count(tmp_path: Path) -> None:

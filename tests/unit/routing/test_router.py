@@ -33,7 +33,6 @@ def request(prompt: str, model: str | None = None, picture: bool = False) -> Rou
     ("prompt", "task"),
     [
         ("Tell me a short story about a fox.", Task.WRITING),
-        ("a red circle", Task.CHAT),
         ("Draw a red circle above a blue square", Task.IMAGE_GEN),
         ("please paint me a sunset", Task.IMAGE_GEN),
         ("Can you make a picture of two cats?", Task.IMAGE_GEN),
@@ -137,6 +136,37 @@ def test_the_preference_decides_between_good_and_quick() -> None:
     assert router(BIG, huge).pick(request("hello there")).build is huge
     assert router(BIG, huge).pick(asked).build is BIG
     assert router(BIG, huge, prefer="fast").pick(request("hello there")).build is BIG
+
+
+CODER = replace(BIG, id="coder:Q8_0", sha256="d" * 64, quality={"code": 0.9, "*": 0.3})
+TALKER = replace(BIG, id="talker:Q8_0", sha256="e" * 64, quality={"code": 0.2, "math": 0.2, "*": 0.8})
+RECKONER = replace(BIG, id="reckoner:Q8_0", sha256="f" * 64, quality={"math": 0.9, "*": 0.3})
+CODE, SUM = "Write a python function that sorts a list", "12 * 7 + 3"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "prompt", "answers"),
+    [
+        ([("chat", TALKER)], CODE, CODER),
+        ([("chat", TALKER)], SUM, TALKER),
+        ([("chat", TALKER), ("math", TALKER)], SUM, RECKONER),
+        ([("chat", TALKER), ("math", TALKER), ("math", TALKER)], SUM, RECKONER),
+        ([("chat", TALKER), ("code", RECKONER)], CODE, RECKONER),
+        ([("math", TALKER), ("math", TALKER), ("math", TALKER)], SUM, TALKER),
+    ],
+    ids=["code at once", "first turn", "second turn", "third turn", "changed already", "settled"],
+)
+def test_when_a_conversation_changes_its_build(earlier: list[tuple[str, Build]], prompt: str, answers: Build) -> None:
+    asked = RouteRequest(
+        prompt,
+        (),
+        0,
+        Wishes(),
+        current_build_id=earlier[-1][1].id,
+        earlier_tasks=tuple(task for task, _ in earlier),
+        earlier_builds=tuple(build.id for _, build in earlier),
+    )
+    assert router(TALKER, CODER, RECKONER).pick(asked).build is answers
 
 
 def test_a_build_that_is_set_aside_is_rejected_by_the_health_gate_with_its_reason() -> None:

@@ -1,11 +1,13 @@
 """Choosing from somebody else's table."""
 
+import pytest
+
 from nanolocal.chat.routes import Task
-from nanolocal.routing.tables import Row, choose
+from nanolocal.routing.tables import Row, choose, named
 from nanolocal.routing.tasks import Guess
 
 SURE = Guess(Task.MATH, 0.95, "7 + 5", "math/word_problem", {"math/word_problem": 0.95, "chat": 0.05})
-UNSURE = Guess(Task.MATH, 0.3, "", "math/word_problem", {"math/word_problem": 0.3, "chat": 0.28})
+UNSURE = Guess(Task.MATH, 0.25, "", "math/word_problem", {"math/word_problem": 0.25, "chat": 0.2})
 ALL_ROUND = Row("all-round", 8, {"math": 0.5, "code": 0.6, "*": 0.6})
 RECKONER = Row("reckoner", 7, {"math/word_problem": 0.9, "*": 0.4})
 
@@ -32,3 +34,7 @@ def test_names_that_others_use_and_names_nobody_knows_are_no_trouble() -> None:
     rows = [Row("a", 7, {"gsm8k": 0.9, "falconry": 0.1}), Row("b", 7, {"gsm8k": 0.2, "falconry": 0.7, "*": 0.5})]
     assert choose(SURE, rows).id == "a"
     assert choose(SURE, [Row("empty", 0, {}), *rows]).id == "a"
+
+
+def test_keys_are_read_however_they_are_written_and_what_means_the_same_is_averaged() -> None:
+    assert named({"MATH-500": 0.4, "aime": 0.2, "Code": 0.5}) == {"math/competition": pytest.approx(0.3), "code": 0.5}

@@ -10,6 +10,7 @@ from nanolocal.library.fit.compute import compute_of
 from nanolocal.library.fit.formula import BATCH, footprint_of
 from nanolocal.library.fit.layout import read_layout
 from nanolocal.library.fit.probe import Probed, probe, stand_in
+from nanolocal.library.fit.remote import Header
 from tests.fakes.blank_gguf import write_blank_gguf
 from tests.fakes.shapes import SHAPES
 
@@ -46,13 +47,24 @@ def test_a_header_alone_says_the_same(tmp_path: Path) -> None:
     path = write_blank_gguf(tmp_path / "model.gguf", SHAPES["full attention"])
     layout = read_layout(path)
     with path.open("rb") as file:
-        header = file.read(layout.spans[0].data_start)
-    with stand_in(header, layout.size_bytes) as empty:
+        header = Header(path.name, file.read(layout.spans[0].data_start), layout.size_bytes)
+    with stand_in([header]) as empty:
         mode, kept = empty.stat().st_mode, empty
         said = probe(empty, layout, 4096)
     assert mode & 0o077 == 0 and not kept.exists()
     whole = probe(path, layout, 4096)
     assert (said.cache, said.compute, said.output) == (whole.cache, whole.compute, whole.output)
+
+
+def test_a_split_model_takes_what_the_whole_one_takes(tmp_path: Path) -> None:
+    whole = write_blank_gguf(tmp_path / "whole.gguf", SHAPES["full attention"], "Q4_K_M")
+    first = write_blank_gguf(tmp_path / "split.gguf", SHAPES["full attention"], "Q4_K_M", parts=3)
+    one, three = read_layout(whole), read_layout(first)
+    assert len(three.spans) == 3
+    assert sorted(tensor.name for tensor in three.tensors) == sorted(tensor.name for tensor in one.tensors)
+    assert footprint_of(three).needed(4096) == pytest.approx(footprint_of(one).needed(4096), rel=0.001)
+    said = probe(first, three, 4096)
+    assert (said.cache, said.compute) == (probe(whole, one, 4096).cache, probe(whole, one, 4096).compute)
 
 
 def test_an_answer_is_kept_until_the_file_changes(tmp_path: Path) -> None:

@@ -1,18 +1,34 @@
 """The parts of the formula that can be checked by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nanolocal.formats.gguf import Tensor
+from nanolocal.chat.routes import Build, Kind
+from nanolocal.formats.gguf import GGUFFacts, Tensor
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.formula import footprint_of, weights_of
-from nanolocal.library.fit.layout import Layout, read_layout
+from nanolocal.library.fit.layout import Layout, Span, read_layout
+from nanolocal.library.fit.offload import on_device
 from nanolocal.library.fit.repacking import Q4_K, Q8_0, is_copied, rows_for
 from nanolocal.library.fit.speed import tokens_per_second, weights_read
-from tests.fakes.blank_gguf import Shape, write_blank_gguf
+from nanolocal.library.library import Library
+from nanolocal.routing.gates import memory_needed
+from tests.fakes.blank_gguf import Shape, Value, write_blank_gguf
 from tests.fakes.shapes import SHAPES
+
+_KEYS = (
+    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.key_length_mla",
+    "attention.kv_lora_rank", "attention.sliding_window", "attention.sliding_window_pattern", "embedding_length",
+    "expert_count", "expert_feed_forward_length", "expert_used_count", "feed_forward_length", "full_attention_interval",
+    "kda.head_dim", "nextn_predict_layers", "shortconv.l_cache", "ssm.conv_kernel", "ssm.group_count", "ssm.inner_size",
+    "ssm.state_size", "wkv.head_size", "attention.shared_kv_layers",
+)  # fmt: skip
+_NAMES = ("llama", "gemma3", "gemma4", "lfm2", "qwen35", "nemotron_h", "rwkv7", "falcon-h1", "grok", "unheard-of")
 
 
 def layout_of(tmp_path: Path, shape: Shape, quantization: str = "Q8_0") -> Layout:
@@ -36,7 +52,7 @@ def test_a_window_caps_what_its_layers_keep_only_if_nothing_is_to_be_rewound(tmp
 
 
 def test_the_pattern_in_a_file_wins_over_the_usual_one(tmp_path: Path) -> None:
-    more = {"attention.sliding_window": 512, "attention.sliding_window_pattern": [1, 0, 0, 1]}
+    more: dict[str, Value] = {"attention.sliding_window": 512, "attention.sliding_window_pattern": [1, 0, 0, 1]}
     caches = caches_of(layout_of(tmp_path, Shape("gemma2", layers=4, is_tied=True, more=more)))
     assert (caches.keys, caches.window_keys) == (2 * 128, 2 * 128)
 
@@ -109,8 +125,41 @@ def test_a_token_reads_the_experts_it_uses_and_one_row_of_the_embedding(tmp_path
     assert tokens_per_second(weights_read(layout), 10.0 * weights_read(layout)) == 10.0
 
 
-def test_all_parts_of_a_split_file_count(tmp_path: Path) -> None:
-    whole = layout_of(tmp_path, Shape("llama"))
-    first, second = whole.spans[0], replace(whole.spans[0], tensors=whole.tensors[:3])
-    assert Layout(whole.facts, (first, second)).size_bytes == 2 * whole.size_bytes
-    assert len(Layout(whole.facts, (first, second)).tensors) == len(whole.tensors) + 3
+def test_layers_move_to_a_device_from_the_end_and_the_embedding_stays(tmp_path: Path) -> None:
+    layout = layout_of(tmp_path, Shape("llama", layers=4))
+    sizes = {tensor.name: tensor.size_bytes for tensor in layout.tensors}
+    output = sizes["output.weight"] + sizes["output_norm.weight"]
+    layer = sum(size for name, size in sizes.items() if name.startswith("blk.3."))
+    cache = caches_of(layout).size_bytes(4096) // 4
+    moved = [on_device(layout, layers, 4096) for layers in (0, 1, 2, 5, 99)]
+    assert moved == [0, output, output + layer + cache, output + 4 * (layer + cache), output + 4 * (layer + cache)]
+
+
+@given(st.dictionaries(st.sampled_from(_KEYS), st.integers(-(2**63), 2**64 - 1)), st.sampled_from(_NAMES))
+def test_no_header_breaks_the_arithmetic(numbers: dict[str, int], name: str) -> None:
+    metadata = {f"{name}.{key}": value for key, value in numbers.items()} | {f"{name}.block_count": 40}
+    facts = GGUFFacts({"general.architecture": name, **metadata}, {"tokenizer.ggml.tokens": 2**24}, 0, 0)
+    footprint = footprint_of(Layout(facts, (Span(100, 50, ()),)))
+    assert min(footprint.needed(8192), footprint.peak(8192), footprint.per_token, footprint.read) >= 0
+
+
+def test_a_build_remembers_what_it_takes(tmp_path: Path) -> None:
+    folder, index = tmp_path / "models", tmp_path / "cache" / "builds.json"
+    write_blank_gguf(folder / "blank-Q4_K_M.gguf", Shape("llama"), "Q4_K_M")
+    first = Library([folder], index).builds()[0].footprint
+    assert first == footprint_of(read_layout(folder / "blank-Q4_K_M.gguf"))
+    table = json.loads(index.with_name("descriptions.json").read_text(encoding="utf-8"))
+    for row in table["rows"].values():
+        row["footprint"][3] += 1000
+    index.with_name("descriptions.json").write_text(json.dumps(table), encoding="utf-8")
+    kept = Library([folder], index).builds()[0].footprint
+    assert first is not None and kept == replace(first, held=first.held + 1000)
+
+
+def test_the_router_counts_with_it(tmp_path: Path) -> None:
+    layout = layout_of(tmp_path, Shape("llama", layers=4, kv_heads=4, head=128))
+    build = Build("blank:Q8_0", "blank", Kind.TEXT, tmp_path / "model.gguf", "Q8_0", layout.size_bytes, "sha")
+    known = replace(build, footprint=footprint_of(layout))
+    assert memory_needed(known, 32_768) == footprint_of(layout).needed(32_768)
+    assert memory_needed(known, 32_768) - memory_needed(known, 8192) > 24_576 * 4 * 4 * 128 * 2 * 2
+    assert memory_needed(build, 8192) == int(layout.size_bytes * 1.15) + 64 * 2**20

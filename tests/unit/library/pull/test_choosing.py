@@ -3,12 +3,12 @@
 import pytest
 
 from nanolocal.errors import NoBuildFits, UsageError
-from nanolocal.library.pull.choosing import Option, RemoteFile, Shape, choose, largest_that_fits
+from nanolocal.library.pull.choosing import Option, RemoteFile, Shape, best_that_fits, choose
 from nanolocal.library.pull.grouping import checkpoints, ggufs
 from nanolocal.library.pull.pipelines import pipelines
 
 GB = 10**9
-BIG = largest_that_fits(1000 * GB)
+BIG = best_that_fits(1000 * GB, 1e15)
 
 
 def files(*paths: str, size: int = GB) -> list[RemoteFile]:
@@ -74,16 +74,16 @@ def sized(**sizes: float) -> list[Option]:
 
 
 @pytest.mark.parametrize(("budget", "label"), [
-    (100, "Q8_0"), (8, "Q6_K"), (5, "Q4_K_M"), (3, "Q3_K_M"), (2.5, "Q2_K"),
+    (100, "Q8_0"), (9, "Q6_K"), (6, "Q4_K_M"), (4.5, "Q3_K_M"), (3.0, "Q3_K_M"), (2.9, "Q2_K"),
 ])  # fmt: skip
-def test_the_largest_that_fits_of_4_to_8_bits_is_taken(budget: float, label: str) -> None:
+def test_the_best_that_fits_of_4_to_8_bits_is_taken(budget: float, label: str) -> None:
     options = sized(Q2_K=2, Q3_K_M=2.4, Q4_K_M=4, Q6_K=6, Q8_0=8, F16=16, IQ4_NL=4.1)
-    assert choose(options, "", "", largest_that_fits(int(budget * GB))).label == label
+    assert choose(options, "", "", best_that_fits(int(budget * GB), 1e15)).label == label
 
 
 def test_where_none_fits_the_smallest_is_named() -> None:
     with pytest.raises(NoBuildFits) as refused:
-        choose(sized(Q8_0=8, Q4_K_M=4), "", "", largest_that_fits(GB))
+        choose(sized(Q8_0=8, Q4_K_M=4), "", "", best_that_fits(GB, 1e15))
     assert "Q4_K_M 4.0 GB" in refused.value.hint
 
 

@@ -10,16 +10,19 @@ SMALL = {
     "Q5_0": 0.987, "Q4_K_M": 0.985, "Q4_K_S": 0.985, "Q4_K": 0.985, "IQ4_NL": 0.980, "IQ4_XS": 0.979, "Q4_1": 0.975,
     "MXFP4": 0.975, "Q4_0": 0.970, "Q3_K_M": 0.942, "Q3_K_L": 0.941, "IQ3_M": 0.933, "IQ3_S": 0.920, "IQ3_XS": 0.900,
     "IQ3_XXS": 0.883, "Q3_K_S": 0.849, "IQ2_M": 0.809, "Q2_K": 0.768, "IQ2_S": 0.720, "Q2_K_S": 0.700, "IQ2_XS": 0.621,
-    "IQ2_XXS": 0.460, "IQ1_M": 0.095, "IQ1_S": 0.05,
+    "IQ2_XXS": 0.460, "IQ1_M": 0.095, "TQ2_0": 0.095, "TQ1_0": 0.095,
+    "IQ1_S": 0.05,
 }  # fmt: skip
 _LARGE = {"IQ3_XXS": 0.969, "IQ2_XS": 0.895, "IQ2_XXS": 0.848, "IQ1_M": 0.720}
-_UNKNOWN = 0.95
+_UNKNOWN = 0.942
+"""A type in neither table: taken for one of three bits, so that a known one is preferred."""
+_EIGHT_BILLION = 8 * 10**9
 _SMALL_UP_TO, _LARGE_FROM = 13e9, 30e9
 
 
-def retained(quantization: str, parameters: int) -> float:
+def retained(quantization: str, parameters: int = _EIGHT_BILLION) -> float:
     """The share, 0 to 1, that a build of ``quantization`` keeps of a model with so many parameters."""
-    name = quantization.upper()
+    name = quantization.upper().removeprefix("UD-")
     small = SMALL.get(name, _UNKNOWN)
     large = _LARGE.get(name, 1 - (1 - small) / 2)
     weight = min(max((parameters - _SMALL_UP_TO) / (_LARGE_FROM - _SMALL_UP_TO), 0.0), 1.0)

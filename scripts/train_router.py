@@ -1,0 +1,64 @@
+"""Train the task classifier; write its weights and card to nanolocal/routing/data/, the same bytes every time."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CALIBRATED_ON = ("dolly", "oasst", "selfinstruct")
+"""Sources that a first training leaves out, to see how sure it may be on text it has not seen."""
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder with text/ and tasks/")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "nanolocal/routing/data", help="where the weights are written"
+    )
+    parser.add_argument(
+        "--tiny", action="store_true", help="a cut of our own prompts, one pass: seconds, for the tests"
+    )
+    parser.add_argument("--seed", type=int, default=7)
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Train, calibrate, write."""
+    chosen = arguments(words)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+    from router_tasks.corpus import collect, own, to_train_on, without
+    from router_tasks.judge import best_temperature, figures, scores_of
+    from router_tasks.learn import Plan, examples_of, learn
+    from router_tasks.store import store
+
+    began = time.process_time()
+    rows = own(chosen.seed)[::12] if chosen.tiny else collect(chosen.data, chosen.seed)
+    plan = Plan(seed=chosen.seed, epochs=1) if chosen.tiny else Plan(seed=chosen.seed)
+    print(f"{len(rows):,} prompts read, {time.process_time() - began:.0f} s of processor time", flush=True)
+    temperature, measured = 1.0, {}
+    unseen = [row for row in rows if row.source.startswith(CALIBRATED_ON)][::4]
+    if unseen:
+        first = learn(examples_of(to_train_on(without(rows, CALIBRATED_ON), chosen.seed)), plan)
+        temperature = best_temperature(scores_of(first, unseen), unseen)
+        for source in CALIBRATED_ON:
+            mine = [row for row in rows if row.source.startswith(source)]
+            measured[source] = figures(scores_of(first, mine), mine, temperature)
+        print(f"temperature {temperature:.2f}, {time.process_time() - began:.0f} s of processor time", flush=True)
+    learned = learn(examples_of(to_train_on(rows, chosen.seed)), plan)
+    store(learned, temperature, rows, chosen.out, measured)
+    size = (chosen.out / "tasks.npz").stat().st_size
+    print(
+        f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time",
+        flush=True,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
