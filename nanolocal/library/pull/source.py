@@ -15,7 +15,7 @@ from nanolocal.library.pull.plan import Wanted
 from nanolocal.library.pull.refusals import BUSY
 from nanolocal.safetext import safe_line
 
-_ASKED_AGAIN = 6
+_ASKED_AGAIN = 4
 """So often in a row a hub that once named the SHA-256 may leave it out before a new mark means a new file."""
 
 

@@ -11,7 +11,7 @@ from nanolocal.errors import AccessRefused, Damaged, NoBuildFits, TransferFailed
 from nanolocal.library import fingerprints, removal
 from nanolocal.library.catalogue import shelf
 from nanolocal.library.pull import hashes, staging
-from nanolocal.library.pull.choosing import largest_that_fits
+from nanolocal.library.pull.choosing import best_that_fits
 from nanolocal.library.pull.control import Control
 from nanolocal.library.pull.plan import Progress, Stage
 from tests.fakes import stores
@@ -358,11 +358,11 @@ def test_discarding_leaves_nothing(bench: Bench) -> None:
 
 
 def test_a_build_that_fits_is_chosen_and_one_by_name_whatever_it_takes(bench: Bench) -> None:
-    small, large = gguf(bench, "m-Q4_K_M.gguf"), gguf(bench, "m-Q8_0.gguf", tensors=50)
-    bench.pick = largest_that_fits(2 * len(small.content))
+    _, large = gguf(bench, "m-Q4_K_M.gguf"), gguf(bench, "m-Q8_0.gguf", rows=68_000)
+    bench.pick = best_that_fits(310 * 10**6, 1e15)  # of these, 302 MB are for all that is not weights
     bench.pull("owner/model", agrees=False)
     assert bench.asked[0].plan.label == "Q4_K_M"
-    bench.pick = largest_that_fits(100)
+    bench.pick = best_that_fits(100, 1e15)
     with pytest.raises(NoBuildFits):
         bench.pull("owner/model")
     done = bench.pull("owner/model:Q8_0")

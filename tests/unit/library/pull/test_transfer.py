@@ -207,6 +207,24 @@ def test_a_file_exchanged_on_the_way_begins_anew_unless_it_was_chosen(pulling: P
     assert pulling.is_right()
 
 
+def test_a_new_mark_is_no_new_file_where_the_hub_names_the_hash(pulling: Pulling) -> None:
+    on_the_way, in_content = Once(Fault(Kind.ELSEWHERE)), InContent(Fault(Kind.NEW_ETAG), after=4)
+    pulling.hub.plan = lambda asked: on_the_way(asked) if asked.leads_on else in_content(asked)
+    pulling.run(WANTED["unnamed"](pulling), Control(connections=1))
+    assert pulling.is_right()
+    assert pulling.again <= CHUNK
+
+
+def test_a_new_mark_is_a_new_file_once_the_hub_names_no_hash_any_more(pulling: Pulling) -> None:
+    new = pulling.file.content[::-1]
+
+    def exchange(progress: Progress) -> None:
+        pulling.file.content, pulling.hub.vouches = new, False
+
+    pulling.run(WANTED["unnamed"](pulling), Control(connections=1), exchange)
+    assert pulling.is_right()
+
+
 def test_a_file_that_keeps_changing_is_given_up(pulling: Pulling) -> None:
     def change(asked: Asked) -> None:
         pulling.file.version += 1
