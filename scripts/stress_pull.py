@@ -93,7 +93,7 @@ def tell(figures: Figures) -> None:
         print(f"{what:42} {times:6}")
     faults = sum(len(costs) for costs in figures.again.values())
     print(
-        f"{faults} faults in {figures.files} files, {figures.runs} runs; a chunk is {trials.CHUNK:,} bytes, for kill -9 four times that"
+        f"{faults} faults in {figures.files} files, {figures.runs} runs; chunks of {trials.CHUNK:,} bytes, x4 at kill -9"
     )
     print(f"{figures.content:,} bytes of files, {figures.served:,} bytes sent by the hub")
 

@@ -248,7 +248,7 @@ def killed(room: Path, chance: random.Random, figures: Figures, kills: int, chun
     """Real processes, killed with -9 somewhere on their way through so many MiB, until ``kills`` of them were.
 
     All that was sent to a killed one counts, also what the kernel had taken for it and it had not read. That does not
-    depend on the size of a chunk, and for four connections is up to 2 MiB: so a chunk has 4 MiB here, 16 in the program.
+    depend on the size of a chunk, and for four connections is up to 2 MiB: so a chunk has 4 MiB here (16 in use).
     """
     number = 0
     while kills > 0:
