@@ -95,6 +95,11 @@ class Build:
     purposes: tuple[str, ...] = ()
     strengths: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def sees(self) -> bool:
+        """Whether it can look at pictures."""
+        return self.kind is Kind.TEXT and self.projector is not None
+
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is its id, its model, or what another program calls it."""
         return name in (self.id, self.id.partition(":")[0]) or name in self.aliases

@@ -188,14 +188,16 @@ class SeatedJob:
     def _load_request(self) -> protocol.Request:
         build = self._seat.build
         if isinstance(self._job, TextJob):
-            return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, self._seat.threads)
+            projector = "" if build.projector is None else str(build.projector)
+            threads = self._seat.threads
+            return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, threads, projector=projector)
         return protocol.LoadImage(build.id, str(build.path), self._seat.threads)
 
     def _send(self, child: Child, number: int) -> None:
         try:
             child.send(_run_request(number, self._job))
         except protocol.ProtocolError as error:
-            raise NoBuildFits("the prompt is larger than 16 MiB", "shorten it") from error
+            raise NoBuildFits("the prompt is larger than 16 MiB, pictures included", "shorten it") from error
 
     async def _kill_on_stop(self, child: Child) -> None:
         await self._stop.wait()
@@ -239,6 +241,7 @@ def _run_request(number: int, job: TextJob | ImageJob) -> protocol.Request:
         min_p=job.min_p,
         repeat_penalty=job.repeat_penalty,
         seed=job.seed,
+        pictures=tuple((n, item.data) for n, message in enumerate(job.messages) for item in message.attachments),
     )
 
 
