@@ -16,9 +16,9 @@ INSTRUCTIONS = "instructions"
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
-    """What the router may look at. ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes,
-    ``history_pictures`` the pictures in them.
+    """What the router may look at.
 
+    ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes, ``history_pictures`` their pictures.
     ``earlier`` are the last things the user said before, ``earlier_tasks`` what the last answers were taken for and
     ``earlier_builds`` who gave them, the newest last; ``not_again`` are builds that were tried for this answer and
     could not be loaded, with the reason.

@@ -132,7 +132,7 @@ class Eyes:
         return chunks
 
     def _may_go_on(self, _: object, is_question: bool, __: object) -> bool:
-        """ggml asks of each step whether we want to see it, then shows it; false then ends the encoding."""
+        """Whether the encoding goes on. A step is first announced: true asks to be called again when it is done."""
         if is_question:
             self._nodes += 1
             return self._nodes % _NODES_BETWEEN == 0

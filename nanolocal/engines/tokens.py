@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """A part of a picture, read in one piece: ``tokens`` are the places it takes in memory, ``positions`` how far the
-    text after it is moved on, which is less for models that give a picture two dimensions.
+    """A part of a picture, read in one piece.
 
-    Two are equal only when they are the same ``part`` of the same ``picture``, which is named by its SHA-256.
+    ``tokens`` are the places it takes in memory, ``positions`` how far the text after it is moved on, which is less for
+    models that give a picture two dimensions. Two are equal only when they are the same ``part`` of the same
+    ``picture``, which is named by its SHA-256.
     """
 
     picture: str
@@ -66,6 +67,5 @@ class Held:
 
     def _count(self, tokens: Sequence[Token], sign: int) -> None:
         for token in tokens:
-            is_text = not isinstance(token, Glance)
-            self.size += sign * (1 if is_text else token.tokens)
-            self.position += sign * (1 if is_text else token.positions)
+            self.size += sign * (token.tokens if isinstance(token, Glance) else 1)
+            self.position += sign * (token.positions if isinstance(token, Glance) else 1)
