@@ -1,7 +1,7 @@
 """Looking at pictures: a projector beside its model, by llama.cpp's libmtmd. Runs in the child.
 
 A picture becomes tokens of text (what the model wants around it) and parts that are encoded and read one by one.
-``llama_cpp.mtmd_cpp`` is imported when a build with a projector is loaded and only then.
+``llama_cpp.mtmd_cpp`` is imported when a projector is loaded and only then.
 """
 
 import ctypes
@@ -28,6 +28,8 @@ class Eyes:
     """A loaded projector for ``model``. Raises ``Damaged`` or ``BuildFailed`` for a file that does not do."""
 
     def __init__(self, path: Path, model: Model, threads: int, stop: StopFlag) -> None:
+        if not path.is_file():
+            raise BuildFailed(f"its projector {path.name} is missing", "pull the model again, or choose another build")
         checked = check_model(path)
         self._lib = lib = _vision_library()
         self._stop = stop
@@ -45,7 +47,8 @@ class Eyes:
         checked.confirm()
         self._pointer = lib.mtmd_init_from_file(os.fsencode(path), model.pointer, parameters)
         if not self._pointer:
-            raise BuildFailed(f"its projector {path.name} cannot be loaded: {log.last_error() or 'no reason given'}")
+            reason = log.last_error() or "no reason given"
+            raise BuildFailed(f"llama.cpp cannot load its projector {path.name}: {reason}")
         if not lib.mtmd_support_vision(self._pointer):
             raise BuildFailed(f"its projector {path.name} is not for pictures")
         self._known: dict[str, tuple[Token, ...]] = {}

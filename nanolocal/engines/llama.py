@@ -15,7 +15,7 @@ from nanolocal.engines.prompt import Prompter
 from nanolocal.engines.protocol import Delta, Done, Dropped, LoadText, Progress, Read, Reply, RunImage, RunText
 from nanolocal.engines.stopflag import StopFlag
 from nanolocal.engines.tokens import Glance, Held, Token, size_of, steps_of
-from nanolocal.errors import BuildFailed, Damaged, EngineFailed
+from nanolocal.errors import EngineFailed, UsageError
 
 _PROGRESS_STEP = 0.02
 _MIN_CONTEXT = 64
@@ -29,9 +29,10 @@ class TextEngine:
         self._stop = stop
         self._threads = request.threads
         self._model = Model(Path(request.path), _throttled(emit))
-        self._blind = ""
-        self._eyes = self._open_eyes(request)
-        self._prompter = Prompter(self._model, request.build, self._eyes)
+        self._build = request.build
+        self._projector = request.projector
+        self._eyes: Eyes | None = None
+        self._prompter = Prompter(self._model, request.build, self._look)
         self._kv = request.kv
         self._context = self._open(self._context_size(request.n_ctx))
         self._held = Held()
@@ -43,8 +44,6 @@ class TextEngine:
         """
         if not isinstance(job, RunText):
             raise EngineFailed("a text engine draws no pictures")
-        if job.pictures and self._blind:
-            raise BuildFailed(self._blind, "pull the model again, or take the projector away from beside it")
         try:
             return self._answer(job)
         finally:
@@ -78,15 +77,13 @@ class TextEngine:
             decode_tok_s=_rate(written.tokens - 1, written.last_at - written.first_at),
         )
 
-    def _open_eyes(self, request: LoadText) -> Eyes | None:
-        """Open them before the first picture comes; where they fail, the build still reads text."""
-        if not request.projector:
-            return None
-        try:
-            return Eyes(Path(request.projector), self._model, request.threads, self._stop)
-        except (BuildFailed, Damaged, OSError) as error:
-            self._blind = str(error)
-            return None
+    def _look(self, picture: bytes) -> tuple[Token, ...]:
+        """What a picture becomes. The projector is loaded for the first one, so that text alone never needs it."""
+        if not self._projector:
+            raise UsageError(f"{self._build} cannot look at pictures", "choose a build with a projector")
+        if self._eyes is None:
+            self._eyes = Eyes(Path(self._projector), self._model, self._threads, self._stop)
+        return self._eyes.tokens(picture)
 
     def _open(self, n_ctx: int) -> Context:
         return Context(self._model, n_ctx, self._threads, self._stop.buffer, self._kv)

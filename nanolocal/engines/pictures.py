@@ -38,11 +38,12 @@ def decode(data: bytes) -> Pixels:
         picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise UsageError("the picture is no PNG, JPEG, WebP or GIF", "save it as one of these") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large("") from error
     except Exception as error:  # a decoder can raise anything
         raise _unreadable(error) from error
     if picture.width * picture.height > MOST_DECODED:
-        size = f"{picture.width} x {picture.height} pixels"
-        raise UsageError(f"the picture is too large to look at: {size}", f"at most {MOST_DECODED // 10**6} million")
+        raise _too_large(f": {picture.width} x {picture.height} pixels")
     try:
         upright = _flat(_smaller(picture))
     except MemoryError:
@@ -80,6 +81,11 @@ def _flat(picture: Image) -> Image:
     mask = picture if picture.mode == "RGBA" else None
     ground.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2), mask)
     return ground
+
+
+def _too_large(size: str) -> UsageError:
+    most = f"at most {MOST_DECODED // 10**6} million pixels"
+    return UsageError(f"the picture is too large to look at{size}", f"{most}: save it smaller")
 
 
 def _unreadable(error: Exception) -> UsageError:

@@ -1,15 +1,14 @@
 """From a conversation to the tokens that a model reads, no more of them than fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nanolocal.chat.context import fit_messages, prompt_room
 from nanolocal.chat.messages import Message
-from nanolocal.engines.eyes import Eyes
 from nanolocal.engines.ggml import Model
 from nanolocal.engines.templates import Piece, Template, TemplateFailed, tidy, without_system
 from nanolocal.engines.tokens import Glance, Token, size_of
-from nanolocal.errors import BuildFailed, NoBuildFits, UsageError
+from nanolocal.errors import BuildFailed, NoBuildFits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +21,11 @@ class Prompt:
 
 
 class Prompter:
-    """Makes prompts for one model with its own chat template; ``eyes`` turn pictures into tokens."""
+    """Makes prompts for one model with its own chat template; ``look`` turns a picture file into tokens."""
 
-    def __init__(self, model: Model, build: str, eyes: Eyes | None = None) -> None:
+    def __init__(self, model: Model, build: str, look: Callable[[bytes], tuple[Token, ...]]) -> None:
         self._model = model
-        self._eyes = eyes
+        self._look = look
         self._build = build
         words = {"bos_token": model.token_text(model.bos), "eos_token": model.token_text(model.eos)}
         try:
@@ -83,11 +82,6 @@ class Prompter:
             tokens += [*self._tokenize(text), *self._look(piece.picture)]
             text = []
         return [*tokens, *self._tokenize(text)]
-
-    def _look(self, picture: bytes) -> tuple[Token, ...]:
-        if self._eyes is None:
-            raise UsageError(f"{self._build} cannot look at pictures", "choose a build with a projector")
-        return self._eyes.tokens(picture)
 
     def _render(self, messages: Sequence[Message]) -> list[Piece]:
         try:

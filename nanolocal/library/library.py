@@ -182,7 +182,7 @@ class Library:
             return replace(build, projector=None)
         if not isinstance(part, Part) or part.role is not Role.PROJECTOR:
             return replace(build, projector=None)
-        footprint = build.footprint and replace(build.footprint, held=build.footprint.held + part.memory)
+        footprint = build.footprint and replace(build.footprint, looking=part.memory)
         return replace(build, projector=projector, footprint=footprint)
 
     def _everything(self, problems: list[Problem]) -> Iterator[tuple[Found, Entry | None]]:

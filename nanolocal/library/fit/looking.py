@@ -1,7 +1,7 @@
 """The memory that a projector takes beside its model, from its header.
 
-The figures were measured with llama-cpp-python 0.3.36 on Linux x86-64: the highest memory of a process that looks at one
-picture of 0.2 to 1.6 million pixels, less what it held before.
+The figures were measured with llama-cpp-python 0.3.36 on Linux x86-64: the highest memory of a process that looks at
+one picture of 0.2 to 1.6 million pixels, less what it held before.
 """
 
 from nanolocal.formats.projectors import number, type_of
