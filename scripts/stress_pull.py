@@ -5,6 +5,15 @@
 
 Prints its seed, what each kind of fault cost, and everything that was wrong, and ends with 1 if anything was.
 ``--rounds`` does all of it so many times. The tests do a small part of the same.
+
+Wrong is a file that is not right, a byte outside the folder, a token at another host, and a fault that made the client
+read more than one chunk again. Two things are measured and have no such bound, for nobody could keep it: a file that
+was exchanged on its server is another file, and where a bit flips on the way and the server sends no digest of parts,
+only the hash of the whole shows that some chunk is wrong, so chunks are fetched until it is found.
+
+``sent, never read`` is what the hub had written, and the kernel had taken, when the client closed the connection at the
+sight of the headers (at most 64 KiB of it came with them). It is part of the bound on what is sent for a file in all:
+the file, and one chunk for each fault.
 """
 
 import argparse
@@ -75,9 +84,11 @@ def steps(args: argparse.Namespace, room: Path, chance: random.Random, figures: 
 
 def tell(figures: Figures) -> None:
     """The figures, as one table."""
-    print(f"\n{'fault':42} {'times':>6} {'bytes fetched again: mean':>26} {'max':>10}")
+    print(f"\n{'':42} {'':6} {'bytes read again':>20} {'sent, never read':>20}")
+    print(f"{'fault':42} {'times':>6} {'mean':>10} {'max':>9} {'mean':>10} {'max':>9}")
     for what, costs in sorted(figures.again.items()):
-        print(f"{what:42} {len(costs):6} {statistics.fmean(costs):26,.0f} {max(costs):10,}")
+        columns = [f"{statistics.fmean(each):10,.0f} {max(each):9,}" for each in (costs, figures.unread.get(what, [0]))]
+        print(f"{what:42} {len(costs):6} {' '.join(columns)}")
     for what, times in sorted(figures.refused.items()):
         print(f"{what:42} {times:6}")
     faults = sum(len(costs) for costs in figures.again.values())

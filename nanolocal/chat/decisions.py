@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from nanolocal.chat.routes import Route
+from nanolocal.chat.routes import Route, in_words
 from nanolocal.errors import Damaged
 
 _SHOWN = 3
@@ -100,7 +100,7 @@ def _headline(record: Mapping[str, object], verb: str) -> str:
     name = str(record.get("model") or record.get("build") or "?")
     confidence = record.get("confidence")
     sure = f", {confidence:.0%} sure" if isinstance(confidence, float | int) else ""
-    return f"{name} {verb} as {record.get('subtask') or record.get('task', '')}{sure}"
+    return f"{name} {verb} as {in_words(str(record.get('subtask') or record.get('task', '')))}{sure}"
 
 
 def _weighing(record: Mapping[str, object], reckon: Reckon) -> Iterable[Section]:

@@ -30,6 +30,14 @@ class Task(StrEnum):
     IMAGE_EDIT = "image_edit"
 
 
+def in_words(task: str) -> str:
+    """A task or sub-task as people say it: ``picture``, ``chat, short fact``."""
+    return _SPOKEN.get(task) or task.replace("/", ", ").replace("_", " ")
+
+
+_SPOKEN = {"image_gen": "picture", "image_edit": "picture edit"}
+
+
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """Bytes of memory that a build takes in its engine; one that draws has no context.

@@ -5,9 +5,8 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from nanolocal import __version__
 from nanolocal.chat.routes import Build, Footprint, Kind
@@ -16,9 +15,6 @@ from nanolocal.formats.splits import parts_of
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.found import Found, Part, Problem, Role
 from nanolocal.library.jsonfiles import write_object
-
-if TYPE_CHECKING:
-    from nanolocal.library.catalogue.shelf import Catalogue
 
 Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
@@ -90,13 +86,6 @@ class Descriptions:
             return Problem(found.path, error.message)
         return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
 
-    @cached_property
-    def _shelf(self) -> "Catalogue":
-        """Read once a build is new here; takes a tenth of a second."""
-        from nanolocal.library.catalogue import shelf
-
-        return shelf.load()
-
     def _catalogued(self, build: Build, tag: str) -> Build:
         """The build with what the catalogue says of its model, where it is known to be one of those.
 
@@ -104,9 +93,10 @@ class Descriptions:
         """
         if build.tiny:
             return build
-        from nanolocal.library.catalogue import benchmarks
+        from nanolocal.library.catalogue import benchmarks, shelf
 
-        model = self._shelf.match(build, tag=tag)
+        catalogue = shelf.load()  # the first time a tenth of a second
+        model = catalogue.match(build, tag=tag)
         if model is None:
             return build
         return replace(
@@ -114,7 +104,7 @@ class Descriptions:
             licence=build.licence or model.licence,
             catalogue_id=model.id,
             purposes=tuple(model.purposes),
-            strengths=benchmarks.strengths(model, self._shelf.models),
+            strengths=benchmarks.strengths(model, catalogue.models),
         )
 
     def _known(self) -> Row:

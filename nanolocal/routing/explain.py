@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nanolocal.chat.decisions import Weighed
-from nanolocal.chat.routes import Kind, Rejected, Task
+from nanolocal.chat.routes import Kind, Rejected, in_words
 from nanolocal.errors import Damaged, NoBuildFits
 from nanolocal.routing.case import Candidate, Case, Terms, from_record
 from nanolocal.routing.gates import Demand
 from nanolocal.routing.quality import EVERYTHING
 from nanolocal.routing.tasks import Guess
-
-_WORDS = {Task.IMAGE_GEN: "a picture", Task.IMAGE_EDIT: "changing a picture"}
 
 
 def reasons(decided: Case, ranking: Sequence[Terms], guess: Guess, prefer: str, is_pinned: bool) -> tuple[str, ...]:
@@ -54,7 +52,7 @@ def weighed(record: Mapping[str, Any]) -> tuple[Weighed, ...]:
 
 def what_was_asked(guess: Guess) -> str:
     """The task, and what gave it away."""
-    task = guess.subtask or _WORDS.get(guess.task, guess.task)
+    task = in_words(guess.subtask or guess.task)
     if not guess.evidence:
         return f"no special task seen, so {task}"
     return f"{task}: {guess.evidence!r}, {guess.confidence:.0%} sure"

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from nanolocal.chat.amounts import format_bytes, most_credits, short_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
 from nanolocal.chat.ports import StoredMessage
-from nanolocal.chat.routes import Build, Route
+from nanolocal.chat.routes import Build, Route, in_words
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import NanolocalError, OutOfCredit
 from nanolocal.safetext import safe_line
@@ -92,7 +92,7 @@ def _at_most(quote: Quote) -> str:
 
 def understood(route: Route) -> str:
     """What the prompt was taken for, and how surely: ``code 94%``."""
-    return safe_line(f"{route.task} {route.confidence:.0%}")
+    return safe_line(f"{in_words(route.task)} {route.confidence:.0%}")
 
 
 def build_name(build: Build) -> str:
@@ -155,7 +155,7 @@ class Receipt:
         ending = _ENDINGS.get(self.ending, "") if self.ending else ""
         cost = f"{short_credits(self.cost_micro)} cr"
         rated = f"rated {self.verdict}" if self.verdict else ""
-        parts = [self.build_id, self.task, amount, speed(self.tok_s), cost, ending, rated]
+        parts = [self.build_id, in_words(self.task), amount, speed(self.tok_s), cost, ending, rated]
         note = f": {safe_line(self.note)}" if self.note else ""
         for dropped in ((), (3,), (3, 1), (3, 1, 2)):
             line = " · ".join(safe_line(part) for n, part in enumerate(parts) if part and n not in dropped)

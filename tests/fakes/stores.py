@@ -21,10 +21,11 @@ def write_gguf(
     architecture: str = "llama",
     kind: str | None = None,
     tensors: int = 1,
+    rows: int = 4,
     extra: Mapping[str, int | str] | None = None,
     value: float = 1.0,
 ) -> Path:
-    """A GGUF file of a few hundred bytes by the reference writer; ``kind`` is its ``general.type``."""
+    """A GGUF file by the reference writer: of each tensor ``rows`` of 256 bytes. ``kind`` is its ``general.type``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
@@ -39,7 +40,7 @@ def write_gguf(
         add = writer.add_uint16 if key.startswith("split.") else writer.add_uint32
         add(key, fact) if isinstance(fact, int) else writer.add_string(key, fact)
     for number in range(tensors):
-        writer.add_tensor(f"t{number}.weight", np.full((4, 64), value, dtype=np.float32))
+        writer.add_tensor(f"t{number}.weight", np.full((rows, 64), value, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

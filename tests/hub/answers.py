@@ -16,6 +16,8 @@ from tests.hub.stored import Repo, Stored
 if TYPE_CHECKING:
     from tests.hub.server import Hub, _Server
 
+NUMBER = "X-Request-Number"
+"""The header that says which of ``hub.asked`` is answered."""
 _SLICE = 16 * 2**10
 _EXTRA = b"surplus"
 _LOOP = "loop"
@@ -57,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.asked.agent, self.asked.cookie = sent.get("User-Agent", ""), sent.get("Cookie", "")
         self.asked.encoding = sent.get("Accept-Encoding", "")
         with self.hub.lock:
+            self.number = len(self.hub.asked)
             self.hub.asked.append(self.asked)
         path = unquote(parts.path)
         if parts.query == _LOOP:
@@ -271,6 +274,7 @@ class Handler(BaseHTTPRequestHandler):
         self.asked.status = status
         self.send_response(status)
         self.send_header("Set-Cookie", "who=you; Path=/")
+        self.send_header(NUMBER, str(self.number))
         for name, value in headers.items():
             self.send_header(name, value)
         try:
@@ -292,14 +296,16 @@ class Handler(BaseHTTPRequestHandler):
         """Send it, unless only the headers were asked for; whether the client still listens."""
         if self.command == "HEAD":
             return True
-        try:
-            for first in range(0, len(body), _SLICE):
-                piece = body[first : first + _SLICE]
+        for first in range(0, len(body), _SLICE):
+            piece = body[first : first + _SLICE]
+            count = len(piece) if counts else 0
+            self.asked.served += count  # before it goes: whoever has it may look at once
+            try:
                 self.wfile.write(piece)
-                self.asked.served += len(piece) if counts else 0
-        except OSError:
-            self.close_connection = True
-            return False
+            except OSError:
+                self.asked.served -= count
+                self.close_connection = True
+                return False
         return True
 
 

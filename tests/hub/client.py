@@ -17,7 +17,7 @@ from nanolocal.library.pull.links import Links
 from nanolocal.library.pull.plan import Progress, Wanted
 from nanolocal.library.pull.transfer import fetch
 
-PATIENT = Patience(first_wait=0.01, longest_wait=0.1, slow_bytes=4096, slow_seconds=0.5)
+PATIENT = Patience(first_wait=0.01, longest_wait=0.1, slow_bytes=4096, slow_seconds=0.2)
 """As in life, but faster."""
 
 

@@ -45,7 +45,8 @@ class Fault:
 class Asked:
     """A request, and what came of it: ``served`` bytes of the file from ``start`` on.
 
-    One that ``leads_on`` is answered by a redirect if nothing goes wrong.
+    One that ``leads_on`` is answered by a redirect if nothing goes wrong. ``delivered`` of the bytes were read by the
+    client, where it says so.
     """
 
     host: str
@@ -62,6 +63,12 @@ class Asked:
     agent: str = ""
     cookie: str = ""
     encoding: str = ""
+    delivered: int | None = None
+
+    @property
+    def read(self) -> int:
+        """Bytes of the file that the client read; all of them where nobody knows."""
+        return self.served if self.delivered is None else min(self.delivered, self.served)
 
 
 Plan = Callable[[Asked], Fault | None]

@@ -1,50 +1,61 @@
-"""How many bytes of a file the hub sent more than once, and which fault is to blame."""
+"""How many bytes of a file a client was given more than once, and which fault is to blame.
 
-import re
-from collections.abc import Iterable
+Counted is what the client *read*. What the hub wrote before a client that wants no more could close the connection lies
+in buffers of the kernel, where no client can keep it from coming; ``unread`` tells it apart. Of a client that was
+killed nobody knows how much it read: all that was sent to it counts.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.hub.faults import Asked
 
-_NONE = "ended with another connection"
+KILL = "kill -9"
+NOTHING = "no fault at all"
 
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """A fault, and what was fetched again because of it."""
+    """A fault, what was read again because of it, and what was sent in its answer and never read."""
 
     what: str
     again: int
+    unread: int = 0
 
 
-def blames(asked: Iterable[Asked], file: str, size: int, chunk_bytes: int, kills: Iterable[int] = ()) -> list[Blame]:
-    """Each fault that met ``file``, in order. ``kills`` are numbers of requests before which a client was killed.
+@dataclass(slots=True)
+class _Cause:
+    """A fault that met the request ``number``, or a kill before it."""
 
-    What is fetched again counts for the last fault in its chunk, or the last kill. Where there was neither, another
-    connection had met one that ended them all.
+    number: int
+    what: str
+    again: int = 0
+    unread: int = 0
+
+
+def blames(asked: Sequence[Asked], file: str, kills: Iterable[int] = ()) -> list[Blame]:
+    """Each fault that met ``file``, and each kill; ``kills`` are numbers of requests before which a client was killed.
+
+    Of all answers that brought a byte, one was kept: the last without a fault, else the last. Any other was read for
+    nothing, which is the fault of that answer; if it had none, of the last kill or fault before the byte came again.
     """
-    faults, again, had = [_NONE], [0], bytearray(size)
-    causes: dict[int, int] = {}
-    killed = sorted(kills)
-    for number, request in enumerate(asked):
-        while killed and killed[0] <= number:
-            del killed[0]
-            faults.append("kill -9")
-            again.append(0)
-            causes = dict.fromkeys(range(-(-size // chunk_bytes)), len(faults) - 1)
-        if request.file != file:
-            continue
-        found = re.match(r"bytes=(\d+)", request.range)
-        chunk = int(found[1]) // chunk_bytes if found else 0
-        if request.fault is not None:
-            faults.append(request.fault)
-            again.append(0)
-        is_elsewhere = request.start // chunk_bytes != chunk  # the whole file in place of a part: to blame itself
-        cause = len(faults) - 1 if is_elsewhere and request.fault else causes.get(chunk, 0)
-        stop = request.start + request.served
-        again[cause] += had.count(1, request.start, stop)
-        had[request.start : stop] = b"\1" * request.served
-        if request.fault is not None:
-            causes[chunk] = len(faults) - 1
-    rest = [Blame("kill -9", 0) for _ in killed]
-    return [Blame(what, cost) for what, cost in zip(faults, again, strict=True)][0 if again[0] else 1 :] + rest
+    answers = {number: one for number, one in enumerate(asked) if one.file == file}
+    own = {n: _Cause(n, one.fault, unread=one.served - one.read) for n, one in answers.items() if one.fault is not None}
+    causes = sorted([*own.values(), *(_Cause(number, KILL) for number in kills)], key=lambda cause: cause.number)
+    nothing = _Cause(-1, NOTHING)
+    ends = sorted({end for one in answers.values() for end in (one.start, one.start + one.read)})
+    for start, stop in pairwise(ends):
+        brought = [number for number, one in answers.items() if one.start <= start and stop <= one.start + one.read]
+        kept = max((number for number in brought if number not in own), default=max(brought, default=None))
+        for number in brought:
+            if number != kept:
+                following = min((later for later in brought if later > number), default=len(asked))
+                cause = own.get(number) or _last_before(causes, following) or nothing
+                cause.again += stop - start
+    found = [*causes, nothing] if nothing.again else causes
+    return [Blame(cause.what, cause.again, cause.unread) for cause in found]
+
+
+def _last_before(causes: Sequence[_Cause], number: int) -> _Cause | None:
+    return next((cause for cause in reversed(causes) if cause.number <= number), None)

@@ -72,7 +72,7 @@ class Hub:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         name = "localhost" if is_safe else "127.0.0.1"
         self.addresses[host] = f"http{'s' if is_safe else ''}://{name}:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
         thread.start()
         try:
             yield

@@ -2,6 +2,17 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+
+@lru_cache(4)
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@lru_cache(4)
+def _oid(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
 
 
 @dataclass
@@ -15,12 +26,12 @@ class Stored:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+        return _sha256(self.content)
 
     @property
     def oid(self) -> str:
         """Git's name for it."""
-        return hashlib.sha1(b"blob %d\0%b" % (len(self.content), self.content)).hexdigest()
+        return _oid(self.content)
 
     @property
     def etag(self) -> str:

@@ -12,15 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from nanolocal.errors import NanolocalError, TransferFailed, UsageError
 from nanolocal.library.pull.control import Control
 from nanolocal.library.pull.links import Links
 from nanolocal.library.pull.partfile import part_name
 from nanolocal.library.pull.plan import Fetched, Progress, Tell, Wanted
 from nanolocal.library.pull.transfer import fetch
+from tests.hub.answers import NUMBER
 from tests.hub.client import PATIENT, Job
 from tests.hub.faults import Asked, Fault, Kind, Seeded
-from tests.hub.reckoning import blames
+from tests.hub.reckoning import NOTHING, blames
 from tests.hub.server import Hub
 from tests.hub.stored import HOSTILE_NAMES, Stored
 
@@ -43,6 +46,7 @@ class Figures:
     served: int = 0
     runs: int = 0
     again: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    unread: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     refused: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
 
@@ -94,16 +98,32 @@ class Trial:
     ) -> Fetched:
         self.figures.runs += 1
         async with Links(self.hub.endpoint, TOKEN, patience=PATIENT) as links:
-            return await fetch(
-                links,
-                wanted or self.wanted(),
-                self.folder,
-                Control(connections=self.connections),
-                tell,
-                chunk_bytes=CHUNK,
-                patience=PATIENT,
-                reserve=reserve,
-            )
+            with self._weighed(links):
+                return await fetch(
+                    links,
+                    wanted or self.wanted(),
+                    self.folder,
+                    Control(connections=self.connections),
+                    tell,
+                    chunk_bytes=CHUNK,
+                    patience=PATIENT,
+                    reserve=reserve,
+                )
+
+    @contextmanager
+    def _weighed(self, links: Links) -> Iterator[None]:
+        """Note of each request how many bytes of the answer's body were read."""
+        answers: list[httpx.Response] = []
+
+        async def hear(answer: httpx.Response) -> None:
+            answers.append(answer)
+
+        links._client.event_hooks = {"response": [hear]}
+        try:
+            yield
+        finally:
+            for answer in answers:
+                self.hub.asked[int(answer.headers[NUMBER])].delivered = answer.num_bytes_downloaded
 
     async def fetch_again_and_again(self) -> Fetched:
         """As a user would: the same command again, as the hint says."""
@@ -133,10 +153,12 @@ class Trial:
         if counts_as:
             figures.again[counts_as].append(self.hub.served(NAME) - len(content))
             return
-        found = blames(self.hub.asked, NAME, len(content), CHUNK, self.kills)
+        found = blames(self.hub.asked, NAME, self.kills)
         for blame in found:
             figures.again[blame.what].append(blame.again)
-            figures.check(blame.again <= CHUNK, f"{where}: {blame.what} cost {blame.again:,} bytes")
+            figures.unread[blame.what].append(blame.unread)
+            most = 0 if blame.what == NOTHING else CHUNK
+            figures.check(blame.again <= most, f"{where}: {blame.what} cost {blame.again:,} bytes")
         bound = len(content) + len(found) * CHUNK
         figures.check(self.hub.served(NAME) <= bound, f"{where}: {self.hub.served(NAME):,} bytes were sent")
 

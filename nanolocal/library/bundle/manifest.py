@@ -8,7 +8,6 @@ else here (JSON with sorted keys).
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,14 +15,13 @@ from nanolocal.chat.routes import Kind
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.library.pull.hashes import as_fetched, as_record
 from nanolocal.library.pull.names import checked, checked_all
-from nanolocal.library.pull.plan import Fetched
+from nanolocal.library.pull.plan import SHA256, Fetched
 
 MEMBER = "bundle.json"
 MAX_BYTES = 64 * 2**20
 _VERSION = 1
 _MAX_FILES = 10_000
 _MAX_SIZE = 2**46
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXT, _PICTURES = (".gguf", ".safetensors"), (".safetensors", ".json", ".txt", ".model")
 _CARD = ("id", "name", "quantization", "licence", "tiny", "defaults", "quality", "pulled")
 _HINT = "take it from the other machine again: nanolocal models bundle export"
@@ -95,7 +93,7 @@ def _file(row: object) -> Fetched:
     if not isinstance(row, dict):
         raise TypeError("no object")
     path, sha256, size = _text(row["path"]), _text(row["sha256"]), row["size"]
-    if not _SHA256.fullmatch(sha256) or type(size) is not int or not 0 <= size <= _MAX_SIZE:
+    if not SHA256.fullmatch(sha256) or type(size) is not int or not 0 <= size <= _MAX_SIZE:
         raise ValueError("no file")
     if not row.get("chunks"):
         return Fetched(path, size, sha256, 0, ())

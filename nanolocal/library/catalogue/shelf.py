@@ -1,7 +1,7 @@
 """The whole catalogue: looked up by name, searched by words, and matched against builds that lie on this device."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 
 from nanolocal.chat.routes import Build, Kind
@@ -91,8 +91,9 @@ class Catalogue:
         return found if found and _is_plausible(found, parameters, kind) else None
 
 
+@cache
 def load() -> Catalogue:
-    """Read the catalogue that ships; raises ``Damaged`` naming the file and model at fault."""
+    """The catalogue that ships, read once; raises ``Damaged`` naming the file and model at fault."""
     folder = resources.files("nanolocal.library.catalogue") / "families"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     return Catalogue(model for file in files for model in read_family(file.name, file.read_text("utf-8")))

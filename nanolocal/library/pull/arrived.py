@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from nanolocal.library.pull.journal import Journal, Noted
 from nanolocal.library.pull.partfile import OpenFile
+from nanolocal.library.pull.sums import feed
 from nanolocal.library.pull.threads import in_thread
 
-_BLOCK = 2**20
 _PIECES = 16
 """The journal gets a line for every sixteenth of a chunk: four connections that are killed lose a quarter of one."""
 
@@ -49,16 +49,11 @@ class Arrived:
     def _believed(self, start: int, lengths: dict[int, bytes]) -> Chunk:
         best, sha, position = Chunk(), hashlib.sha256(), 0
         for length in sorted(lengths):
-            self._hash(sha, start + position, start + length)
+            feed(self.file, start + position, start + length, sha)
             position = length
             if sha.digest() == lengths[length]:
                 best = Chunk(length, sha.copy(), length)
         return best
-
-    def _hash(self, sha: "hashlib._Hash", start: int, stop: int) -> None:
-        while start < stop and (block := self.file.read(start, min(_BLOCK, stop - start))):
-            sha.update(block)
-            start += len(block)
 
     def known(self) -> list[tuple[int, int, bytes]]:
         """What a journal begins with: number, length and hash of every chunk that is there, at least in part."""
@@ -154,7 +149,7 @@ class Arrived:
                 self.done -= chunk.have - keep
                 chunk.have = chunk.noted = keep
                 chunk.sha = hashlib.sha256()
-                self._hash(chunk.sha, self.start(index), self.start(index) + keep)
+                feed(self.file, self.start(index), self.start(index) + keep, chunk.sha)
 
     def forget(self) -> None:
         """Begin anew: nothing is there. The size is no longer known."""

@@ -19,6 +19,11 @@ class RemoteFile:
     size: int | None = None
     sha256: str = ""
 
+    @property
+    def base(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
+
 
 class Shape(StrEnum):
     """What a build consists of."""
@@ -96,7 +101,7 @@ def choose(options: Sequence[Option], quant: str, file: str, pick: Pick) -> Opti
 
 def _labelled(options: Sequence[Option], quant: str) -> list[Option]:
     wanted = _plain(quant)
-    return [option for option in options if wanted in (_plain(option.label), _plain(option.name.rpartition("/")[2]))]
+    return [option for option in options if wanted in (_plain(option.label), _plain(option.files[0].base))]
 
 
 def _plain(label: str) -> str:
@@ -106,7 +111,7 @@ def _plain(label: str) -> str:
 
 
 def _has(option: Option, file: str) -> bool:
-    return any(file in (each.path, each.path.rpartition("/")[2]) for each in option.files)
+    return any(file in (each.path, each.base) for each in option.files)
 
 
 def _only(found: list[Option], what: str, options: Sequence[Option]) -> Option:

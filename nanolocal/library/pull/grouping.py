@@ -16,10 +16,10 @@ _NO_MODELS = ("imatrix", "-lora", "_lora", "adapter")
 def ggufs(files: Sequence[RemoteFile], projector: str = "") -> tuple[Option, ...]:
     """Every GGUF build; ``projector`` is the file that the catalogue names for seeing."""
     named = [file for file in files if file.path.lower().endswith(".gguf")]
-    projectors = [file for file in named if PROJECTOR in _base(file).lower()]
+    projectors = [file for file in named if PROJECTOR in file.base.lower()]
     groups: dict[str, list[RemoteFile]] = {}
     for file in named:
-        if file not in projectors and not any(word in _base(file).lower() for word in _NO_MODELS):
+        if file not in projectors and not any(word in file.base.lower() for word in _NO_MODELS):
             groups.setdefault(_stem(file), []).append(file)
     return tuple(_option(stem, parts, _best(stem, projectors, projector)) for stem, parts in groups.items())
 
@@ -31,10 +31,6 @@ def checkpoints(files: Iterable[RemoteFile]) -> tuple[Option, ...]:
         for file in files
         if "/" not in file.path and file.path.lower().endswith(".safetensors")
     )
-
-
-def _base(file: RemoteFile) -> str:
-    return file.path.rpartition("/")[2]
 
 
 def _stem(file: RemoteFile) -> str:
@@ -66,7 +62,7 @@ def _lacks(ordered: Sequence[RemoteFile]) -> str:
 def _best(stem: str, projectors: Sequence[RemoteFile], named: str) -> RemoteFile | None:
     """The projector that the catalogue names; else the one whose words fit the model best, 16 bits before others."""
     words = words_of(PurePosixPath(f"{stem}.gguf"))
-    fitting = [(len(own & words), precision_of(_base(file)), file)
+    fitting = [(len(own & words), precision_of(file.base), file)
                for file in projectors if (own := words_of(PurePosixPath(file.path))) <= words]  # fmt: skip
-    exact = next((file for file in projectors if named and named in (file.path, _base(file))), None)
+    exact = next((file for file in projectors if named and named in (file.path, file.base)), None)
     return exact or max(fitting, key=lambda each: each[:2], default=(0, 0, None))[2]

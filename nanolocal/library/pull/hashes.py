@@ -4,29 +4,27 @@
 more than one chunk.
 """
 
-import re
 from pathlib import Path
 
 from nanolocal.errors import Damaged
 from nanolocal.library.jsonfiles import read_object, write_object
-from nanolocal.library.pull.plan import Fetched
+from nanolocal.library.pull.plan import SHA256, Fetched
 
 FOLDER = ".pulled"
 _VERSION = 1
 _MAX_BYTES = 64 * 2**20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def keep(models: Path, fetched: Fetched) -> None:
     """Write them down, on disk before this returns; raises ``OSError``."""
-    if len(fetched.chunks) < 2 or not _SHA256.fullmatch(fetched.sha256):
+    if len(fetched.chunks) < 2 or not SHA256.fullmatch(fetched.sha256):
         return
     write_object(_path(models, fetched.sha256), {"version": _VERSION, **as_record(fetched)}, durably=True)
 
 
 def known(models: Path, name: str, sha256: str) -> Fetched | None:
     """What is known of the file ``name`` with that hash; ``None`` where nothing is, or it cannot be read."""
-    if not _SHA256.fullmatch(sha256):
+    if not SHA256.fullmatch(sha256):
         return None
     try:
         return as_fetched(name, sha256, read_object(_path(models, sha256), _MAX_BYTES))
@@ -36,7 +34,7 @@ def known(models: Path, name: str, sha256: str) -> Fetched | None:
 
 def forget(models: Path, sha256: str) -> None:
     """The file is gone."""
-    if _SHA256.fullmatch(sha256):
+    if SHA256.fullmatch(sha256):
         _path(models, sha256).unlink(missing_ok=True)
 
 
@@ -51,7 +49,7 @@ def as_fetched(name: str, sha256: str, record: dict[str, object]) -> Fetched | N
     size, chunk_bytes, chunks = record.get("size"), record.get("chunk_bytes"), record.get("chunks")
     if type(size) is not int or type(chunk_bytes) is not int or chunk_bytes < 1 or not isinstance(chunks, list):
         return None
-    if not all(isinstance(chunk, str) and _SHA256.fullmatch(chunk) for chunk in chunks):
+    if not all(isinstance(chunk, str) and SHA256.fullmatch(chunk) for chunk in chunks):
         return None
     if len(chunks) != -(-size // chunk_bytes):
         return None

@@ -13,13 +13,13 @@ from urllib.parse import quote, urlsplit
 
 from nanolocal.errors import TransferFailed, UsageError
 from nanolocal.library.pull.choosing import RemoteFile
+from nanolocal.library.pull.plan import SHA256
 
 if TYPE_CHECKING:
     from nanolocal.library.pull.links import Links
 
 PUBLIC = "https://huggingface.co"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_FILES = 100_000
 _MAX_PAGES = 2000
 _MAX_SIZE = 2**46
@@ -119,7 +119,7 @@ def _file(row: dict[str, object], path: object, repo: str) -> RemoteFile:
     stored = row.get("lfs")
     if isinstance(stored, dict):
         named = stored.get("sha256") or stored.get("oid")
-        sha256 = named if isinstance(named, str) and _SHA256.fullmatch(named) else ""
+        sha256 = named if isinstance(named, str) and SHA256.fullmatch(named) else ""
         size = _size(stored.get("size")) if stored.get("size") is not None else size
     return RemoteFile(path, size, sha256)
 

@@ -14,19 +14,27 @@ from nanolocal import __version__
 from nanolocal.errors import TransferFailed, UsageError
 from nanolocal.library.pull.faults import Fault, Patience, Tries
 from nanolocal.library.pull.headers import next_link
+from nanolocal.library.pull.hops import (
+    CHECK_ADDRESS,
+    MAX_REDIRECTS,
+    endless,
+    first_hop,
+    joined,
+    next_hop,
+    origin,
+    parsed,
+)
 from nanolocal.library.pull.refusals import Refused, refusal
 from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
     import httpx
 
-MAX_REDIRECTS = 10
 MAX_JSON_BYTES = 16 * 2**20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONNECT_SECONDS = 15.0
 _TRIES_FOR_JSON = 4
 _OFFLINE = "check the network, and HF_ENDPOINT if it is set"
-_NO_HUB = "check the address, and HF_ENDPOINT if it is set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,9 @@ class Reply:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes; raises ``Fault`` where it breaks off."""
         if self.headers.get("content-encoding", "identity") != "identity":
-            raise TransferFailed(safe_line(f"{self.url} came compressed, although it was asked for as it is"), _NO_HUB)
+            raise TransferFailed(
+                safe_line(f"{self.url} came compressed, although it was asked for as it is"), CHECK_ADDRESS
+            )
         with _http_errors(self.url):
             async for piece in self._response.aiter_raw():
                 yield piece
@@ -80,7 +90,7 @@ class Links:
         self._says = says
 
     async def __aenter__(self) -> Self:
-        self._origin = _origin(_parsed(self.endpoint))
+        self._origin = origin(parsed(self.endpoint))
         self._client = _client(self._seconds)
         return self
 
@@ -94,7 +104,7 @@ class Links:
 
         ``path_or_url`` is a path below the endpoint, or an address. Raises ``TransferFailed``.
         """
-        url = _parsed(path_or_url if "://" in path_or_url else f"{self.endpoint}/{path_or_url.lstrip('/')}")
+        url = parsed(path_or_url if "://" in path_or_url else f"{self.endpoint}/{path_or_url.lstrip('/')}")
         url = url.copy_merge_params(params) if params else url
         patience = replace(self._patience, faults_in_a_row=min(self._patience.faults_in_a_row, _TRIES_FOR_JSON))
         tries = Tries(patience, safe_line(url.path), _OFFLINE)
@@ -116,19 +126,19 @@ class Links:
                     body += piece
                     if len(body) > MAX_JSON_BYTES:
                         says = f"{url} is longer than {MAX_JSON_BYTES >> 20} MiB"
-                        raise TransferFailed(safe_line(says), _NO_HUB)
+                        raise TransferFailed(safe_line(says), CHECK_ADDRESS)
             following = next_link(reply.headers.get("link", ""))
             try:
                 value = json.loads(body)
             except (ValueError, RecursionError) as error:
                 says = f"{url} is no hub: what it answers is not JSON"
-                raise TransferFailed(safe_line(says), _NO_HUB) from error
-            return value, str(_joined(_parsed(reply.url), following)) if following else None
+                raise TransferFailed(safe_line(says), CHECK_ADDRESS) from error
+            return value, str(joined(parsed(reply.url), following)) if following else None
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Reply]:
         """The answer to a GET of ``url``, redirects followed. Raises ``Fault``, or ``TransferFailed`` for a bad one."""
-        hop, first = _checked(_parsed(url), None), None
+        hop, first = first_hop(url), None
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._send(hop, headers)
             try:
@@ -139,16 +149,16 @@ class Links:
                     return
             finally:
                 await response.aclose()
-            hop = _next_hop(hop, following)
-        raise TransferFailed(safe_line(f"{url} leads from one address to the next without end"), _NO_HUB)
+            hop = next_hop(hop, following)
+        raise endless(url)
 
     def _reply(self, response: "httpx.Response", first: Mapping[str, str]) -> Reply:
-        url, is_hub = str(response.url), _origin(response.url) == self._origin
+        url, is_hub = str(response.url), origin(response.url) == self._origin
         return Reply(response.status_code, response.headers, first, url, is_hub, bool(self._token), response)
 
     async def _send(self, url: "httpx.URL", headers: Mapping[str, str]) -> "httpx.Response":
         sent = {"Accept-Encoding": "identity", "User-Agent": f"nanolocal/{__version__}", **headers}
-        if self._token and _origin(url) == self._origin:
+        if self._token and origin(url) == self._origin:
             sent["Authorization"] = f"Bearer {self._token}"
         with _http_errors(str(url)):
             return await self._client.send(self._client.build_request("GET", url, headers=sent), stream=True)
@@ -167,45 +177,6 @@ def _client(seconds: float) -> "httpx.AsyncClient":
         ) from error
 
 
-def _parsed(url: str) -> "httpx.URL":
-    import httpx
-
-    try:
-        return httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise UsageError(safe_line(f"{url[:200]!r} is no address: {error}")) from error
-
-
-def _next_hop(hop: "httpx.URL", location: str) -> "httpx.URL":
-    """Where ``location`` leads; a name and password in it are nobody's business but that of the same origin."""
-    following = _joined(hop, location)
-    if _origin(following) != _origin(hop):
-        following = following.copy_with(username="", password="")
-    return _checked(following, hop)
-
-
-def _joined(base: "httpx.URL", location: str) -> "httpx.URL":
-    try:
-        return base.join(_parsed(location))
-    except UsageError as error:
-        says = f"{base.host} leads to {location[:200]!r}, which is no address"
-        raise TransferFailed(safe_line(says), _NO_HUB) from error
-
-
-def _checked(url: "httpx.URL", came_from: "httpx.URL | None") -> "httpx.URL":
-    if url.scheme not in ("http", "https") or not url.host:
-        raise TransferFailed(safe_line(f"{str(url)[:200]!r} is no web address"), "give one that begins with https://")
-    if came_from is not None and came_from.scheme == "https" and url.scheme == "http":
-        raise TransferFailed(
-            safe_line(f"{came_from.host} leads to {url.host} without encryption: refused"), "use another hub or address"
-        )
-    return url
-
-
-def _origin(url: "httpx.URL") -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
 @contextmanager
 def _http_errors(url: str) -> Iterator[None]:
     """What httpx raises, as what it means here."""
@@ -216,6 +187,6 @@ def _http_errors(url: str) -> Iterator[None]:
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise TransferFailed(safe_line(f"{url[:200]} cannot be fetched: {error}"), _OFFLINE) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
-        host = _parsed(url).host
+        host = parsed(url).host
         says = f"{host} fell silent" if isinstance(error, httpx.ReadTimeout) else f"no connection to {host}: {error}"
         raise Fault(safe_line(says).rstrip(": ")) from error

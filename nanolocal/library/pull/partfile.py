@@ -15,7 +15,7 @@ from nanolocal.library.pull.faults import AGAIN
 from nanolocal.safetext import safe_line
 
 RESERVE = 2**30
-"""Bytes that a download leaves free on the disk."""
+"""Bytes that a download leaves free on the disk: a full one stops everything else on the machine."""
 _CHECKED_EVERY = 256 * 2**20
 _LONG_NAME = 200
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})

@@ -62,12 +62,8 @@ def _below(files: Iterable[RemoteFile], component: str) -> list[RemoteFile]:
     return [file for file in files if file.path.rpartition("/")[0] == component]
 
 
-def _base(file: RemoteFile) -> str:
-    return file.path.rpartition("/")[2]
-
-
 def _is_plain(file: RemoteFile) -> bool:
-    name = _base(file)
+    name = file.base
     is_index = _SHARDS.fullmatch(name) is not None or _NOT_OURS.search(name) is not None
     is_small = file.size is None or file.size <= _MAX_PLAIN
     return name.lower().endswith(_PLAIN_SUFFIXES) and not is_index and is_small
@@ -76,7 +72,7 @@ def _is_plain(file: RemoteFile) -> bool:
 def _weights_of(inside: Sequence[RemoteFile]) -> dict[str, _Weights]:
     """The weights of one component by precision: a whole file where there is one, else the shards."""
     found: dict[str, _Weights] = {}
-    matched = [(match, file) for file in inside if (match := _WEIGHTS.fullmatch(_base(file)))]
+    matched = [(match, file) for file in inside if (match := _WEIGHTS.fullmatch(file.base))]
     for variant in {match["variant"] or "" for match, _ in matched}:
         of_variant = [(match, file) for match, file in matched if (match["variant"] or "") == variant]
         base = min((match["base"] for match, _ in of_variant), key=lambda base: ("pytorch" in base, base))
@@ -89,7 +85,7 @@ def _weights_of(inside: Sequence[RemoteFile]) -> dict[str, _Weights]:
 
 def _index_of(inside: Iterable[RemoteFile], base: str, variant: str) -> RemoteFile | None:
     for file in inside:
-        match = _SHARDS.fullmatch(_base(file))
+        match = _SHARDS.fullmatch(file.base)
         if match and match["base"] == base and (match["before"] or match["after"] or "") == variant:
             return file
     return None

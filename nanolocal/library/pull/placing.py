@@ -14,13 +14,12 @@ from nanolocal.errors import UsageError
 from nanolocal.library.naming import slug
 from nanolocal.library.pull import pulledcard
 from nanolocal.library.pull.choosing import Shape
+from nanolocal.library.pull.partfile import RESERVE
 from nanolocal.library.pull.plan import Fetched, Wanted
 from nanolocal.library.pull.planned import Plan
 from nanolocal.library.pull.staging import Staged
 
 _MOST_FOLDERS = 100
-_RESERVE = 2**30
-"""Bytes that stay free: a full disk stops everything else on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,10 @@ def check_free(models: Path, needed: int, after: str) -> int:
     """
     there = next(folder for folder in (models, *models.parents) if folder.exists())
     free = shutil.disk_usage(there).free
-    if needed and needed + _RESERVE > free:
+    if needed and needed + RESERVE > free:
         raise UsageError(
             f"{format_bytes(needed)} are needed in {models}, and {format_bytes(free)} are free",
-            f"free some space, {format_bytes(_RESERVE)} more than that; {after}",
+            f"free some space, {format_bytes(RESERVE)} more than that; {after}",
         )
     return free
 

@@ -1,8 +1,12 @@
 """What is to be fetched, what was, and how it goes meanwhile."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""A SHA-256 as it is kept and compared."""
 
 
 @dataclass(frozen=True, slots=True)

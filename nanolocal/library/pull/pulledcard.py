@@ -1,6 +1,5 @@
 """The card of a folder of pulled builds: what came, from where, and by which hash; merged where builds share it."""
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,8 @@ from nanolocal.library.pull import hashes
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.names import checked
 from nanolocal.library.pull.pipelines import ONLY
-from nanolocal.library.pull.plan import Fetched, Wanted
+from nanolocal.library.pull.plan import SHA256, Fetched, Wanted
 from nanolocal.library.pull.planned import Plan, without_query
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def hash_in(folder: Path, name: str) -> str:
@@ -41,7 +38,7 @@ def pulled(folder: Path) -> Iterator[Wanted]:
     for name, row in _table(_table(_read(folder), "pulled"), "files").items():
         facts = [row.get(key) for key in ("url", "size", "sha256")] if isinstance(row, dict) else []
         match facts:
-            case [str(url), int(size), str(sha256)] if size >= 0 and _SHA256.fullmatch(sha256):
+            case [str(url), int(size), str(sha256)] if size >= 0 and SHA256.fullmatch(sha256):
                 yield Wanted(url, checked(name), size, sha256)
 
 

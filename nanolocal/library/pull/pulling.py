@@ -63,10 +63,10 @@ async def pull(
 
     async with Links(source.endpoint, source.token, says=says) as links:
         prepared = await prepare(links, source.endpoint, reference, source.pick, source.models, file)
-        free = check_free(source.models, prepared.missing or 0, "what has arrived is kept")
         copy = stored_copy(source.library, prepared.plan.files)
         if copy is not None and not prepared.spot.present:
             return Done(prepared, build=copy, is_copy=True)
+        free = check_free(source.models, prepared.missing or 0, "what has arrived is kept")
         if not agree(prepared, free):
             return Done(prepared)
         fetched: tuple[Fetched, ...] = ()

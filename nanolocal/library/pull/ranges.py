@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
 
-from nanolocal.errors import TransferFailed, UsageError
+from nanolocal.errors import TransferFailed
+from nanolocal.library.pull.headers import content_range
+from nanolocal.library.pull.hops import MAX_REDIRECTS, endless, first_hop, next_hop, origin
 from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S = 30.0
-_MOST_REDIRECTS = 5
 _PROBE_BYTES = 1
 _HINT = "try again, or another address"
 
@@ -27,10 +27,10 @@ class _Part:
     version: str
 
 
-class RemoteFile:
-    """A file at ``url``. ``token`` goes to the host of ``url`` alone, never to one that it redirects to."""
+class Remote:
+    """A file at ``url``. ``token`` goes to the origin of ``url`` alone, never to one that it redirects to."""
 
-    def __init__(self, client: "httpx.Client", url: str, token: str) -> None:
+    def __init__(self, client: "httpx.Client", url: "httpx.URL", token: str) -> None:
         self._client = client
         self._url = url
         self._token = token
@@ -50,79 +50,50 @@ class RemoteFile:
 
         url = self._url
         try:
-            for _ in range(_MOST_REDIRECTS + 1):
+            for _ in range(MAX_REDIRECTS + 1):
                 with self._client.stream("GET", url, headers=self._headers(url, start, end)) as answer:
                     if not answer.has_redirect_location:
                         return _part(answer, start, end)
-                    url = _next(url, answer.headers["location"])
+                    url = next_hop(url, answer.headers["location"])
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise TransferFailed(f"{_host(url)} cannot be read: {safe_line(str(error))}", _HINT) from error
-        raise TransferFailed(f"{_host(self._url)} redirects without end", _HINT)
+            raise TransferFailed(safe_line(f"{url.host} cannot be read: {error}"), _HINT) from error
+        raise endless(str(self._url))
 
-    def _headers(self, url: str, start: int, end: int) -> Mapping[str, str]:
+    def _headers(self, url: "httpx.URL", start: int, end: int) -> Mapping[str, str]:
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        if self._token and _origin(url) == _origin(self._url):
+        if self._token and origin(url) == origin(self._url):
             headers["Authorization"] = f"Bearer {self._token}"
         return headers
 
 
 @contextmanager
-def open_remote(url: str, token: str = "") -> Iterator[RemoteFile]:
+def open_remote(url: str, token: str = "") -> Iterator[Remote]:
     """Open the file at an http(s) address; raises ``UsageError`` for another, ``TransferFailed`` when it cannot be."""
     import httpx
 
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise UsageError(f"{safe_line(url)} is no http address", "give the address of a .gguf file")
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=True) as client:
-        yield RemoteFile(client, url, token)
+        yield Remote(client, first_hop(url), token)
 
 
 def _part(answer: "httpx.Response", start: int, end: int) -> _Part:
     """Check an answer and read no more of it than was asked for."""
-    host = _host(str(answer.url))
+    host = safe_line(answer.url.host)
     if answer.status_code == 200:
         raise TransferFailed(f"{host} sends whole files only, so the header cannot be read alone", _HINT)
     if answer.status_code in (401, 403):
         raise TransferFailed(f"{host} does not give this file away (HTTP {answer.status_code})", "it may need a token")
     if answer.status_code != 206:
         raise TransferFailed(f"{host} answers HTTP {answer.status_code}", _HINT)
-    first, last, total = _content_range(answer.headers.get("content-range", ""), host)
-    if first != start or last != min(end, total) - 1:
-        raise TransferFailed(f"{host} sends bytes {first}-{last} instead of {start}-{end - 1}", _HINT)
-    data = bytearray()
+    part = content_range(answer.headers.get("content-range", ""))
+    if part is None or part.total is None:
+        raise TransferFailed(f"{host} does not say which bytes of how many it sends", _HINT)
+    if (part.start, part.stop) != (start, min(end, part.total)):
+        raise TransferFailed(f"{host} sends bytes {part.start}-{part.stop - 1} instead of {start}-{end - 1}", _HINT)
+    data, length = bytearray(), part.stop - part.start
     for piece in answer.iter_raw():
         data += piece
-        if len(data) > last + 1 - first:
+        if len(data) > length:
             raise TransferFailed(f"{host} sends more than it was asked for", _HINT)
-    if len(data) != last + 1 - first:
-        raise TransferFailed(f"{host} stopped after {len(data)} of {last + 1 - first} bytes", _HINT)
-    return _Part(bytes(data), total, answer.headers.get("etag", ""))
-
-
-def _content_range(text: str, host: str) -> tuple[int, int, int]:
-    """First and last byte and the size of the whole from ``bytes 0-9/100``."""
-    unit, _, rest = text.partition(" ")
-    place, _, total = rest.partition("/")
-    first, _, last = place.partition("-")
-    if unit != "bytes" or not (first.isdecimal() and last.isdecimal() and total.isdecimal()):
-        raise TransferFailed(f"{host} does not say which bytes it sends: {safe_line(text)[:80]!r}", _HINT)
-    return int(first), int(last), int(total)
-
-
-def _next(url: str, location: str) -> str:
-    """Where a redirect leads; raises ``TransferFailed`` when that is no longer encrypted."""
-    target = urljoin(url, location)
-    if urlsplit(target).scheme not in ("http", "https"):
-        raise TransferFailed(f"{_host(url)} redirects to something that is no web address", _HINT)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise TransferFailed(f"{_host(url)} redirects to an address without encryption", _HINT)
-    return target
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
-
-
-def _host(url: str) -> str:
-    return safe_line(urlsplit(url).hostname or url)[:100]
+    if len(data) != length:
+        raise TransferFailed(f"{host} stopped after {len(data)} of {length} bytes", _HINT)
+    return _Part(bytes(data), part.total, answer.headers.get("etag", ""))

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,34 +15,11 @@ from nanolocal.library.pull.partfile import RESERVE, OpenFile, disk_errors, lock
 from nanolocal.library.pull.plan import Fetched, Stage, Tell, Wanted
 from nanolocal.library.pull.source import Source
 from nanolocal.library.pull.steps import Steps
-from nanolocal.library.pull.sums import Sums, digest_of
+from nanolocal.library.pull.sums import Sums
 from nanolocal.library.pull.threads import in_thread
 from nanolocal.safetext import safe_line
 
 _TRIES = 3
-
-
-def damaged_chunks(path: Path, fetched: Fetched, tell: Tell = lambda progress: None) -> list[int]:
-    """Which chunks of the file at ``path`` are not what was fetched; all are, where there is no file.
-
-    Bytes after its end count for the last chunk.
-    """
-    try:
-        with path.open("rb") as opened:
-            file = OpenFile(path, opened.fileno())
-            return list(_damaged(file, fetched, Meter(tell, fetched.name, fetched.size)))
-    except FileNotFoundError:
-        return list(range(len(fetched.chunks)))
-
-
-def _damaged(file: OpenFile, fetched: Fetched, meter: Meter) -> Iterator[int]:
-    last = len(fetched.chunks) - 1
-    for index, expected in enumerate(fetched.chunks):
-        start, stop = _ends(fetched, index)
-        is_too_long = index == last and file.size > fetched.size
-        if is_too_long or digest_of(file, start, stop) != expected:
-            yield index
-        meter.moved(stop - start, stop, Stage.CHECKING)
 
 
 async def repair(

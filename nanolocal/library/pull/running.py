@@ -1,4 +1,4 @@
-"""One pull from what was typed to a build in the library."""
+"""The two halves of a pull: finding out what it means, and carrying that out."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nanolocal.library.pull import hashes, pulledcard
 from nanolocal.library.pull.choosing import Pick
-from nanolocal.library.pull.placing import Spot, check_free, find_spot, place
+from nanolocal.library.pull.placing import Spot, find_spot, place
 from nanolocal.library.pull.plan import Fetched, Tell
 from nanolocal.library.pull.planned import Plan
 from nanolocal.library.pull.planning import elsewhere, plan
@@ -75,7 +75,6 @@ async def carry_out(
     """
     from nanolocal.library.pull.transfer import fetch
 
-    check_free(models, prepared.missing or 0, "what has arrived is kept")
     staged = begin(models, prepared.plan)
     overall = Overall(prepared.plan.files, prepared.spot.present, tell)
     fetched: list[Fetched] = []

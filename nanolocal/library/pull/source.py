@@ -15,8 +15,8 @@ from nanolocal.library.pull.plan import Wanted
 from nanolocal.library.pull.refusals import BUSY
 from nanolocal.safetext import safe_line
 
-_ASKED_AGAIN = 16
-"""So often a hub that once named the SHA-256 is asked for it again, over all connections, before a new mark counts."""
+_ASKED_AGAIN = 4
+"""So often in a row a hub that once named the SHA-256 may leave it out before a new mark means a new file."""
 
 
 class WholeFilesOnly(TransferFailed):
@@ -149,7 +149,7 @@ class Source:
                 if is_shortcut and status not in BUSY:
                     raise self._lost("the address it led to is no longer valid")
                 raise self._once_more(reply.refusal())
-        if reply.url != self._wanted.url:
+        if self.sha256 and reply.url != self._wanted.url:  # without it, only the hub can tell what a new mark means
             self._location = reply.url
         return incoming
 
@@ -201,14 +201,19 @@ class Source:
             self._learn_sha256(sha256)
         for size in (said.whole_number(hub.get("x-linked-size", "")), total):
             self._learn_size(size)
-        validator = said.validator(reply.headers)
-        is_other = bool(validator and self._validator) and validator != self._validator
-        if is_other and not (self._wanted.sha256 or linked or whole):
-            self._unvouched += 1
+        is_vouched_for = bool(self._wanted.sha256 or linked or whole)
+        self._learn_mark(said.validator(reply.headers), is_vouched_for, is_shortcut)
+
+    def _learn_mark(self, mark: str, is_vouched_for: bool, is_shortcut: bool) -> None:
+        """A new mark is a new file, unless somebody vouches for it that it has the same SHA-256."""
+        if is_vouched_for:
+            self._unvouched = 0
+        elif mark and self._validator and mark != self._validator:
+            self._unvouched += not is_shortcut
             if self.sha256 and self._unvouched <= _ASKED_AGAIN:
                 raise self._lost("the file has another mark than before, and nobody says that it is the same")
             raise Changed
-        self._validator = validator or self._validator
+        self._validator = mark or self._validator
 
     def _learn_sha256(self, sha256: str) -> None:
         if sha256 and self.sha256 and sha256 != self.sha256:

@@ -30,17 +30,16 @@ class Sums:
             self._before[index] = state.copy()
             start = index * self._chunk_bytes
             stop = min(self._total, start + self._chunk_bytes)
-            self.chunks[index] = await in_thread(digest_of, self._file, start, stop, state)
+            sha = hashlib.sha256()
+            await in_thread(feed, self._file, start, stop, sha, state)
+            self.chunks[index] = sha.digest()
             told(stop - start)
         self.whole = state.hexdigest()
 
 
-def digest_of(file: OpenFile, start: int, stop: int, whole: "hashlib._Hash | None" = None) -> bytes:
-    """The SHA-256 of the bytes from ``start`` to ``stop``, which also go into ``whole``."""
-    sha = hashlib.sha256()
+def feed(file: OpenFile, start: int, stop: int, *hashes: "hashlib._Hash") -> None:
+    """Update ``hashes`` with the bytes from ``start`` to ``stop``."""
     while start < stop and (block := file.read(start, min(_BLOCK, stop - start))):
-        sha.update(block)
-        if whole is not None:
-            whole.update(block)
+        for sha in hashes:
+            sha.update(block)
         start += len(block)
-    return sha.digest()

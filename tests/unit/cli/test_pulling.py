@@ -238,7 +238,7 @@ def damage(path: Path, place: int) -> None:
 
 
 def test_only_what_is_damaged_is_fetched_again(shell: Shell, hub: Hub, tmp_path: Path) -> None:
-    content = stores.write_gguf(tmp_path / "scratch" / "big", "big", tensors=20_000).read_bytes()
+    content = stores.write_gguf(tmp_path / "scratch" / "big", "big", rows=80_000).read_bytes()
     hub.repo().add("big-Q8_0.gguf", content)
     shell("models", "pull", "owner/model")
     path = shell.home / "data" / "models" / "owner--model" / "big-Q8_0.gguf"

@@ -74,7 +74,7 @@ def test_a_redirect_out_of_the_web_is_refused(tmp_path: Path) -> None:
     path = write_blank_gguf(tmp_path / "small.gguf", Shape("llama"))
     with serving(path, redirect_to=path.as_uri()) as served, pytest.raises(TransferFailed, match="no web address"):
         read(served.url)
-    with pytest.raises(UsageError, match="no http address"):
+    with pytest.raises(UsageError, match="no web address"):
         read(path.as_uri())
 
 

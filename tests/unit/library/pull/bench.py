@@ -12,7 +12,7 @@ from threading import Thread
 from nanolocal.library.adopted import Adopted
 from nanolocal.library.catalogue.shelf import Catalogue
 from nanolocal.library.library import Library
-from nanolocal.library.pull.choosing import Pick, largest_that_fits
+from nanolocal.library.pull.choosing import Pick, best_that_fits
 from nanolocal.library.pull.control import Control
 from nanolocal.library.pull.plan import Progress
 from nanolocal.library.pull.pulling import Done, Source, pull
@@ -31,7 +31,7 @@ class Bench:
     root: Path
     token: str = ""
     endpoint: str = ""
-    pick: Pick = field(default_factory=lambda: largest_that_fits(10**12))
+    pick: Pick = field(default_factory=lambda: best_that_fits(10**12, 1e15))
     said: list[str] = field(default_factory=list)
     told: list[Progress] = field(default_factory=list)
     on_progress: Callable[[Progress, Control], None] = lambda now, control: None

@@ -45,7 +45,7 @@ def until(is_so: Callable[[], object]) -> None:
 
 def slow(bench: Bench) -> bytes:
     """A build that drips for as long as nobody changes that."""
-    file = gguf(bench, "big-Q8_0.gguf", tensors=2000)
+    file = gguf(bench, "big-Q8_0.gguf", rows=8000)
     bench.hub.plan = lambda asked: Fault(Kind.DRIP, after=100_000) if asked.host == "cdn" else None
     return file.content
 

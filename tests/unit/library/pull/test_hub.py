@@ -5,7 +5,7 @@ from http.client import HTTPConnection
 from urllib.parse import quote, urlsplit
 
 from tests.hub.faults import Asked, Kind
-from tests.hub.reckoning import Blame, blames
+from tests.hub.reckoning import NOTHING, Blame, blames
 from tests.hub.server import Hub
 from tests.hub.stored import HOSTILE_NAMES
 from tests.unit.library.pull.pulling import Pulling
@@ -56,24 +56,34 @@ def test_hostile_names_are_listed_and_served_as_they_are(hub: Hub) -> None:
     assert ask(hub, "GET", f"/owner/model/resolve/main/{quote('../x.gguf')}")[2] == b"../x.gguf"
 
 
-def asked(start: int, served: int, fault: Kind | None = None, begins: int | None = None) -> Asked:
-    return Asked("cdn", "GET", "/", "", f"bytes={start}-", start if begins is None else begins, 206, served, fault, "f")
+def asked(start: int, served: int, fault: Kind | None = None, read: int | None = None) -> Asked:
+    return Asked("cdn", "GET", "/", "", "", start, 206, served, fault, "f", delivered=read)
 
 
-def test_bytes_that_came_twice_count_for_the_fault_before() -> None:
-    requests = [asked(0, 10), asked(10, 6, Kind.RESET), asked(13, 7), asked(20, 10), asked(30, 0, Kind.BUSY)]
-    assert blames([*requests, asked(30, 10)], "f", 40, 10) == [Blame(Kind.RESET, 3), Blame(Kind.BUSY, 0)]
+def test_bytes_that_came_again_count_for_the_fault_whose_answer_was_not_kept() -> None:
+    spoilt = [asked(0, 10, Kind.TOO_LONG), asked(0, 0, Kind.BUSY), asked(0, 10)]
+    assert blames(spoilt, "f") == [Blame(Kind.TOO_LONG, 10), Blame(Kind.BUSY, 0)]
 
 
-def test_a_whole_file_in_place_of_a_part_is_to_blame_itself() -> None:
-    requests = [asked(0, 10), asked(10, 15, Kind.WHOLE, begins=0), asked(10, 10)]
-    assert blames(requests, "f", 20, 10) == [Blame(Kind.WHOLE, 15)]
+def test_bytes_that_were_kept_of_a_broken_answer_cost_nothing() -> None:
+    broken = [asked(0, 10), asked(10, 6, Kind.RESET), asked(16, 4), asked(15, 5)]
+    assert blames(broken[:3], "f") == [Blame(Kind.RESET, 0)]
+    assert blames(broken, "f") == [Blame(Kind.RESET, 5)]
+
+
+def test_what_a_client_does_not_read_is_told_apart() -> None:
+    whole = [asked(0, 10), asked(0, 15, Kind.WHOLE, read=0), asked(10, 10)]
+    assert blames(whole, "f") == [Blame(Kind.WHOLE, 0, unread=15)]
+
+
+def test_a_whole_file_that_is_read_in_place_of_a_part_is_to_blame_itself() -> None:
+    assert blames([asked(0, 10), asked(0, 20, Kind.WHOLE)], "f") == [Blame(Kind.WHOLE, 10)]
 
 
 def test_a_kill_is_to_blame_for_all_that_came_twice_after_it() -> None:
     requests = [asked(0, 10), asked(10, 10), asked(4, 6), asked(12, 8)]
-    assert blames(requests, "f", 20, 10, [2, 4]) == [Blame("kill -9", 14), Blame("kill -9", 0)]
+    assert blames(requests, "f", [2, 4]) == [Blame("kill -9", 14), Blame("kill -9", 0)]
 
 
 def test_bytes_that_came_twice_without_a_fault_are_not_hidden() -> None:
-    assert blames([asked(0, 10), asked(0, 10)], "f", 10, 10) == [Blame("ended with another connection", 10)]
+    assert blames([asked(0, 10), asked(0, 10)], "f") == [Blame(NOTHING, 10)]

@@ -11,7 +11,7 @@ from nanolocal.errors import AccessRefused, Damaged, NoBuildFits, TransferFailed
 from nanolocal.library import fingerprints, removal
 from nanolocal.library.catalogue import shelf
 from nanolocal.library.pull import hashes, staging
-from nanolocal.library.pull.choosing import largest_that_fits
+from nanolocal.library.pull.choosing import best_that_fits
 from nanolocal.library.pull.control import Control
 from nanolocal.library.pull.plan import Progress, Stage
 from tests.fakes import stores
@@ -54,7 +54,7 @@ def test_every_address_is_pinned_to_the_commit(bench: Bench) -> None:
 
 
 def test_a_large_file_that_was_pulled_is_known_by_its_whole_hash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "_WHOLE_FILE_LIMIT", 1000)
+    monkeypatch.setattr(fingerprints, "WHOLE_FILE_LIMIT", 1000)
     monkeypatch.setattr(fingerprints, "_SAMPLE", 100)
     file = gguf(bench, "big-Q8_0.gguf", tensors=5)
     done = bench.pull("owner/model")
@@ -243,7 +243,7 @@ def stop_half_way(bench: Bench) -> None:
 
 def big(bench: Bench, name: str = "big-Q8_0.gguf", repo: str = "owner/model") -> Stored:
     """Three megabytes, so that a stop comes in between."""
-    return gguf(bench, name, repo, tensors=3000)
+    return gguf(bench, name, repo, rows=12_000)
 
 
 def test_a_pull_that_was_stopped_goes_on_where_it_was(bench: Bench) -> None:
@@ -333,7 +333,7 @@ def test_a_licence_is_asked_for_once_for_all_builds_of_a_repository(bench: Bench
 
 
 def test_what_was_pulled_is_forgotten_when_it_is_removed(bench: Bench) -> None:
-    gguf(bench, "a-Q8_0.gguf", tensors=17_000)
+    gguf(bench, "a-Q8_0.gguf", rows=68_000)
     gguf(bench, "b-Q4_0.gguf", value=2)
     for quant in ("Q8_0", "Q4_0"):
         bench.pull(f"owner/model:{quant}")
@@ -358,11 +358,11 @@ def test_discarding_leaves_nothing(bench: Bench) -> None:
 
 
 def test_a_build_that_fits_is_chosen_and_one_by_name_whatever_it_takes(bench: Bench) -> None:
-    small, large = gguf(bench, "m-Q4_K_M.gguf"), gguf(bench, "m-Q8_0.gguf", tensors=50)
-    bench.pick = largest_that_fits(2 * len(small.content))
+    _, large = gguf(bench, "m-Q4_K_M.gguf"), gguf(bench, "m-Q8_0.gguf", rows=68_000)
+    bench.pick = best_that_fits(310 * 10**6, 1e15)  # of these, 302 MB are for all that is not weights
     bench.pull("owner/model", agrees=False)
     assert bench.asked[0].plan.label == "Q4_K_M"
-    bench.pick = largest_that_fits(100)
+    bench.pick = best_that_fits(100, 1e15)
     with pytest.raises(NoBuildFits):
         bench.pull("owner/model")
     done = bench.pull("owner/model:Q8_0")
@@ -392,7 +392,7 @@ def test_a_plain_address_and_all_parts_of_a_split_file(bench: Bench) -> None:
 def test_a_secret_in_an_address_is_never_kept_and_a_new_one_goes_on(bench: Bench) -> None:
     for number in (1, 2):
         extra = {"split.no": number - 1, "split.count": 2}
-        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, value=number, tensors=2000)
+        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, value=number, rows=8000)
     url = f"{bench.hub.endpoint}/files/big-Q8_0-00001-of-00002.gguf"
     bench.on_progress = lambda now, control: control.stop() if "00002-of" in now.name and now.done else None
     with pytest.raises(TransferFailed):
@@ -447,7 +447,7 @@ def test_answers_that_make_no_sense_are_no_plan(bench: Bench, answer: object) ->
 
 
 def test_hashes_of_chunks_are_kept_for_repair(bench: Bench) -> None:
-    file = gguf(bench, "big-Q8_0.gguf", tensors=17_000)
+    file = gguf(bench, "big-Q8_0.gguf", rows=68_000)
     bench.pull("owner/model")
     known = hashes.known(bench.models, "big-Q8_0.gguf", file.sha256)
     assert known is not None
@@ -470,7 +470,7 @@ def test_a_disk_that_would_be_full_is_said_before_anything_comes(bench: Bench, m
 def test_progress_counts_all_files_of_a_build(bench: Bench) -> None:
     for number in (1, 2):
         extra = {"split.no": number - 1, "split.count": 2}
-        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, tensors=500)
+        gguf(bench, f"big-Q8_0-0000{number}-of-00002.gguf", extra=extra, rows=2000)
     done = bench.pull("owner/model")
     totals = {now.total for now in bench.told}
     assert totals == {done.prepared.plan.size}

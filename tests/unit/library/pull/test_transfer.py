@@ -104,7 +104,7 @@ def test_a_file_without_any_mark_is_fetched_anew_after_a_fault(pulling: Pulling)
 
 @pytest.mark.parametrize("kind", WANTED)
 def test_a_stopped_download_goes_on_where_it_stopped(pulling: Pulling, kind: str) -> None:
-    wanted, control = WANTED[kind](pulling), Control(bytes_per_second=4 * CHUNK, connections=1)
+    wanted, control = WANTED[kind](pulling), Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(wanted, control, stop_after(control, 2 * CHUNK))
     assert (pulling.part.exists(), pulling.path.exists()) == (True, False)
@@ -123,7 +123,7 @@ def test_a_cancelled_download_goes_on_too(pulling: Pulling) -> None:
             if progress.done >= 2 * CHUNK:
                 reached.set()
 
-        task = asyncio.ensure_future(pulling.fetch(None, Control(4 * CHUNK, connections=1), tell))
+        task = asyncio.ensure_future(pulling.fetch(None, Control(8 * CHUNK, connections=1), tell))
         await reached.wait()
         task.cancel()
         await task
@@ -157,7 +157,7 @@ def test_a_pause_takes_nothing_until_it_is_resumed(pulling: Pulling) -> None:
 
 @pytest.mark.parametrize("is_torn", [False, True])
 def test_bytes_that_changed_on_the_disk_meanwhile_are_not_believed(pulling: Pulling, is_torn: bool) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, 3 * CHUNK))
     with pulling.part.open("r+b") as part:
@@ -170,7 +170,7 @@ def test_bytes_that_changed_on_the_disk_meanwhile_are_not_believed(pulling: Pull
 
 
 def test_a_forged_journal_costs_only_fetching(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, CHUNK))
     evil = bytes(CHUNK)
@@ -184,7 +184,7 @@ def test_a_forged_journal_costs_only_fetching(pulling: Pulling) -> None:
 
 
 def test_another_version_than_the_one_that_arrived_begins_anew(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(pulling.plain(), control, stop_after(control, 2 * CHUNK))
     pulling.file.content = pulling.file.content[::-1]
@@ -204,6 +204,24 @@ def test_a_file_exchanged_on_the_way_begins_anew_unless_it_was_chosen(pulling: P
     assert not pulling.path.exists()
     pulling.hub.plan = no_faults
     pulling.run(replace(chosen, size=None, sha256=""))
+    assert pulling.is_right()
+
+
+def test_a_new_mark_is_no_new_file_where_the_hub_names_the_hash(pulling: Pulling) -> None:
+    on_the_way, in_content = Once(Fault(Kind.ELSEWHERE)), InContent(Fault(Kind.NEW_ETAG), after=4)
+    pulling.hub.plan = lambda asked: on_the_way(asked) if asked.leads_on else in_content(asked)
+    pulling.run(WANTED["unnamed"](pulling), Control(connections=1))
+    assert pulling.is_right()
+    assert pulling.again <= CHUNK
+
+
+def test_a_new_mark_is_a_new_file_once_the_hub_names_no_hash_any_more(pulling: Pulling) -> None:
+    new = pulling.file.content[::-1]
+
+    def exchange(progress: Progress) -> None:
+        pulling.file.content, pulling.hub.vouches = new, False
+
+    pulling.run(WANTED["unnamed"](pulling), Control(connections=1), exchange)
     assert pulling.is_right()
 
 
@@ -298,7 +316,7 @@ def test_what_is_on_its_way_is_kept_when_another_connection_gives_up(pulling: Pu
 
 
 def test_a_resumed_file_is_asked_for_in_parts_again_before_it_is_read_as_a_whole(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, 3 * CHUNK))
     before = pulling.hub.served("m.gguf")
@@ -384,7 +402,7 @@ def test_a_disk_without_room_is_refused_before_a_byte_is_written(pulling: Pullin
 
 
 def test_hidden_files_of_a_download_are_no_models(pulling: Pulling) -> None:
-    control = Control(bytes_per_second=4 * CHUNK, connections=1)
+    control = Control(bytes_per_second=8 * CHUNK, connections=1)
     with pytest.raises(TransferFailed, match="stopped"):
         pulling.run(None, control, stop_after(control, CHUNK))
     assert {path.suffix for path in pulling.folder.iterdir()} == {".part", ".journal"}
