@@ -19,7 +19,8 @@ from nanolocal.errors import BuildFailed, EngineFailed, NoBuildFits
 from nanolocal.formats.preflight import check_model
 from nanolocal.formats.projectors import IN_ONE_STEP, type_of
 
-_TEXT, _IMAGE = 0, 1
+_TEXT = 0
+"""What ``mtmd_input_chunk_get_type`` says of tokens of text."""
 _NODES_BETWEEN = 16
 """So many steps of the encoder's graph are done before the stop flag is looked at."""
 
@@ -50,6 +51,7 @@ class Eyes:
             reason = log.last_error() or "no reason given"
             raise BuildFailed(f"llama.cpp cannot load its projector {path.name}: {reason}")
         if not lib.mtmd_support_vision(self._pointer):
+            lib.mtmd_free(self._pointer)
             raise BuildFailed(f"its projector {path.name} is not for pictures")
         self._known: dict[str, tuple[Token, ...]] = {}
         self._files: dict[str, bytes] = {}

@@ -62,6 +62,8 @@ def _smaller(picture: Image) -> Image:
     if scale < 1:
         picture.draft("RGB", size)
     picture.load()
+    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to white
+        picture = picture.convert("I").point(lambda value: value * (1 / 256) + 0).convert("L")
     if picture.mode not in ("RGB", "L"):
         picture = picture.convert("RGBA")
     if scale < 1:

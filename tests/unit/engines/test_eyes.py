@@ -14,7 +14,7 @@ from PIL import Image
 from nanolocal.chat.events import EngineEvent, Reading
 from nanolocal.chat.messages import Attachment, Message, Role, Stopped
 from nanolocal.chat.ports import TextJob
-from nanolocal.chat.routes import Build
+from nanolocal.chat.routes import Build, Footprint
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import BuildFailed, NanolocalError, NoBuildFits, UsageError
 from tests.fakes.tiny_gguf import write_tiny_gguf
@@ -195,6 +195,17 @@ def test_a_projector_that_is_gone_leaves_text(tmp_path: Path, seeing: Build) -> 
     assert with_pool(lambda pool: listen(pool, build, asking("hello"))).tokens == 40
     with pytest.raises(NanolocalError, match=r"mmproj-gone\.gguf is missing"):
         with_pool(lambda pool: listen(pool, build, looking(picture("red"))))
+
+
+def test_room_is_kept_for_a_projector_that_is_not_loaded_yet(seeing: Build) -> None:
+    footprint = Footprint(file=0, mapped=0, used=0, held=10**9, loading=0, per_token=0, looking=2 * 10**9)
+    build = replace(seeing, id="roomy:f32", footprint=footprint)
+
+    async def memory(pool: EnginePool) -> int:
+        await listen(pool, build, asking("hello"))
+        return pool.memory(build.id)
+
+    assert with_pool(memory) == 3 * 10**9
 
 
 def test_a_build_without_eyes_refuses_a_picture(endless: Build) -> None:

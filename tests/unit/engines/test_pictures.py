@@ -39,11 +39,20 @@ def test_what_is_transparent_is_white() -> None:
     assert decode(saved(Image.new("RGBA", (40, 40), (0, 0, 0, 0)), "PNG")).data == WHITE * 1600
 
 
-def test_a_turned_photo_is_upright() -> None:
+@pytest.mark.parametrize("size", [(80, 40), (4000, 2000)])
+def test_a_turned_photo_is_upright(size: tuple[int, int]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels = decode(saved(Image.new("RGB", (80, 40), "red"), "JPEG", exif=exif))
-    assert (pixels.width, pixels.height) == (40, 80)
+    pixels = decode(saved(Image.new("RGB", size, "red"), "JPEG", exif=exif))
+    assert pixels.height / pixels.width == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize(("mode", "middle"), [("L", 128), ("I;16", 128 * 256), ("1", 1), ("P", 0), ("CMYK", (0,) * 4)])
+def test_pictures_of_every_depth_are_read(mode: str, middle: int | tuple[int, ...]) -> None:
+    picture = Image.new(mode, (40, 40), middle)
+    pixels = decode(saved(picture, "JPEG" if mode == "CMYK" else "PNG"))
+    wanted = {"L": 128, "I;16": 128, "1": 255, "P": 0, "CMYK": 255}[mode]
+    assert pixels.data[:3] == bytes((wanted,)) * 3
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
