@@ -14,7 +14,7 @@ _OF_ONE_SIZE = frozenset({
 })  # fmt: skip
 """Types that encode pictures, or tiles of them, of ``image_size``; others take a picture as large as it is."""
 _FLOAT = 4
-_STREAMS = 3.5
+_STREAMS = 4.2
 """How many times the width a patch takes, beside the insides of a layer."""
 _PICTURE = 25_000_000
 """The libraries and the picture itself, decoded and prepared."""
