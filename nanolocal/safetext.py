@@ -32,4 +32,6 @@ def safe(text: str) -> SafeText:
 
 def safe_line(text: str) -> SafeText:
     """Return ``text`` as one safe line: line breaks and tabs become spaces."""
+    if text.isascii() and text.isprintable() and "  " not in text:  # as nearly every cell of a table is
+        return SafeText(text.strip())
     return SafeText(" ".join(safe(text).split()))

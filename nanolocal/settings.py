@@ -1,7 +1,6 @@
 """The settings file: TOML, every key optional, an unknown key refused with its line."""
 
 import math
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -53,6 +52,8 @@ def load(path: Path) -> Settings:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", "mend or remove the file") from error
+    import tomllib  # 10 ms, and most homes have no such file
+
     try:
         table = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:

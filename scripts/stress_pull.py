@@ -92,7 +92,9 @@ def tell(figures: Figures) -> None:
     for what, times in sorted(figures.refused.items()):
         print(f"{what:42} {times:6}")
     faults = sum(len(costs) for costs in figures.again.values())
-    print(f"{faults} faults in {figures.files} files, {figures.runs} runs; a chunk is {trials.CHUNK:,} bytes")
+    print(
+        f"{faults} faults in {figures.files} files, {figures.runs} runs; a chunk is {trials.CHUNK:,} bytes, for kill -9 four times that"
+    )
     print(f"{figures.content:,} bytes of files, {figures.served:,} bytes sent by the hub")
 
 

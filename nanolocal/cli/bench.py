@@ -1,7 +1,6 @@
 """``nanolocal models bench``: how fast builds are on this machine, and with ``--quality`` how good at each task."""
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace, session: "Session") -> int:
+    import asyncio
+
     builds = exams.chosen(args, session, only_text=args.quality)
     progress = output.Progress(is_quiet(args))
     try:

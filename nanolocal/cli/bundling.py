@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -136,6 +135,8 @@ def _target(name: str, *, force: bool) -> Iterator[BinaryIO]:
         raise UsageError(f"{name} exists", "--force replaces it" if path.is_file() else "give the bundle a name")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", "give another place")
+    import tempfile
+
     descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

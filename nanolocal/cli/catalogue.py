@@ -26,7 +26,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser = parts.add_parser("catalogue", parents=[common], help="models that exist, stored here or not")
     parser.add_argument("words", nargs="*", metavar="WORD", help="only models in which every word occurs")
-    parser.add_argument("--kind", choices=_KINDS, help="only models for that")
+    parser.add_argument("--kind", choices=_KINDS, metavar="KIND", help=f"only models for that: {', '.join(_KINDS)}")
     parser.set_defaults(run=run)
 
 
@@ -59,7 +59,7 @@ def show(name: str, as_object: bool) -> bool:
         output.as_json(as_json(model) | {"stored": False})
         return True
     for key, value in _facts(model):
-        output.line(f"{key:16} {value}")
+        output.line(f"{key:15} {value}")
     output.note(f"{model.id} is not stored here: these are the catalogue's facts")
     return True
 
@@ -99,7 +99,7 @@ def _facts(model: "Model") -> Iterator[tuple[str, str]]:
         "makes": ", ".join(model.outputs),
         "parameters": f"{model.parameters:,}" if model.parameters else None,
         "active": f"{model.active:,}" if model.active else None,
-        "context_length": str(model.context) if model.context else None,
+        "context_length": f"{model.context:,}" if model.context else None,
         "architecture": model.architecture,
         "template": model.template,
         "licence": f"{model.licence}, {model.licence_url}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
 from nanolocal.cli import output
-from nanolocal.cli.common import Subparsers, given_passphrase, paths_of, wants_json
+from nanolocal.cli.common import Subparsers, given_passphrase, is_quiet, paths_of, wants_json
 from nanolocal.errors import NanolocalError
 from nanolocal.safetext import safe_line
 from nanolocal.settings import load as load_settings
@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         output.as_json(_as_json(rows, left, free, used is not None))
     else:
         _show(rows, left, free)
+        if used is None and not is_quiet(args):
+            output.note("how often each answered is in the vault, and that is not open")
     return 0
 
 

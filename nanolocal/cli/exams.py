@@ -1,7 +1,6 @@
 """``nanolocal models bench --quality``: builds sit exams, and the router learns what they can do here."""
 
 import argparse
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -13,6 +12,8 @@ from nanolocal.cli.common import wants_json
 from nanolocal.errors import EngineFailed, NoBuildFits, UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from nanolocal.bootstrap import Session
     from nanolocal.chat.routes import Build, Route
     from nanolocal.routing.exams.paper import Exam
@@ -79,6 +80,8 @@ async def sit_all(
     args: argparse.Namespace, session: "Session", builds: "Sequence[Build]", progress: output.Progress
 ) -> int:
     """Every exam of ``args.exams`` for each of ``builds``; Ctrl+C ends it and keeps what is finished."""
+    import asyncio
+
     from nanolocal.cli.turns import ended_by_signals
 
     if not builds:
@@ -116,7 +119,7 @@ class _Sitting:
         self._done = 0
         self._began = time.monotonic()
 
-    async def all_of(self, build: "Build", stop: asyncio.Event) -> list[_Result]:
+    async def all_of(self, build: "Build", stop: "asyncio.Event") -> list[_Result]:
         """Every exam for one build, until ``stop``."""
         route = route_of(self._session, build)
         if route is None:
@@ -134,7 +137,7 @@ class _Sitting:
                 results.append(result)
         return results
 
-    async def _one(self, route: "Route", exam: "Exam", stop: asyncio.Event) -> _Result | None:
+    async def _one(self, route: "Route", exam: "Exam", stop: "asyncio.Event") -> _Result | None:
         from nanolocal.routing.exams.sitting import sit
         from nanolocal.routing.quality import expected_quality
 

@@ -3,18 +3,19 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from nanolocal.cli import output
 from nanolocal.cli.common import Subparsers, given_passphrase, is_quiet, open_vault, paths_of, wants_json
-from nanolocal.errors import UsageError
-from nanolocal.library.pull.hub import endpoint_of, token_setting
+from nanolocal.errors import AccessRefused, UsageError
 from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
     from nanolocal.vault.conversations import Conversations
     from nanolocal.vault.vault import Vault
 
+T = TypeVar("T")
 _LONGEST = 500
 
 
@@ -28,6 +29,8 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Take a token from the terminal, unseen, or from standard input; it goes to the hub in use and nowhere else."""
+    from nanolocal.library.pull.hub import endpoint_of, token_setting
+
     if args.remove and args.show:
         raise UsageError("--remove and --show do not go together", "nanolocal models token --help")
     endpoint = endpoint_of(load_settings(paths_of(args).settings).hub)
@@ -64,14 +67,32 @@ def ask_for_vault(args: argparse.Namespace, endpoint: str) -> str:
         return ""
     output.note("the hub wants a token: open the vault, where it is kept")
     with open_vault(args) as vault:
-        return _settings(vault).setting(token_setting(endpoint)) or ""
+        return _kept(vault, endpoint)
+
+
+def with_token(args: argparse.Namespace, endpoint: str, attempt: Callable[[str], T]) -> T:
+    """``attempt`` with the token at hand; where the hub refuses, once more with one that has to be asked for."""
+    token = find(args, endpoint)
+    try:
+        return attempt(token)
+    except AccessRefused:
+        other = "" if token else ask_for_vault(args, endpoint)
+        if not other:
+            raise
+        return attempt(other)
 
 
 def _read(vault: "Vault", endpoint: str) -> str:
     try:
-        return _settings(vault).setting(token_setting(endpoint)) or ""
+        return _kept(vault, endpoint)
     finally:
         vault.close()
+
+
+def _kept(vault: "Vault", endpoint: str) -> str:
+    from nanolocal.library.pull.hub import token_setting
+
+    return _settings(vault).setting(token_setting(endpoint)) or ""
 
 
 def _settings(vault: "Vault") -> "Conversations":

@@ -1,6 +1,8 @@
 """``nanolocal models``: the builds on this device."""
 
 import argparse
+import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_ADAPTERS = 20
+_FACT_COLUMNS = 64
 
 
 def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -56,11 +59,9 @@ def open_library(args: argparse.Namespace) -> "Library":
 
 def run_list(args: argparse.Namespace) -> int:
     """List the builds; files that were refused follow on stderr."""
-    from nanolocal.library.pull import staging as unfinished
-
     library = open_library(args)
     builds = library.builds()
-    notes = [*library.notes(), *unfinished.notes(paths_of(args).models)]
+    notes = [*library.notes(), *_unfinished(paths_of(args).models)]
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
         adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
@@ -87,6 +88,17 @@ def run_list(args: argparse.Namespace) -> int:
     return 0
 
 
+def _unfinished(models: Path) -> list[str]:
+    """What is to be said of pulls on their way."""
+    from nanolocal.library.pull import UNFINISHED
+
+    if not (models / UNFINISHED).is_dir():
+        return []
+    from nanolocal.library.pull.staging import notes
+
+    return notes(models)
+
+
 def run_show(args: argparse.Namespace) -> int:
     """Show one build, or what the catalogue has when it is not stored; raises ``UsageError`` for an unknown name."""
     library = open_library(args)
@@ -101,11 +113,33 @@ def run_show(args: argparse.Namespace) -> int:
         output.as_json(facts)
         return 0
     for key, value in facts.items():
-        if value not in ("", 0, {}, [], None):
-            output.line(f"{key:16} {', '.join(value) if isinstance(value, list) else value}")
+        if value not in ("", 0, {}, [], None) and (key != "places" or value != [facts["path"]]):
+            label = "scores" if key == "published_scores" else key
+            for number, text in enumerate(_folded(key, _in_words(key, value))):
+                output.line(f"{'' if number else label:15} {text}")
     if build.set_aside:
         output.note(f"nanolocal models verify {build.id}, or nanolocal models release {build.id} to try it again")
     return 0
+
+
+def _folded(key: str, text: str) -> list[str]:
+    """``text`` in lines of a terminal; a path stays as it can be copied."""
+    if key in ("path", "places", "projector"):
+        return [text]
+    return textwrap.wrap(text, _FACT_COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def _in_words(key: str, value: object) -> str:
+    """A fact as it is read, not as it is counted."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+    if isinstance(value, list):
+        return ", ".join(value)
+    if value is True:
+        return "yes"
+    if isinstance(value, int):
+        return f"{value:,}" + (f" ({format_bytes(value)})" if key == "size_bytes" else "")
+    return str(value)
 
 
 def run_scan(args: argparse.Namespace) -> int:

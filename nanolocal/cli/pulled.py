@@ -2,13 +2,13 @@
 
 import argparse
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import output
 from nanolocal.cli.common import is_quiet
 
 if TYPE_CHECKING:
+    from nanolocal.library.fit.advice import Verdict
     from nanolocal.library.pull.pulling import Done
     from nanolocal.library.pull.running import Prepared
 
@@ -16,8 +16,10 @@ _MOST_FILES = 8
 _COLUMNS = 80
 
 
-def show(prepared: "Prepared", free: int) -> None:
-    """The plan, in lines of at most 80 columns."""
+def show(prepared: "Prepared", free: int, fit: "Verdict | None") -> None:
+    """The plan, in lines of at most 80 columns, and what to expect of it here."""
+    from urllib.parse import urlsplit
+
     plan, spot = prepared.plan, prepared.spot
     where = f"{plan.repo}, {plan.label}, commit {plan.commit[:8]}" if plan.repo else plan.typed
     output.line(where + (f" ({urlsplit(plan.endpoint).netloc})" if plan.repo else ""))
@@ -34,11 +36,30 @@ def show(prepared: "Prepared", free: int) -> None:
         output.line(f"  and {len(plan.files) - _MOST_FILES} more files")
     output.line(f"  {_what_is_missing(prepared)}, {format_bytes(free)} free")
     output.line(f"  into     {spot.folder}")
+    if fit is not None:
+        output.line(f"  here     {in_words(fit)}")
     output.line(f"  licence  {plan.terms.shown}")
     if plan.terms.gated:
         output.line("  gated    the hub gives it to accounts that have accepted its licence there")
     if not plan.repo:
         output.line("  nobody tells its hash: the one of what arrives is kept from then on")
+
+
+def in_words(fit: "Verdict") -> str:
+    """What a build takes and how fast it is, or what it lacks."""
+    if not fit.fits:
+        return f"does not fit: needs about {format_bytes(fit.needed)} of memory, {fit.says}"
+    room = f" with {fit.context:,} tokens" if fit.context else ""
+    pace = f", about {fit.tokens_per_s:.{0 if fit.tokens_per_s >= 10 else 1}f} tokens/s" if fit.tokens_per_s else ""
+    return f"needs about {format_bytes(fit.needed)} of memory{room}{pace}"
+
+
+def fit_json(fit: "Verdict | None") -> dict[str, object] | None:
+    """The same for ``--json``; ``None`` where sizes are not told, or nothing here runs it."""
+    if fit is None:
+        return None
+    pace = round(fit.tokens_per_s, 2) or None
+    return {"fits": fit.fits, "needed": fit.needed, "context": fit.context or None, "tokens_per_s": pace}
 
 
 def _what_is_missing(prepared: "Prepared") -> str:

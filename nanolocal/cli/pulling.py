@@ -1,26 +1,24 @@
 """``nanolocal models pull``: fetch a model from the hub, a mirror or any address, and go on where it stopped."""
 
 import argparse
-import asyncio
 import re
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.cli import hubtoken, output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
-from nanolocal.cli.pulled import as_json, show, tell_done
-from nanolocal.errors import AccessRefused, UsageError
+from nanolocal.cli.pulled import as_json, fit_json, show, tell_done
+from nanolocal.errors import UsageError
 from nanolocal.paths import Paths
 from nanolocal.settings import Settings
 from nanolocal.settings import load as load_settings
 
 if TYPE_CHECKING:
-    from nanolocal.library.pull.choosing import Pick
+    from nanolocal.library.pull.expecting import Room
     from nanolocal.library.pull.plan import Progress
     from nanolocal.library.pull.pulling import Done, Source
     from nanolocal.library.pull.references import Reference
@@ -52,7 +50,11 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch every model named, one after the other; what has arrived is kept whatever happens."""
+    from urllib.parse import urlsplit
+
     from nanolocal.library.opening import open_library
+    from nanolocal.library.pull.choosing import best_that_fits
+    from nanolocal.library.pull.expecting import expect
     from nanolocal.library.pull.hub import endpoint_of
     from nanolocal.library.pull.pulling import Source
     from nanolocal.library.pull.references import parse
@@ -63,26 +65,28 @@ def run(args: argparse.Namespace) -> int:
     references = [parse(text, urlsplit(endpoint).netloc) for text in args.references]
     if args.discard:
         return _discard(args, paths.models, references)
-    source = Source(endpoint, "", paths.models, open_library(paths, settings), _pick(paths, settings))
-    done = [_pull_one(args, source, reference) for reference in references]
+    room = _room(paths, settings)
+    pick = best_that_fits(room.budget, room.bandwidth)
+    source = Source(endpoint, "", paths.models, open_library(paths, settings), pick)
+    done = [_pull_one(args, source, reference, room) for reference in references]
     if wants_json(args):
-        output.as_json({"builds": [as_json(each, seconds, args.dry_run) for each, seconds in done]})
+        rows = [
+            as_json(each, seconds, args.dry_run) | {"fit": fit_json(expect(each.prepared.plan, reference.model, room))}
+            for reference, (each, seconds) in zip(references, done, strict=True)
+        ]
+        output.as_json({"builds": rows})
     return 0
 
 
-def _pull_one(args: argparse.Namespace, source: "Source", reference: "Reference") -> "tuple[Done, float]":
-    """With the token that is at hand; where the hub refuses, once more with one that has to be asked for."""
+def _pull_one(args: argparse.Namespace, source: "Source", reference: "Reference", room: "Room") -> "tuple[Done, float]":
+    """With the token that is kept, where the hub wants one; says how to go on after Ctrl+C."""
     from nanolocal.library.pull.staging import command
 
-    token = hubtoken.find(args, source.endpoint) if reference.repo else ""
-    face = _Face(args)
+    face = _Face(args, reference, room)
     try:
-        return face.pull(replace(source, token=token), reference)
-    except AccessRefused:
-        other = "" if token else hubtoken.ask_for_vault(args, source.endpoint)
-        if not other:
-            raise
-        return face.pull(replace(source, token=other), reference)
+        if not reference.repo:
+            return face.pull(source)
+        return hubtoken.with_token(args, source.endpoint, lambda token: face.pull(replace(source, token=token)))
     except KeyboardInterrupt:
         if face.has_begun:
             output.note(f"stopped; what has arrived is kept: {command(reference.typed)} goes on")
@@ -92,17 +96,21 @@ def _pull_one(args: argparse.Namespace, source: "Source", reference: "Reference"
 class _Face:
     """Shows one pull, and asks where the licence has conditions."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, reference: "Reference", room: "Room") -> None:
         self._args = args
+        self._reference = reference
+        self._room = room
         self._shown = 0.0
         self._progress = output.Progress(is_quiet(args) or wants_json(args))
         self.has_begun = False
 
-    def pull(self, source: "Source", reference: "Reference") -> "tuple[Done, float]":
+    def pull(self, source: "Source") -> "tuple[Done, float]":
         """Run it; with how many seconds it took."""
+        import asyncio
+
         began = time.monotonic()
         try:
-            done = asyncio.run(self._run(source, reference))
+            done = asyncio.run(self._run(source))
         finally:
             self._progress.clear()
         seconds = time.monotonic() - began
@@ -110,20 +118,23 @@ class _Face:
             tell_done(self._args, done, seconds)
         return done, seconds
 
-    async def _run(self, source: "Source", reference: "Reference") -> "Done":
+    async def _run(self, source: "Source") -> "Done":
         from nanolocal.library.pull.control import Control
         from nanolocal.library.pull.pulling import pull
 
         args = self._args
         control = Control(args.rate, args.connections)
-        return await pull(source, reference, args.file or "", control, self._agree, self._tell, self._progress.show)
+        file, says = args.file or "", self._progress.show
+        return await pull(source, self._reference, file, control, self._agree, self._tell, says)
 
     def _agree(self, prepared: "Prepared", free: int) -> bool:
+        from nanolocal.library.pull.expecting import expect
+
         self._progress.clear()
         if self.has_begun:  # and was refused: with another token now
             return True
         if not wants_json(self._args) and not is_quiet(self._args):
-            show(prepared, free)
+            show(prepared, free, expect(prepared.plan, self._reference.model, self._room))
         if self._args.dry_run:
             return False
         if not prepared.spot.is_complete(prepared.plan):
@@ -139,14 +150,13 @@ class _Face:
             self._progress.show(line_of(now))
 
 
-def _pick(paths: Paths, settings: Settings) -> "Pick":
-    """What this machine can hold and run at a pace."""
+def _room(paths: Paths, settings: Settings) -> "Room":
+    """What this machine can hold, and how fast it reads it."""
     from nanolocal.device.bandwidth import memory_bandwidth
     from nanolocal.device.machine import inspect
-    from nanolocal.library.pull.choosing import best_that_fits
+    from nanolocal.library.pull.expecting import Room
 
-    budget = inspect().memory_budget(settings.memory_mb)
-    return best_that_fits(budget, memory_bandwidth(paths.bandwidth))
+    return Room(inspect().memory_budget(settings.memory_mb), memory_bandwidth(paths.bandwidth))
 
 
 def _discard(args: argparse.Namespace, models: Path, references: "list[Reference]") -> int:

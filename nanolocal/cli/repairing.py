@@ -1,7 +1,6 @@
 """``nanolocal models repair``: exchange the damaged chunks of a build that was pulled."""
 
 import argparse
-import asyncio
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
@@ -22,6 +21,8 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read every file of the build, and fetch only the chunks that are not what came."""
+    import asyncio
+
     progress = output.Progress(is_quiet(args) or wants_json(args))
     try:
         mended = asyncio.run(_mend(args, progress))

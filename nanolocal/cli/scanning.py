@@ -153,11 +153,16 @@ def _show(reports: Sequence[Report], total: _Sum, is_dry_run: bool) -> None:
             )
         if len(report.problems) > _MOST_SHOWN:
             output.line(f"  and {len(report.problems) - _MOST_SHOWN} more refused; --json lists them")
-    counts = (
-        _counted(total.builds, "model"), _counted(total.adapters, "adapter"),
-        _counted(total.components, "part of a picture model", "parts of picture models"),
-    )  # fmt: skip
-    output.line(f"{', '.join(counts)}; {total.refused} refused, {total.same} in more than one place")
+    if not any(report.builds or report.parts or report.problems for report in reports):
+        output.line("nothing was found; nanolocal models scan FOLDER looks anywhere else")
+        return
+    counts = {
+        _counted(total.adapters, "adapter"): total.adapters,
+        _counted(total.components, "part of a picture model", "parts of picture models"): total.components,
+        f"{total.refused} refused": total.refused,
+        f"{total.same} in more than one place": total.same,
+    }
+    output.line(", ".join([_counted(total.builds, "model"), *(words for words, number in counts.items() if number)]))
     output.line(f"{format_bytes(total.size_bytes)} used where they are, 0 bytes copied")
     if is_dry_run:
         output.line("nothing was adopted: this was a dry run")

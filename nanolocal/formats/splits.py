@@ -28,14 +28,6 @@ def parts_of(path: Path) -> list[Path]:
     return parts
 
 
-def part_names(name: str) -> list[str]:
-    """The names of all parts of the split file of which ``name`` is one; the name itself when it is whole."""
-    path = Path(name)
-    match = SPLIT.match(path.stem)
-    is_sensible = match is not None and 1 <= int(match["total"]) <= MAX_PARTS
-    return _names(match, path.suffix) if match is not None and is_sensible else [name]
-
-
 def firsts(paths: Iterable[Path]) -> list[Path]:
     """Of the GGUF files of one folder those that begin a build: whole ones, and one for each split one.
 

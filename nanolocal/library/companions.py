@@ -25,6 +25,8 @@ def projectors_of(builds: Sequence[Build], parts: Sequence[Part]) -> dict[Path, 
     for part in parts:
         if part.role is Role.PROJECTOR:
             projectors[part.path.parent].append(part)
+    if not projectors:
+        return {}
     models: dict[Path, list[Path]] = defaultdict(list)
     for build in builds:
         if build.kind is Kind.TEXT and build.path.parent in projectors:

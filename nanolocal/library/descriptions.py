@@ -179,6 +179,6 @@ def _plain(value: object) -> object:
 
 
 def _checked(wanted: Mapping[str, type], values: list[object]) -> dict[str, Any]:
-    if [type(value) for value in values] != list(wanted.values()):
+    if [*map(type, values)] != [*wanted.values()]:
         raise TypeError("values of other types")
     return dict(zip(wanted, values, strict=True))

@@ -1,6 +1,5 @@
 """What identifies the files of a build: SHA-256, remembered by path, size, time of change and inode."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -84,11 +83,15 @@ def _key(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_ends(path: Path, size: int) -> str:
+    import hashlib
+
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
         digest.update(file.read(_SAMPLE))

@@ -146,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = self._fault()
         if fault is not None and self._went_wrong(fault):
             return
-        headers = {"X-Repo-Commit": repo.commit, "X-Linked-Size": str(len(file.content))}
+        headers = {"X-Repo-Commit": repo.commit, "X-Linked-Size": str(file.size)}
         if self.hub.vouches:
             headers["X-Linked-Etag"] = f'"{file.sha256}"'
         self._redirect(f"{self.hub.addresses['cdn']}/{file.sha256}?signature=secret", headers)
@@ -176,21 +176,21 @@ class Handler(BaseHTTPRequestHandler):
             return
         if fault is not None and fault.kind is Kind.NEW_ETAG:
             file.version += 1
-        content, mark = file.content, file.etag
+        size, mark = file.size, file.etag
         if self.hub.sends_mark:
             headers["ETag"] = mark
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.asked.range)
         is_whole = asked is None or not self.hub.knows_ranges or self.headers.get("If-Range", mark) != mark
         if is_whole or asked is None or (fault is not None and fault.kind is Kind.WHOLE):
-            self._body(200, headers, content, 0, fault)
+            self._body(200, headers, file.part(0, size), 0, fault)
             return
-        start, stop = int(asked[1]), min(len(content), int(asked[2] or len(content)) + 1)
+        start, stop = int(asked[1]), min(size, int(asked[2] or size) + 1)
         if start >= stop or (fault is not None and fault.kind is Kind.UNSATISFIABLE):
-            self._refuse(416, {"Content-Range": f"bytes */{len(content)}"})
+            self._refuse(416, {"Content-Range": f"bytes */{size}"})
             return
         shift = 1 if fault is not None and fault.kind is Kind.WRONG_RANGE else 0
-        headers["Content-Range"] = f"bytes {start + shift}-{stop - 1 + shift}/{len(content) + shift}"
-        self._body(206, headers, content[start:stop], start, fault)
+        headers["Content-Range"] = f"bytes {start + shift}-{stop - 1 + shift}/{size + shift}"
+        self._body(206, headers, file.part(start, stop), start, fault)
 
     def _body(self, status: int, headers: dict[str, str], body: bytes, start: int, fault: Fault | None) -> None:
         self.asked.start = start

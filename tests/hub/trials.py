@@ -66,6 +66,7 @@ class Trial:
     connections: int = 4
     is_pinned: bool = True
     wanted_name: str = NAME
+    chunk: int = CHUNK
     kills: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -105,7 +106,7 @@ class Trial:
                     self.folder,
                     Control(connections=self.connections),
                     tell,
-                    chunk_bytes=CHUNK,
+                    chunk_bytes=self.chunk,
                     patience=PATIENT,
                     reserve=reserve,
                 )
@@ -137,7 +138,7 @@ class Trial:
     def job(self, largest: int = 0) -> Job:
         wanted, where = self.wanted(), str(self.folder)
         names = (self.hub.endpoint, TOKEN, wanted.url, wanted.name, wanted.size, wanted.sha256, where)
-        return Job(*names, self.connections, CHUNK, largest)
+        return Job(*names, self.connections, self.chunk, largest)
 
     def finish(self, fetched: Fetched, *, counts_as: str = "") -> None:
         """Look at what is there now. No fault may have cost more than a chunk, unless all of it ``counts_as`` one."""
@@ -146,7 +147,8 @@ class Trial:
         figures.content += len(content)
         figures.served += self.hub.served(NAME)
         figures.check(self.path.is_file() and self.path.read_bytes() == content, f"{where}: the file is not right")
-        chunks = tuple(hashlib.sha256(content[n : n + CHUNK]).digest() for n in range(0, len(content), CHUNK))
+        starts = range(0, len(content), self.chunk)
+        chunks = tuple(hashlib.sha256(content[n : n + self.chunk]).digest() for n in starts)
         figures.check((fetched.sha256, fetched.chunks) == (self.file.sha256, chunks), f"{where}: hashes")
         figures.check(sorted(self.folder.iterdir()) == [self.path], f"{where}: leftovers in the folder")
         self.look_outside()
@@ -157,9 +159,9 @@ class Trial:
         for blame in found:
             figures.again[blame.what].append(blame.again)
             figures.unread[blame.what].append(blame.unread)
-            most = 0 if blame.what == NOTHING else CHUNK
+            most = 0 if blame.what == NOTHING else self.chunk
             figures.check(blame.again <= most, f"{where}: {blame.what} cost {blame.again:,} bytes")
-        bound = len(content) + len(found) * CHUNK
+        bound = len(content) + len(found) * self.chunk
         figures.check(self.hub.served(NAME) <= bound, f"{where}: {self.hub.served(NAME):,} bytes were sent")
 
     def is_refused(
@@ -203,11 +205,12 @@ def trial(
     connections: int = 4,
     is_pinned: bool = True,
     wanted_name: str = NAME,
+    chunk: int = CHUNK,
 ) -> Iterator[Trial]:
     hub = Hub(sends_digest=sends_digest)
     hub.repo().add(NAME, chance.randbytes(size), is_lfs=is_lfs)
     with hub.running():
-        yield Trial(hub, room, chance, figures, connections, is_pinned, wanted_name)
+        yield Trial(hub, room, chance, figures, connections, is_pinned, wanted_name, chunk)
 
 
 def random_faults(room: Path, chance: random.Random, figures: Figures, counts: Mapping[Kind, int]) -> None:
@@ -242,12 +245,21 @@ def _remove(one: Trial) -> None:
 
 
 def killed(room: Path, chance: random.Random, figures: Figures, kills: int, chunks: int = 48) -> None:
-    """Real processes, killed with -9 somewhere on their way through so many chunks, until ``kills`` of them were."""
+    """Real processes, killed with -9 somewhere on their way through so many MiB, until ``kills`` of them were.
+
+    All that was sent to a killed one counts, also what the kernel had taken for it and it had not read. That does not
+    depend on the size of a chunk, and for four connections is up to 2 MiB: so a chunk has 4 MiB here, 16 in the program.
+    """
     number = 0
     while kills > 0:
         number += 1
         with trial(
-            room / f"killed{number}", chance, figures, chunks * CHUNK, connections=chance.randrange(1, 5)
+            room / f"killed{number}",
+            chance,
+            figures,
+            chunks * CHUNK,
+            connections=chance.randrange(1, 5),
+            chunk=4 * CHUNK,
         ) as one:
             while kills > len(one.kills) and _kill(one):
                 one.kills.append(len(one.hub.asked))

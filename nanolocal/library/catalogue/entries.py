@@ -79,6 +79,11 @@ class Model:
     scores: tuple[Score, ...] = ()
 
     @property
+    def active_share(self) -> float:
+        """The part of the weights that one token uses, as far as that is known."""
+        return self.active / self.parameters if self.active and self.parameters else 1.0
+
+    @property
     def size_class(self) -> str:
         """The size as people say it: ``4B``, ``135M``, ``31B-A3.3B``; empty when it is not known."""
         if not self.parameters:

@@ -76,12 +76,13 @@ def _is_transformers_model(folder: Folder, tensors: list[Path]) -> bool:
 
 def _store_in(folder: Folder) -> Reader | None:
     """The reader of the store that this folder is, for stores whose files bear no names of their own."""
-    from nanolocal.library.discover import huggingface, ollama
+    if "manifests" in folder.subfolders and "blobs" in folder.subfolders:
+        from nanolocal.library.discover import ollama
 
-    names = set(folder.subfolders)
-    if {"manifests", "blobs"} <= names:
         return ollama.read
-    if "snapshots" in names and folder.path.name.startswith("models--"):
+    if "snapshots" in folder.subfolders and folder.path.name.startswith("models--"):
+        from nanolocal.library.discover import huggingface
+
         return huggingface.read_repository
     return None
 

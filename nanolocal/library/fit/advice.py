@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from nanolocal.library.fit.pictures import picture_bytes
 from nanolocal.library.fit.speed import READING, tokens_per_second
 from nanolocal.library.retention import retained
 
 LEAST_CONTEXT, USUAL_CONTEXT, MOST_CONTEXT = 2048, 8192, 32_768
 """Tokens: below the first nothing is worth loading, the second is enough for most, the third is the most we suggest."""
+_WORTH = 0.94
+"""The least of a model's quality that is given up for speed: three bits a weight."""
 
 
 class Source(StrEnum):
@@ -62,7 +65,8 @@ def advise(
     """Judge every candidate; at most one is best. With ``context`` all are judged at that many tokens."""
     judged = [(candidate, _judge(candidate, budget, bandwidth, context)) for candidate in candidates]
     best = _best([pair for pair in judged if pair[1].fits])
-    return tuple(_explained(candidate, verdict, best) for candidate, verdict in judged)
+    praise = "best here" if len(judged) > 1 else "fits"
+    return tuple(_explained(candidate, verdict, best, praise) for candidate, verdict in judged)
 
 
 def largest_context(candidate: Candidate, budget: int) -> int:
@@ -88,6 +92,20 @@ def for_size(label: str, quantization: str, size_bytes: int, trained: int = 0, a
         trained=trained,
         needs=lambda n_ctx: size_bytes + size_bytes // 10 + per_token * n_ctx,
         reads=lambda n_ctx: int(size_bytes * active_share) + per_token * n_ctx // 2,
+        source=Source.SIZE,
+    )
+
+
+def for_picture_size(label: str, quantization: str, size_bytes: int) -> Candidate:
+    """A candidate that draws, of which only the size is known: 16 bits a weight in its files unless it is ``F32``."""
+    needed = picture_bytes(size_bytes, 4 if quantization == "F32" else 2)
+    return Candidate(
+        label=label,
+        quantization=quantization,
+        size_bytes=size_bytes,
+        trained=0,
+        needs=lambda n_ctx: needed,
+        reads=lambda n_ctx: 0,
         source=Source.SIZE,
     )
 
@@ -118,21 +136,22 @@ def _obstacle(candidate: Candidate, needed: int, budget: int, n_ctx: int) -> str
 
 
 def _best(fitting: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Verdict] | None:
-    """The finest that is quick enough and has room to talk; if none is, the fastest."""
+    """The finest that is quick enough and has room to talk; if none is, the fastest that is still worth running."""
     roomy = [pair for pair in fitting if pair[1].context >= min(USUAL_CONTEXT, pair[0].trained or USUAL_CONTEXT)]
     quick = [pair for pair in roomy or fitting if pair[1].tokens_per_s >= READING]
     if quick:
         return max(quick, key=lambda pair: (retained(pair[0].quantization), -pair[1].size_bytes))
-    return max(fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
+    worth = [pair for pair in fitting if retained(pair[0].quantization) >= _WORTH]
+    return max(worth or fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
 
 
-def _explained(candidate: Candidate, verdict: Verdict, best: tuple[Candidate, Verdict] | None) -> Verdict:
-    """The verdict with the reason why it is the best, or why another is better."""
+def _explained(candidate: Candidate, verdict: Verdict, best: tuple[Candidate, Verdict] | None, praise: str) -> Verdict:
+    """The verdict with ``praise`` if it is the best, else with the reason why another is better."""
     if not verdict.fits or best is None:
         return verdict
     if candidate is best[0]:
         is_slow = 0 < verdict.tokens_per_s < READING
-        return replace(verdict, is_best=True, says=f"best here{', but slower than one reads' if is_slow else ''}")
+        return replace(verdict, is_best=True, says=f"{praise}{', slower than one reads' if is_slow else ''}")
     return replace(verdict, says=_drawback(candidate, verdict, best[0], best[1]))
 
 
@@ -143,5 +162,5 @@ def _drawback(candidate: Candidate, verdict: Verdict, best: Candidate, best_verd
         return f"leaves room for {verdict.context:,} tokens only"
     kept, kept_best = retained(candidate.quantization), retained(best.quantization)
     if kept < kept_best:
-        return f"keeps {kept:.1%} of the quality, not {kept_best:.1%}"
+        return f"{kept:.1%} of the quality"
     return "larger and no better"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.errors import Damaged, EngineFailed
-from nanolocal.library.catalogue.entries import Model
-from nanolocal.library.fit.advice import Candidate, Source, for_size
+from nanolocal.library.catalogue.entries import Model, Purpose
+from nanolocal.library.fit.advice import Candidate, Source, for_picture_size, for_size
 from nanolocal.library.fit.formula import footprint_of
 from nanolocal.library.fit.layout import Layout, read_layout
 from nanolocal.library.fit.offload import on_device
@@ -51,17 +51,24 @@ def from_layout(label: str, quantization: str, layout: Layout, kv: str = "f16") 
 
 
 def from_offers(model: Model) -> Iterator[Candidate]:
-    """What the catalogue offers of ``model``, as far as sizes are known or follow from the number of weights."""
-    share = model.active / model.parameters if model.active and model.parameters else 1.0
+    """What the catalogue offers of ``model``, as far as sizes are known or follow from the number of weights.
+
+    Of a picture model the number is that of one part alone, and nothing follows from it.
+    """
+    draws = Purpose.IMAGE in model.purposes
     seen: set[str] = set()
     for offer in model.builds:
         named = QUANTIZATION.search(offer.file or "")
         quantization = offer.quantization or (named.group(1).upper() if named else "")
-        size = offer.size_bytes or int((model.parameters or 0) * _bits(quantization) / 8)
+        size = offer.size_bytes or (0 if draws else int((model.parameters or 0) * _bits(quantization) / 8))
         label = f"{model.id}:{quantization}"
         if size and label not in seen:
             seen.add(label)
-            yield for_size(label, quantization, size, model.context or 0, share)
+            yield (
+                for_picture_size(label, quantization, size)
+                if draws
+                else for_size(label, quantization, size, model.context or 0, model.active_share)
+            )
 
 
 def probed_build(candidate: Candidate, build: Build, terms: Terms) -> tuple[Candidate, str]:

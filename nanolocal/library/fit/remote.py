@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nanolocal.formats.gguf import GGUFFacts, read_header
-from nanolocal.formats.splits import part_names
 from nanolocal.library.fit.blocks import BlockFile, ReadRange
 from nanolocal.library.fit.layout import Layout, join
 
@@ -35,13 +34,6 @@ class _Read:
     facts: GGUFFacts
     header: Header
     fetched: int
-
-
-def part_urls(url: str) -> dict[str, str]:
-    """Name and address of every part of the model of which ``url`` is one, in order."""
-    place, mark, query = url.partition("?")
-    folder, _, name = place.rpartition("/")
-    return {part: f"{folder}/{part}{mark}{query}" for part in part_names(name)}
 
 
 def read_remote(files: Iterable[tuple[str, int, ReadRange]]) -> Remote:

@@ -1,12 +1,15 @@
 """How fast an answer is written: every token reads the weights once, so memory bandwidth sets the pace."""
 
-from nanolocal.library.fit.layout import Layout
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nanolocal.library.fit.layout import Layout
 
 READING = 6.0
 """Tokens a second that people read at: some 270 words a minute at 1.3 tokens a word."""
 
 
-def weights_read(layout: Layout) -> int:
+def weights_read(layout: "Layout") -> int:
     """Bytes of the weights that one token reads.
 
     Of experts only those that are used count; of embeddings a single row, unless the model predicts with them too.

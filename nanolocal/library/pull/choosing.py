@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.errors import NoBuildFits, UsageError
-from nanolocal.library.fit.advice import advise, for_size
+from nanolocal.library.fit.advice import Candidate, advise, for_picture_size, for_size
 
 _MOST_LISTED = 30
 
@@ -74,7 +74,7 @@ def best_that_fits(budget: int, bandwidth: float) -> Pick:
     """
 
     def pick(options: Sequence[Option]) -> Option:
-        judged = advise([for_size(each.name, each.label, each.size or 0) for each in options], budget, bandwidth)
+        judged = advise([weighed(each, each.name) for each in options], budget, bandwidth)
         best = next((verdict.label for verdict in judged if verdict.is_best), None)
         if best is None:
             least = min(options, key=lambda option: option.size or 0)
@@ -87,16 +87,34 @@ def best_that_fits(budget: int, bandwidth: float) -> Pick:
     return pick
 
 
+def weighed(option: Option, label: str, trained: int = 0, active_share: float = 1.0) -> Candidate:
+    """``option`` as far as the sizes of its files tell what it takes, called ``label``; see ``fit.advice.for_size``."""
+    if option.shape is Shape.GGUF:
+        return for_size(label, option.label, option.size or 0, trained, active_share)
+    return for_picture_size(label, option.label, option.size or 0)
+
+
 def choose(options: Sequence[Option], quant: str, file: str, pick: Pick) -> Option:
     """The build that ``quant`` or ``file`` name, else the one that ``pick`` takes; ``UsageError`` lists them all."""
+    if file or quant:
+        return named(options, quant, file)
+    whole = usable(options)
+    return whole[0] if len(whole) == 1 or whole[0].shape is Shape.PIPELINE else pick(whole)
+
+
+def named(options: Sequence[Option], quant: str, file: str) -> Option:
+    """The build with that ``file``, else with that ``quant``; raises ``UsageError`` listing all where there is none."""
     if file:
         return _whole(_only([option for option in options if _has(option, file)], f"no file {file!r}", options))
-    if quant:
-        return _whole(_only(_labelled(options, quant), f"no build {quant!r}", options))
+    return _whole(_only(_labelled(options, quant), f"no build {quant!r}", options))
+
+
+def usable(options: Sequence[Option]) -> list[Option]:
+    """Those that are whole and run here; raises ``UsageError`` where none is."""
     whole = [option for option in options if not option.lacks and option.shape is not Shape.CHECKPOINT]
     if not whole:
         raise UsageError("there is no whole build to choose from", _listed(options))
-    return whole[0] if len(whole) == 1 or whole[0].shape is Shape.PIPELINE else pick(whole)
+    return whole
 
 
 def _labelled(options: Sequence[Option], quant: str) -> list[Option]:

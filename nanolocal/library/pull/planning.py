@@ -31,12 +31,8 @@ async def plan(links: "Links", endpoint: str, reference: "Reference", pick: Pick
     """
     if reference.url:
         return elsewhere(reference)
-    listing = await hub.look(links, reference.repo, reference.revision)
-    options = await _options(links, endpoint, listing, reference)
-    if not options:
-        raise UsageError(f"{listing.repo} {_why_none(listing)}", _instead(reference.model, listing.repo))
-    named = file or ("" if "*" in reference.file else reference.file)
-    option = choose(options, reference.quant, named, pick)
+    listing, options = await offered(links, endpoint, reference)
+    option = choose(options, reference.quant, file or reference.named_file, pick)
     checked_all(each.path for each in (*option.files, *option.companions))
     paths = _flat(option, listing) if option.shape is Shape.GGUF else {}
     wanted = tuple(
@@ -48,6 +44,18 @@ async def plan(links: "Links", endpoint: str, reference: "Reference", pick: Pick
     return Plan(
         reference.typed, endpoint, listing.repo, listing.commit, option.shape, option.label, folder, terms, wanted
     )
+
+
+async def offered(links: "Links", endpoint: str, reference: "Reference") -> tuple[hub.Listing, tuple[Option, ...]]:
+    """The repository that ``reference`` names, at its commit, and every build in it, at least one.
+
+    Raises ``UsageError`` where nothing in it can be used, ``TransferFailed``.
+    """
+    listing = await hub.look(links, reference.repo, reference.revision)
+    options = await _options(links, endpoint, listing, reference)
+    if not options:
+        raise UsageError(f"{listing.repo} {_why_none(listing)}", _instead(reference.model, listing.repo))
+    return listing, options
 
 
 async def _options(links: "Links", endpoint: str, listing: hub.Listing, reference: "Reference") -> tuple[Option, ...]:

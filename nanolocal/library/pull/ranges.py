@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nanolocal.errors import TransferFailed
+from nanolocal.library.pull.faults import Fault
 from nanolocal.library.pull.headers import content_range
 from nanolocal.library.pull.hops import MAX_REDIRECTS, endless, first_hop, next_hop, origin
+from nanolocal.library.pull.refusals import Refused, refusal
 from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ class _Part:
 
 
 class Remote:
-    """A file at ``url``. ``token`` goes to the origin of ``url`` alone, never to one that it redirects to."""
+    """A file at ``url``, of a hub if ``is_hub``. ``token`` goes to the origin of ``url`` and nowhere else."""
 
-    def __init__(self, client: "httpx.Client", url: "httpx.URL", token: str) -> None:
+    def __init__(self, client: "httpx.Client", url: "httpx.URL", token: str, is_hub: bool) -> None:
         self._client = client
         self._url = url
         self._token = token
+        self._is_hub = is_hub
         first = self._fetch(0, _PROBE_BYTES)
         self.size = first.total
         self._version = first.version
@@ -53,11 +56,18 @@ class Remote:
             for _ in range(MAX_REDIRECTS + 1):
                 with self._client.stream("GET", url, headers=self._headers(url, start, end)) as answer:
                     if not answer.has_redirect_location:
-                        return _part(answer, start, end)
+                        return self._part(answer, start, end)
                     url = next_hop(url, answer.headers["location"])
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransferFailed(safe_line(f"{url.host} cannot be read: {error}"), _HINT) from error
         raise endless(str(self._url))
+
+    def _part(self, answer: "httpx.Response", start: int, end: int) -> _Part:
+        if answer.status_code not in (200, 206):
+            is_hub = self._is_hub and origin(answer.url) == origin(self._url)
+            why = refusal(Refused(answer.status_code, answer.headers, str(answer.url), is_hub, bool(self._token)))
+            raise TransferFailed(why.says, _HINT) if isinstance(why, Fault) else why
+        return _part(answer, start, end)
 
     def _headers(self, url: "httpx.URL", start: int, end: int) -> Mapping[str, str]:
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
@@ -67,12 +77,15 @@ class Remote:
 
 
 @contextmanager
-def open_remote(url: str, token: str = "") -> Iterator[Remote]:
-    """Open the file at an http(s) address; raises ``UsageError`` for another, ``TransferFailed`` when it cannot be."""
+def open_remote(url: str, token: str = "", *, is_hub: bool = False) -> Iterator[Remote]:
+    """Open the file at an http(s) address, of a hub or not; raises ``UsageError`` for another kind of address.
+
+    ``TransferFailed`` when it cannot be opened, ``AccessRefused`` where a hub wants a token.
+    """
     import httpx
 
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=True) as client:
-        yield Remote(client, first_hop(url), token)
+        yield Remote(client, first_hop(url), token, is_hub)
 
 
 def _part(answer: "httpx.Response", start: int, end: int) -> _Part:
@@ -80,10 +93,6 @@ def _part(answer: "httpx.Response", start: int, end: int) -> _Part:
     host = safe_line(answer.url.host)
     if answer.status_code == 200:
         raise TransferFailed(f"{host} sends whole files only, so the header cannot be read alone", _HINT)
-    if answer.status_code in (401, 403):
-        raise TransferFailed(f"{host} does not give this file away (HTTP {answer.status_code})", "it may need a token")
-    if answer.status_code != 206:
-        raise TransferFailed(f"{host} answers HTTP {answer.status_code}", _HINT)
     part = content_range(answer.headers.get("content-range", ""))
     if part is None or part.total is None:
         raise TransferFailed(f"{host} does not say which bytes of how many it sends", _HINT)

@@ -39,6 +39,11 @@ class Reference:
     projector: str = ""
     model: "Model | None" = None
 
+    @property
+    def named_file(self) -> str:
+        """The one file that is meant; empty where that is a pattern, or nothing was said."""
+        return "" if "*" in self.file else self.file
+
 
 def parse(text: str, hub_host: str = "", catalogue: "Catalogue | None" = None) -> Reference:
     """What ``text`` names; ``hub_host`` is that of a mirror in use, ``catalogue`` the one that ships if not given.

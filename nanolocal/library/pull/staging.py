@@ -17,6 +17,7 @@ from pathlib import Path
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.errors import Damaged, UsageError
 from nanolocal.library.jsonfiles import read_object, write_object
+from nanolocal.library.pull import UNFINISHED
 from nanolocal.library.pull.choosing import Shape
 from nanolocal.library.pull.names import checked, checked_all
 from nanolocal.library.pull.plan import Fetched, Wanted
@@ -24,7 +25,7 @@ from nanolocal.library.pull.planned import Plan, without_query
 from nanolocal.library.pull.telling import percent
 from nanolocal.library.pull.terms import Terms
 
-FOLDER, RECORD = ".pulling", "pull.json"
+RECORD = "pull.json"
 _VERSION = 1
 _MAX_BYTES = 16 * 2**20
 _TEXTS = ("typed", "endpoint", "repo", "commit", "label", "folder")
@@ -40,7 +41,7 @@ class Staged:
     @classmethod
     def of(cls, models: Path, plan: Plan) -> "Staged":
         """Where ``plan`` arrives, whether anything of it has or not."""
-        return cls(plan, models / FOLDER / plan.key)
+        return cls(plan, models / UNFINISHED / plan.key)
 
     @property
     def files(self) -> Path:
@@ -84,7 +85,7 @@ def begin(models: Path, plan: Plan) -> Staged:
 
 def unfinished(models: Path) -> Iterator[Staged]:
     """Every pull that was begun and not finished; records that cannot be read are passed over."""
-    for record in sorted((models / FOLDER).glob(f"*/{RECORD}")):
+    for record in sorted((models / UNFINISHED).glob(f"*/{RECORD}")):
         try:
             yield Staged(_from_record(read_object(record, _MAX_BYTES)), record.parent)
         except (Damaged, UsageError, OSError, KeyError, TypeError, ValueError):

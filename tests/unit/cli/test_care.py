@@ -130,7 +130,7 @@ def test_a_build_that_is_set_aside_is_told_everywhere_and_can_be_released(typed:
     typed("models", "list")
     why = "it failed 2 times in a row before its first word: its engine ended by signal SIGSEGV"
     assert f"m:Q8_0 is set aside: {why}" in typed.err
-    assert f"set_aside        {why}" in typed("models", "show", "m")
+    assert f"set_aside {why}" in " ".join(typed("models", "show", "m").split())
     assert "nanolocal models release m:Q8_0" in typed.err
     assert "set aside" in typed("doctor")
     assert typed.json("doctor")["set_aside"] == {"m:Q8_0": why}
@@ -245,10 +245,10 @@ def test_where_nothing_can_be_written_everything_is_told_all_the_same(typed: Typ
 def test_what_the_catalogue_knows_of_a_stored_build_is_shown(typed: Typed) -> None:
     folder = stores.write_pipeline(typed.models / "sdxl-turbo")
     shown = typed("models", "show", "sdxl-turbo")
-    assert "licence          sai-nc-community" in shown
-    assert "licence_limit    not for commercial use" in shown
-    assert "licence_url      https://" in shown
-    assert "maker            Stability AI" in shown
+    assert "licence         sai-nc-community" in shown
+    assert "licence_limit   not for commercial use" in shown
+    assert "licence_url     https://" in shown
+    assert "maker           Stability AI" in shown
     assert "sai-nc-community" in typed("models", "list")
     assert typed.json("models", "show", "sdxl-turbo")["path"] == str(folder)
 

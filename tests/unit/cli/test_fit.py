@@ -54,7 +54,7 @@ def test_a_table_fits_into_eighty_columns(fit: Fit) -> None:
     write_blank_gguf(fit.models / "blank-Q8_0.gguf", Shape("llama"), "Q8_0")
     lines = fit("blank").splitlines()
     assert lines[0].split() == ["BUILD", "SIZE", "MEMORY", "CONTEXT", "TOK/S", "VERDICT"]
-    assert lines[1].startswith("blank:Q8_0") and lines[1].endswith("best here")
+    assert lines[1].startswith("blank:Q8_0") and lines[1].endswith("fits")
     assert max(map(len, lines)) <= 80
     assert "memory is probed" in fit.err
 
@@ -108,7 +108,7 @@ def test_layers_on_a_gpu_leave_room_here(fit: Fit) -> None:
 
 def test_a_name_that_is_nothing_is_an_error(fit: Fit) -> None:
     fit("no-such-model", code=2)
-    assert "nothing is called 'no-such-model'" in fit.err
+    assert "no model or repository is called 'no-such-model'" in fit.err
     for context in ("0", "-1", "many", str(2**30)):
         fit("blank", "--context", context, code=2)
         assert "no number of tokens" in fit.err

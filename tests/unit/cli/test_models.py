@@ -59,7 +59,7 @@ def test_a_scan_says_what_it_found_and_copies_nothing(models: Models) -> None:
     assert "Ollama: " in told
     assert "qwen3:4b (Ollama)" in told
     assert "refused: cloudy:1b has no weights on this machine" in told
-    assert "1 model, 0 adapters" in told and "1 refused, 1 in more than one place" in told
+    assert "1 model, 1 refused, 1 in more than one place" in told
     assert "used where they are, 0 bytes copied" in told
     assert stores.census(models.root / "user") == before
     assert models.listed() == ["qwen3:4b (Ollama)"]
@@ -70,7 +70,7 @@ def test_a_scan_says_what_it_found_and_copies_nothing(models: Models) -> None:
 
 
 def test_a_scan_of_a_machine_without_any_store(models: Models) -> None:
-    assert models("scan").startswith("0 models, 0 adapters")
+    assert models("scan").startswith("nothing was found")
     assert models.json("scan")["stores"] == []
 
 

@@ -44,7 +44,7 @@ def test_the_finest_that_fits_and_keeps_pace_is_best() -> None:
     assert [label for label, verdict in verdicts.items() if verdict.is_best] == ["Q8_0"]
     assert verdicts["F16"].says == "too large by 5.2 GiB"
     assert not verdicts["F16"].fits
-    assert verdicts["Q4_K_M"].says == "keeps 98.5% of the quality, not 100.0%"
+    assert verdicts["Q4_K_M"].says == "98.5% of the quality"
 
 
 def test_of_two_that_are_equally_fine_the_smaller_is_best() -> None:
@@ -59,10 +59,12 @@ def test_one_that_is_slower_than_reading_gives_way_to_a_coarser_one() -> None:
     assert verdicts["Q8_0"].says == "slower than one reads"
 
 
-def test_where_all_are_slow_the_fastest_is_best_and_says_so() -> None:
+def test_where_all_are_slow_the_fastest_that_keeps_the_quality_is_best_and_says_so() -> None:
     verdicts = judged(*EIGHT_B, gib=24, gb_s=5)
-    assert verdicts["Q2_K"].is_best
-    assert verdicts["Q2_K"].says == "best here, but slower than one reads"
+    assert verdicts["Q3_K_M"].is_best
+    assert verdicts["Q3_K_M"].says == "best here, slower than one reads"
+    assert verdicts["Q2_K"].says == "76.8% of the quality"
+    assert judged(Offer("Q2_K", 3), Offer("IQ1_S", 2), gib=24, gb_s=5)["IQ1_S"].is_best
     assert verdicts["Q8_0"].says == "slower than one reads"
 
 

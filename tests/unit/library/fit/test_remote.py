@@ -60,7 +60,7 @@ def test_a_token_stays_with_the_host_it_is_for(tmp_path: Path) -> None:
         ("changing", "changed on the server"),
         ("short", "stopped after|cannot be read"),
         ("nonsense", "which bytes"),
-        ("forbidden", "HTTP 403"),
+        ("forbidden", r"refused access \(403\)"),
         ("circle", "without end"),
     ],
 )

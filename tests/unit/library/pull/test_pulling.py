@@ -10,7 +10,7 @@ import pytest
 from nanolocal.errors import AccessRefused, Damaged, NoBuildFits, TransferFailed, UsageError
 from nanolocal.library import fingerprints, removal
 from nanolocal.library.catalogue import shelf
-from nanolocal.library.pull import hashes, staging
+from nanolocal.library.pull import UNFINISHED, hashes, staging
 from nanolocal.library.pull.choosing import best_that_fits
 from nanolocal.library.pull.control import Control
 from nanolocal.library.pull.plan import Progress, Stage
@@ -354,7 +354,7 @@ def test_discarding_leaves_nothing(bench: Bench) -> None:
     for left in staging.unfinished(bench.models):
         left.discard()
     assert bench.held() == {}
-    assert not (bench.models / staging.FOLDER).exists()
+    assert not (bench.models / UNFINISHED).exists()
 
 
 def test_a_build_that_fits_is_chosen_and_one_by_name_whatever_it_takes(bench: Bench) -> None:
