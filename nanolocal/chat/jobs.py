@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from nanolocal.chat import remarks
+from nanolocal.chat.context import PICTURE_TOKENS
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, PriceCard, StoredMessage, TextJob
 from nanolocal.chat.routes import Build, Kind, Route
@@ -16,8 +17,11 @@ from nanolocal.safetext import safe_line
 _SAMPLING = {"max_tokens": 1024, "temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.0}
 _MIN_SIDE, _MAX_SIDE = 32, 4096
 _MAX_STEPS = 200
+MOST_PICTURE_BYTES = 11 * 2**20
+"""The files of all pictures that go to an engine at once, which takes 16 MiB of text and base64 in one go."""
 _TEMPLATE_TOKENS = 16
 """Tokens that a chat template adds to one message, at the most."""
+_NEW = "new"
 _LEAD_IN = re.compile(
     r"^(?:please |can you |could you |would you |i want you to )*"
     r"(?:draw|paint|sketch|illustrate|make|create|generate|render|show)(?: me| us)?\s+",
@@ -67,10 +71,14 @@ def image_job(prompt: str, build: Build, wishes: Wishes) -> ImageJob:
 
 
 def most_it_can_use(job: TextJob | ImageJob) -> Usage:
-    """An upper bound of the usage, one load included: a token is at least a byte, and a context cannot overflow."""
+    """An upper bound of the usage, one load included.
+
+    A token is at least a byte, a picture at most ``PICTURE_TOKENS``, and a context cannot overflow.
+    """
     if isinstance(job, ImageJob):
         return Usage(pixel_steps=job.width * job.height * job.steps, loads=1)
     prompt = sum(len(message.text.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for message in job.messages)
+    prompt += PICTURE_TOKENS * sum(len(message.attachments) for message in job.messages)
     return Usage(prompt_tokens=min(prompt, job.n_ctx), completion_tokens=job.max_tokens, loads=1)
 
 
@@ -97,25 +105,56 @@ def _affordable_tokens(card: PriceCard, job: TextJob, room_micro: int) -> int:
     return low
 
 
-def conversation(path: Sequence[StoredMessage], system: str | None, prompt: Message) -> tuple[Message, ...]:
+def conversation(
+    path: Sequence[StoredMessage], system: str | None, prompt: Message, build: Build
+) -> tuple[Message, ...]:
     """What a text engine reads: the system prompt, every answered prompt with its answer, and the new prompt.
 
-    Prompts that were never answered, pictures, and older files that are no text are left out: they are in the vault,
-    but no text follows from them.
+    The pictures of prompts go along to a build that can look at them, the newest first where that is too much. Prompts
+    that were never answered, drawn pictures, and older files that are no text are left out: they are in the vault, but
+    no text follows from them. Raises ``UsageError`` when the new prompt's pictures alone are too much.
     """
     messages = [Message(Role.SYSTEM, system)] if system else []
+    seen = _seen(path, prompt, build)
     for asked, answered in pairwise(path):
         if _is_exchange(asked, answered):
             readable = tuple(item for item in asked.message.attachments if _is_text(item))
-            messages += [with_files(replace(asked.message, attachments=readable)), answered.message]
-    return (*messages, with_files(prompt))
+            text = with_files(replace(asked.message, attachments=readable))
+            messages += [replace(text, attachments=seen.get(asked.id, ())), replace(answered.message, attachments=())]
+    return (*messages, replace(with_files(prompt), attachments=seen[_NEW]))
+
+
+def pictures_in(path: Sequence[StoredMessage]) -> int:
+    """How many pictures of answered prompts a build could look at once more."""
+    return sum(len(_pictures(asked.message)) for asked, answered in pairwise(path) if _is_exchange(asked, answered))
+
+
+def _seen(path: Sequence[StoredMessage], prompt: Message, build: Build) -> dict[str, tuple[Attachment, ...]]:
+    """The pictures that go along, by the id of their message; those of the new prompt as ``_NEW``."""
+    if not build.sees:
+        return {_NEW: ()}
+    room = MOST_PICTURE_BYTES - sum(len(item.data) for item in _pictures(prompt))
+    if room < 0:
+        raise UsageError(
+            f"the pictures have more than {MOST_PICTURE_BYTES // 2**20} MiB together", "attach fewer or smaller ones"
+        )
+    seen = {_NEW: _pictures(prompt)}
+    for asked, answered in reversed(list(pairwise(path))):
+        if not _is_exchange(asked, answered):
+            continue
+        whole = tuple(item for item in _pictures(asked.message) if item.data)
+        room -= sum(len(item.data) for item in whole)
+        if room < 0:
+            break
+        seen[asked.id] = whole
+    return seen
 
 
 def not_read(path: Sequence[StoredMessage], prompt: Message, build: Build) -> tuple[str, ...]:
     """What the user may count on and the job leaves out, in sentences.
 
-    That is files of a picture's prompt, and of the conversation pictures and unanswered prompts; these are said once,
-    with the first text that follows them.
+    That is files of a picture's prompt, and of the conversation unanswered prompts and pictures that the build does not
+    look at; these are said once, with the first text that follows them.
     """
     if not is_text(build):
         files = [safe_line(item.name) for item in prompt.attachments]
@@ -124,8 +163,10 @@ def not_read(path: Sequence[StoredMessage], prompt: Message, build: Build) -> tu
     since = [stored.message for stored in path[read:]]
     asked = sum(message.role is Role.USER for message in since)
     drawn = sum(message.role is Role.ASSISTANT and bool(message.attachments) for message in since)
-    last_read = [stored.message for stored in path[max(0, read - 2) : read]]
-    pictures = sum(_is_picture(item) for message in (*last_read, *since) for item in message.attachments)
+    last_read = path[max(0, read - 2) : read]
+    seen = _seen(path, prompt, build)
+    pictures = sum(len(_pictures(message)) for message in (*(stored.message for stored in last_read), *since))
+    pictures -= sum(len(seen.get(stored.id, ())) for stored in last_read)
     unanswered = max(0, asked - drawn)
     return (remarks.unseen(pictures, unanswered),) if pictures or unanswered else ()
 
@@ -148,6 +189,10 @@ def _is_text(item: Attachment) -> bool:
     except UsageError:
         return False
     return True
+
+
+def _pictures(message: Message) -> tuple[Attachment, ...]:
+    return tuple(item for item in message.attachments if _is_picture(item))
 
 
 def _is_picture(item: Attachment) -> bool:

@@ -16,8 +16,9 @@ INSTRUCTIONS = "instructions"
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
-    """What the router may look at. ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes.
+    """What the router may look at.
 
+    ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes, ``history_pictures`` their pictures.
     ``earlier`` are the last things the user said before, ``earlier_tasks`` what the last answers were taken for and
     ``earlier_builds`` who gave them, the newest last; ``not_again`` are builds that were tried for this answer and
     could not be loaded, with the reason.
@@ -32,6 +33,7 @@ class RouteRequest:
     earlier_tasks: tuple[str, ...] = ()
     earlier_builds: tuple[str, ...] = ()
     not_again: Mapping[str, str] = field(default_factory=dict)
+    history_pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

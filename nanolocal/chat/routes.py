@@ -45,7 +45,7 @@ class Footprint:
     ``file`` is what is read to load it, ``mapped`` the pages of it that stay and ``used`` those that are still read;
     the system may take the others back. ``held`` is everything else, whatever the context is, ``per_token`` what each
     token of context adds, and ``loading`` is held while the file is read, before there is a context. ``read`` is how
-    much of the weights is read to write one token.
+    much of the weights is read to write one token, and ``looking`` what looking at pictures takes besides.
     """
 
     file: int
@@ -55,6 +55,7 @@ class Footprint:
     loading: int
     per_token: int
     read: int = 0
+    looking: int = 0
 
     def needed(self, n_ctx: int) -> int:
         """What has to be free to run with ``n_ctx`` tokens of context."""
@@ -65,7 +66,7 @@ class Footprint:
         return max(self.file + self.loading, self.mapped + self._running(n_ctx))
 
     def _running(self, n_ctx: int) -> int:
-        return self.held + self.per_token * -(-n_ctx // 256) * 256
+        return self.held + self.looking + self.per_token * -(-n_ctx // 256) * 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Build:
     catalogue_id: str = ""
     purposes: tuple[str, ...] = ()
     strengths: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sees(self) -> bool:
+        """Whether it can look at pictures."""
+        return self.kind is Kind.TEXT and self.projector is not None
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is its id, its model, or what another program calls it."""

@@ -218,6 +218,7 @@ class Chat:
             earlier_tasks=tuple(stored.task or "" for stored in answers[-_LOOKED_BACK:]),
             earlier_builds=tuple(stored.build_id or "" for stored in answers[-_LOOKED_BACK:]),
             not_again=tried.builds,
+            history_pictures=jobs.pictures_in(path),
         )
         return tried.route(lambda: self._router.pick(asked))
 
@@ -229,7 +230,7 @@ class Chat:
         if system is None:
             system = self._store.system_prompt(request.chat_id)
         if jobs.is_text(route.build):
-            return jobs.text_job(jobs.conversation(path, system, prompt), route, request.wishes), system
+            return jobs.text_job(jobs.conversation(path, system, prompt, route.build), route, request.wishes), system
         return jobs.image_job(prompt.text, route.build, request.wishes), system
 
     def _begin(

@@ -26,7 +26,7 @@ KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _ALL_LAYERS = 99
-_PENALTY_WINDOW = 64
+PENALTY_WINDOW = 64
 
 
 def library() -> ModuleType:
@@ -53,6 +53,10 @@ class Backend:
         self._log = lib.llama_log_callback(self._take_log)
         lib.llama_log_set(self._log, None)
         lib.llama_backend_init()
+
+    def take_log_of(self, set_log: Callable[[object, object], None]) -> None:
+        """Take the log of a library beside llama.cpp too, by its own function for that."""
+        set_log(self._log, None)
 
     def last_error(self) -> str:
         """The first of the last errors, without the name of the function that reported it; ``""`` if there is none."""
@@ -264,7 +268,7 @@ class Sampler:
         self._chain = lib.llama_sampler_chain_init(parameters)
         if how.repeat_penalty != 1.0:
             size = model.vocabulary_size
-            self._add(lib.llama_sampler_init_penalties(size, _PENALTY_WINDOW, how.repeat_penalty, 0.0, 0.0))
+            self._add(lib.llama_sampler_init_penalties(size, PENALTY_WINDOW, how.repeat_penalty, 0.0, 0.0))
         if how.temperature <= 0:
             self._add(lib.llama_sampler_init_greedy())
         else:
@@ -273,7 +277,7 @@ class Sampler:
             self._add(lib.llama_sampler_init_min_p(how.min_p, 1))
             self._add(lib.llama_sampler_init_temp(how.temperature))
             self._add(lib.llama_sampler_init_dist(how.seed & 0xFFFFFFFF))
-        for token in read[-_PENALTY_WINDOW:]:
+        for token in read[-PENALTY_WINDOW:]:
             lib.llama_sampler_accept(self._chain, token)
 
     def close(self) -> None:

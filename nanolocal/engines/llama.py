@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanolocal.chat.messages import Message, Role, Stopped
-from nanolocal.engines.ggml import BATCH, Context, Model, Sampler, Sampling
+from nanolocal.chat.messages import Attachment, Message, Role, Stopped
+from nanolocal.engines.eyes import Eyes
+from nanolocal.engines.ggml import BATCH, PENALTY_WINDOW, Context, Model, Sampler, Sampling
 from nanolocal.engines.prompt import Prompter
 from nanolocal.engines.protocol import Delta, Done, Dropped, LoadText, Progress, Read, Reply, RunImage, RunText
 from nanolocal.engines.stopflag import StopFlag
-from nanolocal.errors import EngineFailed
+from nanolocal.engines.tokens import Glance, Held, Token, size_of, steps_of
+from nanolocal.errors import EngineFailed, UsageError
 
 _PROGRESS_STEP = 0.02
 _MIN_CONTEXT = 64
@@ -27,28 +29,42 @@ class TextEngine:
         self._stop = stop
         self._threads = request.threads
         self._model = Model(Path(request.path), _throttled(emit))
-        self._prompter = Prompter(self._model, request.build)
+        self._build = request.build
+        self._projector = request.projector
+        self._eyes: Eyes | None = None
+        self._prompter = Prompter(self._model, request.build, self._look)
         self._kv = request.kv
         self._context = self._open(self._context_size(request.n_ctx))
-        self._held: list[int] = []
+        self._held = Held()
 
     def run(self, job: RunText | RunImage) -> Done:
-        """Answer; the account has no memory and no CPU seconds yet. Raises ``NoBuildFits``, ``EngineFailed``."""
+        """Answer; the account has no memory and no CPU seconds yet.
+
+        Raises ``NoBuildFits``, ``EngineFailed``, and ``UsageError`` for a picture that cannot be read.
+        """
         if not isinstance(job, RunText):
             raise EngineFailed("a text engine draws no pictures")
+        try:
+            return self._answer(job)
+        finally:
+            if self._eyes is not None:
+                self._eyes.forget()
+
+    def _answer(self, job: RunText) -> Done:
         began = time.monotonic()
         n_ctx = self._context_size(job.n_ctx)
-        messages = [Message(Role(role), text) for role, text in job.messages]
+        messages = _messages(job)
         prompt = self._prompter.prompt(messages, n_ctx, job.max_tokens)
         if prompt.dropped_messages:
             self._emit(Dropped(prompt.dropped_messages, prompt.dropped_tokens))
         self._widen(n_ctx)
         cached = self._reuse(prompt.tokens)
         read_began = time.monotonic()
-        done = self._read(prompt.tokens, cached)
+        total = size_of(prompt.tokens)
+        done = self._read(prompt.tokens, total)
         read_s = time.monotonic() - read_began
         written = _Written(Stopped.USER)
-        if done == len(prompt.tokens):
+        if done == total:
             written = self._write(job, min(job.max_tokens, n_ctx - done))
         return Done(
             stopped=written.stopped,
@@ -61,6 +77,14 @@ class TextEngine:
             decode_tok_s=_rate(written.tokens - 1, written.last_at - written.first_at),
         )
 
+    def _look(self, picture: bytes) -> tuple[Token, ...]:
+        """What a picture becomes. The projector is loaded for the first one, so that text alone never needs it."""
+        if not self._projector:
+            raise UsageError(f"{self._build} cannot look at pictures", "choose a build with a projector")
+        if self._eyes is None:
+            self._eyes = Eyes(Path(self._projector), self._model, self._threads, self._stop)
+        return self._eyes.tokens(picture)
+
     def _open(self, n_ctx: int) -> Context:
         return Context(self._model, n_ctx, self._threads, self._stop.buffer, self._kv)
 
@@ -71,50 +95,64 @@ class TextEngine:
         """Make room for ``n_ctx`` tokens; a longer context is a new one."""
         if n_ctx > self._context.size:
             self._context.close()
-            self._held = []
+            self._held = Held()
             self._context = self._open(n_ctx)
 
-    def _reuse(self, tokens: Sequence[int]) -> int:
-        """Keep what memory and prompt have in common; the last token is always read again, for its prediction."""
-        limit = min(len(self._held), len(tokens) - 1)
-        common = next((i for i in range(limit) if self._held[i] != tokens[i]), limit)
-        return self._forget_after(common)
+    def _reuse(self, tokens: Sequence[Token]) -> int:
+        """Keep what memory and prompt have in common; return how much that is.
 
-    def _forget_after(self, count: int) -> int:
-        """Keep the first ``count`` tokens if the model can, else none; return how many are left."""
-        if count < len(self._held) or not count:
-            self._held = self._held[:count] if self._context.keep(count) else []
-        return len(self._held)
+        The last token is always read again, for its prediction.
+        """
+        held = self._held.tokens
+        limit = min(len(held), len(tokens) - 1)
+        common = next((i for i in range(limit) if held[i] != tokens[i]), limit)
+        if common < len(held) or not common:
+            self._held.cut(common)
+            self._keep()
+        return self._held.size
 
-    def _read(self, tokens: Sequence[int], cached: int) -> int:
-        """Read the prompt from ``cached`` on; return how many tokens of it are read when it ends or is stopped."""
-        self._emit(Read(cached, len(tokens), cached))
-        for start in range(cached, len(tokens), BATCH):
-            if not self._take(tokens[start : start + BATCH]):
-                return start
-            self._emit(Read(len(self._held), len(tokens), cached))
-        return len(tokens)
+    def _keep(self) -> None:
+        """Let the context forget what is not held; where the model cannot do that, nothing is."""
+        if not self._context.keep(self._held.position):
+            self._held = Held()
 
-    def _take(self, tokens: Sequence[int]) -> bool:
-        """Read ``tokens`` after what is held; false when stopped, then they are not held."""
-        position = len(self._held)
+    def _read(self, tokens: Sequence[Token], total: int) -> int:
+        """Read the prompt after what is held; return how much of it is read when it ends or is stopped."""
+        cached = self._held.size
+        self._emit(Read(cached, total, cached))
+        for step in steps_of(tokens[len(self._held.tokens) :], BATCH):
+            if not self._take(step):
+                break
+            self._emit(Read(self._held.size, total, cached))
+        return self._held.size
+
+    def _take(self, tokens: Sequence[Token]) -> bool:
+        """Read ``tokens`` after what is held, one step; false when stopped, then they are not held."""
         try:
-            is_read = not self._stop.is_set and self._context.decode(tokens, position)
+            is_read = not self._stop.is_set and self._see_or_decode(tokens)
         except EngineFailed:
-            self._held = []
+            self._held = Held()
             self._context.keep(0)
             raise
         if is_read:
-            self._held.extend(tokens)
-        elif not self._context.keep(position):
-            self._held = []
+            self._held.add(tokens)
+        else:
+            self._keep()
         return is_read
+
+    def _see_or_decode(self, tokens: Sequence[Token]) -> bool:
+        first = tokens[0]
+        if isinstance(first, Glance):
+            assert self._eyes is not None
+            return self._eyes.read(first, self._context, self._held.position)
+        text = [token for token in tokens if not isinstance(token, Glance)]
+        return self._context.decode(text, self._held.position)
 
     def _write(self, job: RunText, limit: int) -> "_Written":
         """Write at most ``limit`` tokens."""
         seed = random.getrandbits(32) if job.seed is None else job.seed
         how = Sampling(job.temperature, job.top_p, job.top_k, job.min_p, job.repeat_penalty, seed)
-        sampler = Sampler(self._model, how, self._held)
+        sampler = Sampler(self._model, how, self._held.text(PENALTY_WINDOW))
         written = _Written(Stopped.LENGTH)
         text = _Text()
         try:
@@ -177,6 +215,14 @@ class _Text:
             return None
         tokens, self._tokens = self._tokens, 0
         return Delta(text, tokens)
+
+
+def _messages(job: RunText) -> list[Message]:
+    """The conversation, each message with its pictures."""
+    pictures: list[list[Attachment]] = [[] for _ in job.messages]
+    for index, data in job.pictures:
+        pictures[index].append(Attachment("", "", data))
+    return [Message(Role(role), text, tuple(seen)) for (role, text), seen in zip(job.messages, pictures, strict=True)]
 
 
 def _throttled(emit: Callable[[Reply], None]) -> Callable[[float], None]:

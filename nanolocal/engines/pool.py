@@ -107,7 +107,7 @@ class EnginePool:
         seat = self._seats.get(build.id)
         if seat is not None and seat.is_busy:
             return None
-        if seat is not None and seat.is_ready and seat.build.path == build.path and seat.build.sha256 == build.sha256:
+        if seat is not None and seat.is_ready and _is_same(seat.build, build):
             seat.is_busy = True
             return seat, []
         expected = _estimate(build, n_ctx)
@@ -149,6 +149,11 @@ class EnginePool:
         """Wake everyone who waits for a seat."""
         self._change.set()
         self._change = asyncio.Event()
+
+
+def _is_same(one: Build, other: Build) -> bool:
+    """Whether they are the same files."""
+    return (one.path, one.sha256, one.projector) == (other.path, other.sha256, other.projector)
 
 
 def _context_of(job: TextJob | ImageJob) -> int:

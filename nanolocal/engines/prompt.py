@@ -1,12 +1,13 @@
 """From a conversation to the tokens that a model reads, no more of them than fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nanolocal.chat.context import fit_messages, prompt_room
 from nanolocal.chat.messages import Message
 from nanolocal.engines.ggml import Model
 from nanolocal.engines.templates import Piece, Template, TemplateFailed, tidy, without_system
+from nanolocal.engines.tokens import Glance, Token, size_of
 from nanolocal.errors import BuildFailed, NoBuildFits
 
 
@@ -14,16 +15,17 @@ from nanolocal.errors import BuildFailed, NoBuildFits
 class Prompt:
     """What to read, and how much of the conversation was left out."""
 
-    tokens: list[int]
+    tokens: list[Token]
     dropped_messages: int = 0
     dropped_tokens: int = 0
 
 
 class Prompter:
-    """Makes prompts for one model with its own chat template."""
+    """Makes prompts for one model with its own chat template; ``look`` turns a picture file into tokens."""
 
-    def __init__(self, model: Model, build: str) -> None:
+    def __init__(self, model: Model, build: str, look: Callable[[bytes], tuple[Token, ...]]) -> None:
         self._model = model
+        self._look = look
         self._build = build
         words = {"bos_token": model.token_text(model.bos), "eos_token": model.token_text(model.eos)}
         try:
@@ -39,28 +41,47 @@ class Prompter:
         room = prompt_room(n_ctx, max_tokens)
         talk = tidy(messages)
         tokens = self._tokens(talk)
-        if len(tokens) <= room:
+        if size_of(tokens) <= room:
             return Prompt(tokens)
-        counts = [len(self._model.tokenize(message.text, special=False)) for message in talk]
-        share, overhead = divmod(max(len(tokens) - sum(counts), 0), len(talk))
+        counts = [self._count(message) for message in talk]
+        share, overhead = divmod(max(size_of(tokens) - sum(counts), 0), len(talk))
         counts = [count + share for count in counts]
         allowed = room
         while True:
             window = fit_messages([message.role for message in talk], counts, overhead, allowed)
             tokens = self._tokens([talk[index] for index in window.kept])
-            if len(tokens) <= room:
+            size = size_of(tokens)
+            if size <= room:
                 return Prompt(tokens, window.dropped_messages, window.dropped_tokens)
             if not window.fits:
                 raise NoBuildFits(
-                    f"the prompt has {len(tokens)} tokens, {self._build} reads at most {room}",
+                    f"the prompt has {size} tokens, {self._build} reads at most {room}",
                     "shorten it, ask for fewer tokens with --max-tokens, or choose a build with a longer context",
                 )
-            allowed -= len(tokens) - room
+            allowed -= size - room
 
-    def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        tokens = self._tokenize(self._render(messages))
+    def _count(self, message: Message) -> int:
+        pictures = sum(size_of(self._look(picture.data)) for picture in message.attachments)
+        return len(self._model.tokenize(message.text, special=False)) + pictures
+
+    def _tokens(self, messages: Sequence[Message]) -> list[Token]:
+        tokens = self._read(self._render(messages))
+        if tokens and isinstance(tokens[-1], Glance):
+            raise BuildFailed(f"{self._build} cannot chat: its chat template ends with the picture")
         bos = self._model.bos
         return [bos, *tokens] if self._model.wants_bos and tokens[:1] != [bos] else tokens
+
+    def _read(self, pieces: Sequence[Piece]) -> list[Token]:
+        """Text is tokenized from picture to picture."""
+        tokens: list[Token] = []
+        text: list[Piece] = []
+        for piece in pieces:
+            if piece.picture is None:
+                text.append(piece)
+                continue
+            tokens += [*self._tokenize(text), *self._look(piece.picture)]
+            text = []
+        return [*tokens, *self._tokenize(text)]
 
     def _render(self, messages: Sequence[Message]) -> list[Piece]:
         try:

@@ -18,6 +18,7 @@ MAX_FRAME_BYTES = 16 * 2**20
 HEADER_BYTES = 4
 
 Pairs = tuple[tuple[str, str], ...]
+Pictures = tuple[tuple[int, bytes], ...]
 
 
 class ProtocolError(Exception):
@@ -26,13 +27,17 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadText:
-    """Load a GGUF file; ``build`` is the build's id, for messages, and ``kv`` what keys and values are kept as."""
+    """Load a GGUF file; ``build`` is the build's id, for messages, and ``kv`` what keys and values are kept as.
+
+    ``projector`` is the path of the file that lets it look at pictures, ``""`` where there is none.
+    """
 
     build: str
     path: str
     n_ctx: int
     threads: int
     kv: str = "f16"
+    projector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class LoadImage:
 
 @dataclass(frozen=True, slots=True)
 class RunText:
-    """Continue ``messages`` (role, text)."""
+    """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in."""
 
     job: int
     messages: Pairs
@@ -58,6 +63,7 @@ class RunText:
     min_p: float
     repeat_penalty: float
     seed: int | None
+    pictures: Pictures = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +271,12 @@ def _whole_or_none(value: object) -> int | None:
 
 
 def _bytes_or_none(value: object) -> bytes | None:
+    return None if value is None else _bytes(value)
+
+
+def _bytes(value: object) -> bytes:
     try:
-        return None if value is None else base64.b64decode(_text(value), validate=True)
+        return base64.b64decode(_text(value), validate=True)
     except binascii.Error as error:
         raise ValueError("expected base64") from error
 
@@ -277,6 +287,12 @@ def _pairs(value: object) -> Pairs:
     return tuple((_text(first), _text(second)) for first, second in value)
 
 
+def _pictures(value: object) -> Pictures:
+    if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
+        raise TypeError("expected pictures")
+    return tuple((_whole(index), _bytes(data)) for index, data in value)
+
+
 _READERS: dict[object, Callable[[object], object]] = {
     str: _text,
     int: _whole,
@@ -284,4 +300,5 @@ _READERS: dict[object, Callable[[object], object]] = {
     int | None: _whole_or_none,
     bytes | None: _bytes_or_none,
     Pairs: _pairs,
+    Pictures: _pictures,
 }

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nanolocal.chat.events import ContextDropped, EngineDone, EngineEvent, ImageStep, Loading, Reading, TextDelta
 from nanolocal.chat.messages import Attachment, Stopped, Timing, Usage
@@ -40,11 +40,19 @@ class Seat:
     is_loaded: bool = False
     is_killed: bool = False
     jobs: int = 0
+    expected: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.expected = self.memory
 
     @property
     def is_ready(self) -> bool:
         """Whether a job can begin without loading."""
         return self.is_loaded and self.child is not None and self.child.is_alive
+
+    def measured(self, memory: int) -> None:
+        """The child takes that; one that may yet load a projector keeps the room that was made for it."""
+        self.memory = max(memory, self.expected) if self.build.sees else memory
 
     def kill(self, verdict: str = "was unloaded") -> None:
         """End the child, also one that is just being started; a running job ends with ``EngineFailed``: ``verdict``."""
@@ -119,7 +127,8 @@ class SeatedJob:
                         case protocol.Failed(error, message, hint):
                             raise self._refusal(error, message, hint)
                         case protocol.Loaded(memory):
-                            seat.memory, seat.is_loaded = memory, True
+                            seat.measured(memory)
+                            seat.is_loaded = True
             yield Loading(seat.build.id, 1.0)
         finally:
             self._load_s = time.monotonic() - began
@@ -173,7 +182,7 @@ class SeatedJob:
                 self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
                 return ImageStep(step, total, preview)
             case protocol.Done():
-                self._seat.memory = reply.memory
+                self._seat.measured(reply.memory)
                 return self._done(reply)
             case protocol.Failed(error, message, hint):
                 raise self._refusal(error, message, hint)
@@ -188,14 +197,16 @@ class SeatedJob:
     def _load_request(self) -> protocol.Request:
         build = self._seat.build
         if isinstance(self._job, TextJob):
-            return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, self._seat.threads)
+            projector = "" if build.projector is None else str(build.projector)
+            threads = self._seat.threads
+            return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, threads, projector=projector)
         return protocol.LoadImage(build.id, str(build.path), self._seat.threads)
 
     def _send(self, child: Child, number: int) -> None:
         try:
             child.send(_run_request(number, self._job))
         except protocol.ProtocolError as error:
-            raise NoBuildFits("the prompt is larger than 16 MiB", "shorten it") from error
+            raise NoBuildFits("the prompt is larger than 16 MiB, pictures included", "shorten it") from error
 
     async def _kill_on_stop(self, child: Child) -> None:
         await self._stop.wait()
@@ -239,6 +250,7 @@ def _run_request(number: int, job: TextJob | ImageJob) -> protocol.Request:
         min_p=job.min_p,
         repeat_penalty=job.repeat_penalty,
         seed=job.seed,
+        pictures=tuple((n, item.data) for n, message in enumerate(job.messages) for item in message.attachments),
     )
 
 

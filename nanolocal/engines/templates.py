@@ -40,10 +40,14 @@ class TemplateFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a prompt: the template's own words (``message`` is ``None``), or the text of that message."""
+    """A part of a prompt: the template's own words (``message`` is ``None``), or the text of that message.
+
+    Where a ``picture`` stands, there is no text.
+    """
 
     text: str
     message: int | None
+    picture: bytes | None = None
 
 
 class Template:
@@ -70,11 +74,16 @@ class Template:
                 prompt = self._template.render(messages=talk, add_generation_prompt=True, **self._words)
         except Exception as error:  # a template is foreign code: it can raise anything
             raise TemplateFailed(f"its chat template failed: {error or type(error).__name__}") from error
-        pieces = _cut(prompt, marks, [self._content(message) for message in messages])
+        pieces = _cut(prompt, marks, [self._contents(index, message) for index, message in enumerate(messages)])
         lost = set(range(len(messages))) - {piece.message for piece in pieces}
         if lost:
             raise TemplateFailed(f"its chat template leaves out the {messages[min(lost)].role} message")
         return pieces
+
+    def _contents(self, index: int, message: Message) -> list[Piece]:
+        """A message's pictures, then its text."""
+        looks = [Piece("", index, picture.data) for picture in message.attachments]
+        return [*looks, Piece(self._content(message), index)]
 
     def _content(self, message: Message) -> str:
         """A message's text; earlier reasoning goes where the template would cut it, had it seen the text."""
@@ -84,11 +93,13 @@ class Template:
 
 
 def tidy(messages: Sequence[Message]) -> list[Message]:
-    """Join neighbours of one role, as most templates insist that roles alternate."""
+    """Join neighbours of one role, as most templates insist that roles alternate; their pictures come first."""
     joined: list[Message] = []
     for message in messages:
         if joined and joined[-1].role is message.role:
-            message = Message(message.role, f"{joined.pop().text}\n\n{message.text}")
+            before = joined.pop()
+            pictures = before.attachments + message.attachments
+            message = Message(message.role, f"{before.text}\n\n{message.text}", pictures)
         joined.append(message)
     return joined
 
@@ -100,13 +111,13 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
     return tidy([Message(Role.USER, "\n\n".join(system)), *rest]) if system else rest
 
 
-def _cut(prompt: str, marks: Sequence[str], texts: Sequence[str]) -> list[Piece]:
+def _cut(prompt: str, marks: Sequence[str], contents: Sequence[list[Piece]]) -> list[Piece]:
     indexes = {mark: index for index, mark in enumerate(marks)}
     pieces: list[Piece] = []
     for part in re.split(f"({'|'.join(map(re.escape, marks))})", prompt):
         index = indexes.get(part)
         if part:
-            pieces.append(Piece(part, None) if index is None else Piece(texts[index], index))
+            pieces += [Piece(part, None)] if index is None else contents[index]
     return pieces
 
 

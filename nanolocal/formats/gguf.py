@@ -15,6 +15,8 @@ from nanolocal.errors import Damaged
 from nanolocal.formats.architectures import ARCHITECTURES
 from nanolocal.formats.entries import Entries, Scalar
 from nanolocal.formats.hyperparameters import check_hyperparameters, query_rows
+from nanolocal.formats.projectors import ARCHITECTURE as PROJECTOR
+from nanolocal.formats.projectors import check_projector
 from nanolocal.formats.refusal import Refused
 from nanolocal.formats.tensors import check_tensor, size_of
 from nanolocal.formats.vocabulary import check_vocabulary
@@ -128,6 +130,8 @@ class _Reader:
         if not isinstance(architecture, str) or not architecture:
             raise Refused("it names no architecture")
         self._is_for_llama = architecture in ARCHITECTURES
+        if architecture == PROJECTOR:
+            check_projector(metadata)
         if self._is_for_llama:
             check_hyperparameters(architecture, metadata, lengths)
             check_vocabulary(metadata, lengths, self._entries.vocabulary)

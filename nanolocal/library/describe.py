@@ -14,7 +14,8 @@ from nanolocal.library.cards import Card
 from nanolocal.library.checkpoints import describe_pipeline, describe_safetensors
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.fit.formula import footprint_of
-from nanolocal.library.fit.layout import join
+from nanolocal.library.fit.layout import Layout, join
+from nanolocal.library.fit.looking import looking_of
 from nanolocal.library.found import Part, Role
 from nanolocal.library.naming import QUANTIZATION, slug
 
@@ -52,12 +53,12 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
     """Describe a GGUF file, or a split one that begins with ``path``."""
     model = check_model(path, with_layout=True)
     parts, facts = model.files, model.facts[0]
-    part = _part(path, facts, fingerprints)
+    sizes = [part.stat().st_size for part in parts]
+    part = _part(path, join(model.facts, sizes), fingerprints)
     if part is not None:
         return part
     if not facts.tensors and len(parts) == 1:
         raise Damaged(f"{path.name} holds a vocabulary and no weights", "get the model itself")
-    sizes = [part.stat().st_size for part in parts]
     architecture = str(facts.metadata.get("general.architecture"))
     stem = stem_of(path)
     quantization = _quantization(facts, stem)
@@ -85,8 +86,9 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
     )
 
 
-def _part(path: Path, facts: GGUFFacts, fingerprints: Fingerprints) -> Part | None:
+def _part(path: Path, layout: Layout, fingerprints: Fingerprints) -> Part | None:
     """What the file is when it is no model by itself; the keys are those of gguf-py (constants.py, GGUFType)."""
+    facts = layout.facts
     kind = str(facts.metadata.get("general.type", "model"))
     architecture = str(facts.metadata.get("general.architecture"))
     if kind == "imatrix" or architecture == "imatrix":
@@ -102,7 +104,8 @@ def _part(path: Path, facts: GGUFFacts, fingerprints: Fingerprints) -> Part | No
     else:
         return None
     name = str(facts.metadata.get("general.name") or path.stem)
-    return Part(path, role, name, what, architecture, path.stat().st_size, fingerprints.of(path))
+    memory = looking_of(layout) if role is Role.PROJECTOR else 0
+    return Part(path, role, name, what, architecture, path.stat().st_size, fingerprints.of(path), memory)
 
 
 def _fingerprint(parts: Sequence[Path], card: Card, fingerprints: Fingerprints) -> str:

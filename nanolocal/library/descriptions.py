@@ -20,7 +20,7 @@ Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = f"5 of {__version__}"
+_VERSION = f"6 of {__version__}"
 """Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
 _BUILD = {
@@ -29,7 +29,7 @@ _BUILD = {
     "defaults": dict, "quality": dict, "needs": str, "catalogue_id": str, "purposes": list, "strengths": dict,
 }  # fmt: skip
 _FOOTPRINT: dict[str, type] = dict.fromkeys(("file", "mapped", "used", "held", "loading", "per_token", "read"), int)
-_PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str}
+_PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str, "memory": int}
 
 
 class Descriptions:

@@ -49,6 +49,7 @@ def _merged(same: list[tuple[Build, Entry | None]]) -> Merged:
         return first, (first.path,), tuple(entry for _, entry in same if entry is not None)
     places = tuple(dict.fromkeys(build.path for build, _ in same))
     aliases = tuple(dict.fromkeys(alias for build, _ in same for alias in build.aliases))
-    projector = next((build.projector for build, _ in same if build.projector is not None), None)
+    seeing = next((build for build, _ in same if build.projector is not None), first)
     entries = tuple(entry for _, entry in same if entry is not None)
-    return replace(first, aliases=aliases, projector=projector), places, entries
+    seen = replace(first, aliases=aliases, projector=seeing.projector, footprint=seeing.footprint)
+    return seen, places, entries

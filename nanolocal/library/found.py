@@ -39,7 +39,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file that is used together with a build: what it is, for which architecture, and in words."""
+    """A file that is used together with a build: what it is, for which architecture, and in words.
+
+    ``memory`` is what a projector takes beside its model, in bytes.
+    """
 
     path: Path
     role: Role
@@ -48,3 +51,4 @@ class Part:
     architecture: str
     size_bytes: int
     sha256: str
+    memory: int = 0

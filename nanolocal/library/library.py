@@ -160,7 +160,7 @@ class Library:
             else:
                 listed.append((adopted_build(described, entry) if entry else _called(described, found), entry))
         projectors = projectors_of([b for b, entry in listed if entry is None], [p for p, e in parts if e is None])
-        listed = [(replace(b, projector=projectors[b.path]) if b.path in projectors else b, e) for b, e in listed]
+        listed = [(self._seeing(b, projectors.get(b.path, b.projector)), e) for b, e in listed]
         merged = merge(listed, self.descriptions.fingerprints)
         builds = with_unique_ids(self._marked(build) for build, _, _ in merged)
         by_path = {build.path: build.id for build in builds}
@@ -171,6 +171,19 @@ class Library:
             problems=tuple(problems),
             missing=tuple(missing),
         )
+
+    def _seeing(self, build: Build, projector: Path | None) -> Build:
+        """``build`` with the projector and the memory that takes; one that is gone or does not add up is none."""
+        if projector is None:
+            return build
+        try:
+            part = self.descriptions.of(Found(projector))
+        except FileNotFoundError:
+            return replace(build, projector=None)
+        if not isinstance(part, Part) or part.role is not Role.PROJECTOR:
+            return replace(build, projector=None)
+        footprint = build.footprint and replace(build.footprint, looking=part.memory)
+        return replace(build, projector=projector, footprint=footprint)
 
     def _everything(self, problems: list[Problem]) -> Iterator[tuple[Found, Entry | None]]:
         seen: set[Path] = set()

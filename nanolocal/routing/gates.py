@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from nanolocal.chat.context import PICTURE_TOKENS
 from nanolocal.chat.messages import Usage
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Rejected
@@ -31,17 +32,22 @@ def demand_of(request: RouteRequest, kind: Kind, memory_budget: int) -> Demand:
     return Demand(
         kind=kind,
         text_bytes=len(request.prompt.encode("utf-8", "replace")),
-        has_picture=any(item.media_type.startswith("image/") for item in request.attachments),
+        has_picture=_pictures(request) > 0,
         memory_budget=memory_budget,
     )
 
 
 def context_for(build: Build, request: RouteRequest) -> int:
-    """Tokens of context to load: room for the whole conversation, at most what the build was trained on; pictures 0."""
+    """Tokens of context to load: room for the whole conversation, at most what the build was trained on.
+
+    A build that draws has none; for one that looks at pictures, half of what each may become is room enough for most.
+    """
     if build.kind is Kind.IMAGE:
         return 0
     wanted = DEFAULT_CONTEXT
     need = (len(request.prompt) + request.history_bytes) // 3 + 1024
+    if build.sees:
+        need += (_pictures(request) + request.history_pictures) * PICTURE_TOKENS // 2
     while wanted < need:
         wanted *= 2
     return min(wanted, build.context_length or wanted)
@@ -78,10 +84,14 @@ def unpayable(builds: Sequence[Build], around: Surroundings) -> dict[str, Reject
     return short if len(short) < len(builds) else {}
 
 
+def _pictures(request: RouteRequest) -> int:
+    return sum(item.media_type.startswith("image/") for item in request.attachments)
+
+
 def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
     if build.kind is not demand.kind:
         yield f"it makes {_PRODUCTS[build.kind]}"
-    elif demand.has_picture:
+    elif demand.has_picture and not build.sees:
         yield "it cannot look at pictures"
 
 

@@ -11,7 +11,7 @@ from nanolocal.errors import UsageError
 
 MOST_TEXT_BYTES = 1_000_000
 MOST_PICTURE_BYTES = 20_000_000
-_PICTURES = ("image/png", "image/jpeg")
+_PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _WORD = re.compile(r'(?<!\S)@(?:"([^"\n]+)"|(\S+))')
 _LIKE_A_PATH = re.compile(r"^(~|\.{0,2}/)|/")
 
@@ -25,7 +25,7 @@ class Prompt:
 
 
 def read(path: Path) -> Attachment:
-    """Read a text file, PNG or JPEG; raises ``UsageError`` saying why another cannot be attached."""
+    """Read a text file or a picture; raises ``UsageError`` saying why another cannot be attached."""
     path = path.expanduser()
     media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
     most = MOST_PICTURE_BYTES if media_type in _PICTURES else MOST_TEXT_BYTES
@@ -77,6 +77,6 @@ def _check_text(name: str, data: bytes) -> None:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is neither text (UTF-8) nor a PNG or JPEG", "convert it first") from error
+        raise UsageError(f"{name} is neither text (UTF-8) nor a PNG, JPEG, WebP or GIF", "convert it first") from error
     if "\x00" in text:
-        raise UsageError(f"{name} is a binary file", "attach text, PNG or JPEG")
+        raise UsageError(f"{name} is a binary file", "attach text or a picture")

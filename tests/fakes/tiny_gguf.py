@@ -38,10 +38,14 @@ def write_tiny_gguf(
     n_ctx: int = 8192,
     seed: int = 1,
     name: str = "tiny",
+    architecture: str = "llama",
 ) -> Path:
-    """Write the build to ``path`` and return it. The bytes of ``answer`` all differ, and none is a line feed."""
+    """Write the build to ``path`` and return it. The bytes of ``answer`` all differ, and none is a line feed.
+
+    ``architecture`` may be ``qwen2vl`` too, whose positions have three dimensions.
+    """
     tokens, types = spm_vocabulary() if spm else bpe_vocabulary()
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
     writer.add_context_length(n_ctx)
     writer.add_embedding_length(_WIDTH)
@@ -51,6 +55,8 @@ def write_tiny_gguf(
     writer.add_head_count_kv(_HEADS // 2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(_WIDTH // _HEADS)
+    if architecture == "qwen2vl":
+        writer.add_rope_dimension_sections([_WIDTH // _HEADS // 4, _WIDTH // _HEADS // 8, _WIDTH // _HEADS // 8, 0])
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama" if spm else "gpt2")
     writer.add_token_list(tokens)

@@ -37,7 +37,7 @@ def from_build(build: Build, kv: str = "f16") -> Candidate:
     footprint = build.footprint
     if footprint is not None and kv != "f16" and build.kind is Kind.TEXT:
         try:
-            footprint = footprint_of(read_layout(build.path), kv)
+            footprint = replace(footprint_of(read_layout(build.path), kv), looking=footprint.looking)
         except (Damaged, OSError):
             footprint = None
     if footprint is None:
@@ -75,7 +75,8 @@ def probed_build(candidate: Candidate, build: Build, terms: Terms) -> tuple[Cand
     """``candidate`` put right by what llama.cpp says; with the reason, and only computed, where it says nothing."""
     try:
         layout = read_layout(build.path)
-        return _put_right(candidate, build.path, layout, terms)
+        looking = build.footprint.looking if build.footprint is not None else 0
+        return _put_right(candidate, build.path, layout, terms, looking)
     except Damaged as error:
         return candidate, error.message
     except OSError as error:
@@ -91,11 +92,14 @@ def probed_headers(candidate: Candidate, remote: Remote, terms: Terms) -> tuple[
         return candidate, f"llama.cpp could not be asked: {error.strerror}"
 
 
-def _put_right(candidate: Candidate, path: Path, layout: Layout, terms: Terms) -> tuple[Candidate, str]:
+def _put_right(
+    candidate: Candidate, path: Path, layout: Layout, terms: Terms, looking: int = 0
+) -> tuple[Candidate, str]:
+    """``looking`` is what the candidate takes that the probe knows nothing of."""
     problem, off_by, source = "", 0, Source.PROBED
     try:
         said = probe(path, layout, terms.n_ctx, terms.kv, cache=terms.cache)
-        off_by = said.needed(layout, terms.n_ctx) - candidate.needs(terms.n_ctx)
+        off_by = said.needed(layout, terms.n_ctx) + looking - candidate.needs(terms.n_ctx)
     except EngineFailed as error:
         problem, source = error.message, candidate.source
     needs = candidate.needs

@@ -578,3 +578,54 @@ def test_a_load_that_fails_or_brings_no_token_costs_nothing(world: World) -> Non
         with pytest.raises(EngineFailed):
             play(chat, TurnRequest("a", wishes=Wishes(max_tokens=10)))
     assert world.ledger.balance() == before
+
+
+SEEING = replace(TEXT, id="seer:Q8_0", projector=Path("mmproj"), context_length=32768)
+
+
+def test_a_build_with_eyes_gets_the_pictures_of_the_whole_conversation(world: World) -> None:
+    chat, engines = world.chat(says("a circle"), says("red"), builds=(SEEING,))
+    first = answer_of(play(chat, TurnRequest("What is on it?", (PICTURE,))))
+    second = answer_of(play(chat, TurnRequest("Which colour?", chat_id=first.chat_id)))
+    assert first.remarks == second.remarks == ()
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert [(message.text, [item.data for item in message.attachments]) for message in job.messages] == [
+        ("What is on it?", [PICTURE.data]),
+        ("a circle", []),
+        ("Which colour?", []),
+    ]
+
+
+def test_the_hold_covers_the_most_that_a_picture_can_become(world: World) -> None:
+    chat, _ = world.chat(builds=(SEEING,))
+    with_picture = chat.quote(TurnRequest("What is on it?", (PICTURE,)))
+    without = chat.quote(TurnRequest("What is on it?"))
+    card = world.ledger.shown_price(SEEING)
+    difference = card.cost(Usage(prompt_tokens=4096))
+    assert with_picture.most_micro - without.most_micro == pytest.approx(difference, abs=1)
+
+
+def test_a_picture_that_a_blind_build_goes_on_after_is_said_to_be_unread(world: World) -> None:
+    chat, _ = world.chat(says("a circle"), builds=(SEEING,))
+    first = answer_of(play(chat, TurnRequest("What is on it?", (PICTURE,))))
+    blind, engines = world.chat(says("red"), says("ok"))
+    said = "1 picture before this prompt was not read: only answered text is."
+    assert answer_of(play(blind, TurnRequest("Sure?", chat_id=first.chat_id))).remarks == (said,)
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert not any(message.attachments for message in job.messages)
+
+
+def test_pictures_beyond_what_one_frame_takes_are_refused_and_older_ones_left_out(world: World) -> None:
+    large = Attachment("large.png", "image/png", b"x" * (6 * 2**20))
+    chat, engines = world.chat(says("one"), says("two"), builds=(SEEING,))
+    with pytest.raises(UsageError, match="more than 11 MiB together"):
+        play(chat, TurnRequest("both", (large, large)))
+    assert world.ledger.balance() == 100_000
+    first = answer_of(play(chat, TurnRequest("this", (large,))))
+    second = answer_of(play(chat, TurnRequest("and this", (large,), chat_id=first.chat_id)))
+    assert second.remarks == ("1 picture before this prompt was not read: only answered text is.",)
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert [len(message.attachments) for message in job.messages] == [0, 0, 1]

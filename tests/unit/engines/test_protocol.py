@@ -14,6 +14,7 @@ from nanolocal.engines.protocol import Delta, Done, Frame, Hello, ProtocolError,
 FRAMES: list[Frame] = [
     Hello(1, 77, (("torch", "2"),)),
     RunText(3, (("user", "hé\n"), ("assistant", "")), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, None),
+    RunText(4, (("user", "look"),), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, 1, ((0, b"\x89PNG\x00"), (0, b""))),
     Delta("\u202e\x1b[2J", 2),
     Step(1, 4, b"\x89PNG\x00"),
     Done("end", 5, prompt_tokens=7, decode_tok_s=1.5, picture=None),

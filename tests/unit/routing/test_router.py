@@ -88,6 +88,18 @@ def test_a_picture_needs_a_build_that_draws() -> None:
         router(SMALL).pick(request("draw a cat"))
 
 
+def test_an_attached_picture_goes_to_a_build_with_eyes_and_makes_the_context_longer() -> None:
+    seeing = replace(SMALL, id="seeing:Q8_0", context_length=32768, projector=Path("mmproj"))
+    asked = RouteRequest("What is on it?", (Attachment("a.png", "image/png", b"p"),), 0, Wishes())
+    route = router(BIG, seeing, PAINTER).pick(asked)
+    assert route.build is seeing
+    assert {item.build_id: item.reason for item in route.rejected}[BIG.id] == "it cannot look at pictures"
+    assert route.n_ctx == 8192
+    assert router(seeing).pick(replace(asked, history_pictures=6)).n_ctx == 16384
+    with pytest.raises(NoBuildFits, match="look at pictures"):
+        router(BIG, replace(PAINTER, projector=Path("mmproj"))).pick(replace(asked, wishes=Wishes(picture=True)))
+
+
 def test_an_attached_picture_is_refused_while_no_build_can_look_at_it() -> None:
     asked = RouteRequest("what is this?", (Attachment("a.png", "image/png", b""),), 0, Wishes())
     with pytest.raises(NoBuildFits, match="look at pictures"):

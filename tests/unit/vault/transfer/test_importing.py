@@ -14,7 +14,7 @@ from nanolocal.vault.scan import leaks
 from nanolocal.vault.transfer.importing import take
 from nanolocal.vault.transfer.places import histories
 from nanolocal.vault.transfer.report import Report
-from tests.fakes.homes import home
+from tests.fakes.homes import BUILD, home
 from tests.unit.vault.transfer import samples
 
 
@@ -76,7 +76,7 @@ def test_an_older_file_that_is_no_text_does_not_keep_a_conversation_from_going_o
     with home(tmp_path / "home") as here:
         files = (Attachment("a.pdf", "application/pdf", b"%PDF-\xff"), Attachment("b.txt", "text/plain", b"kept"))
         chat_id, _, _ = here.turn("first", "answer", attachments=files)
-        messages = conversation(here.store.path(chat_id), None, Message(Role.USER, "next"))
+        messages = conversation(here.store.path(chat_id), None, Message(Role.USER, "next"), BUILD)
     assert [message.text for message in messages] == ["[b.txt]\nkept\n\nfirst", "answer", "next"]
 
 

@@ -1,0 +1,71 @@
+"""What a model reads: tokens of text, and the parts of pictures between them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A part of a picture, read in one piece.
+
+    ``tokens`` are the places it takes in memory, ``positions`` how far the text after it is moved on, which is less for
+    models that give a picture two dimensions. Two are equal only when they are the same ``part`` of the same
+    ``picture``, which is named by its SHA-256.
+    """
+
+    picture: str
+    part: int
+    tokens: int
+    positions: int
+
+
+Token: TypeAlias = int | Glance
+
+
+def size_of(tokens: Iterable[Token]) -> int:
+    """How many places they take in memory."""
+    return sum(token.tokens if isinstance(token, Glance) else 1 for token in tokens)
+
+
+def steps_of(tokens: Sequence[Token], most: int) -> Iterator[Sequence[Token]]:
+    """``tokens`` as they are read: text at most ``most`` at a time, each part of a picture by itself."""
+    start = 0
+    for index, token in enumerate(tokens):
+        if isinstance(token, Glance) or index - start == most:
+            if index > start:
+                yield tokens[start:index]
+            start = index
+        if isinstance(token, Glance):
+            yield [token]
+            start = index + 1
+    if start < len(tokens):
+        yield tokens[start:]
+
+
+@dataclass(slots=True)
+class Held:
+    """What a context has read, the places that takes, and the position that the next token gets."""
+
+    tokens: list[Token] = field(default_factory=list)
+    size: int = 0
+    position: int = 0
+
+    def add(self, tokens: Sequence[Token]) -> None:
+        """It has read ``tokens`` too."""
+        self.tokens.extend(tokens)
+        self._count(tokens, 1)
+
+    def cut(self, count: int) -> None:
+        """It holds the first ``count`` alone."""
+        self._count(self.tokens[count:], -1)
+        del self.tokens[count:]
+
+    def text(self, last: int) -> list[int]:
+        """The tokens of text among the ``last`` ones."""
+        return [token for token in self.tokens[-last:] if not isinstance(token, Glance)]
+
+    def _count(self, tokens: Sequence[Token], sign: int) -> None:
+        for token in tokens:
+            self.size += sign * (token.tokens if isinstance(token, Glance) else 1)
+            self.position += sign * (token.positions if isinstance(token, Glance) else 1)
