@@ -92,9 +92,7 @@ def tell(figures: Figures) -> None:
     for what, times in sorted(figures.refused.items()):
         print(f"{what:42} {times:6}")
     faults = sum(len(costs) for costs in figures.again.values())
-    print(
-        f"{faults} faults in {figures.files} files, {figures.runs} runs; chunks of {trials.CHUNK:,} bytes, x4 at kill -9"
-    )
+    print(f"{faults} faults in {figures.files} files, {figures.runs} runs; chunks of {trials.CHUNK:,}, at kill -9 x4")
     print(f"{figures.content:,} bytes of files, {figures.served:,} bytes sent by the hub")
 
 
