@@ -61,7 +61,7 @@ _SHAPES: tuple[tuple[str, str], ...] = (
                     r"evidence|title|table|dialogue|conversation)\s?\d?\s?:"),
     ("two named parts", r"(?:^|\s)(?:passage|context|article|text|title|table|premise|input)\s?:[\s\S]+\s"
                         r"(?:question|q|hypothesis|answer|output)\s?:"),
-    ("rows of numbers", r"(?:[^\n]*[,;|\t]\s*-?\$?\d[^\n]*\n){2}"),
+    ("rows of numbers", r"(?:^|\n)(?:[^\n]*[,;|\t]\s*-?\$?\d[^\n]*+\n){2}"),
     ("thing first", r"^(?:an?|the|two|three|four|five|several|some|ein|eine|une?|una?|um|uma|un) [^?!:;]{3,160}$"),
     ("short order", r"^(?:make|change|turn|replace|swap|remove|erase|add|put|give|take|get|move|place|fill|crop|let|"
                     r"flip|zoom|open|keep|lose|what if) [^\n\"“:]{3,90}$"),
@@ -86,12 +86,14 @@ _FINITE = re.compile(
     r"you|your|it's|don't|please|thanks|vs|translate|summari[sz]e|rewrite|fix|compare|define|describe|name|sort)\b"
 )
 _PLACED = re.compile(
-    r"\b(?:on|in|under|over|beside|behind|near|with|of|at|above|below|inside|next to|in front of|made of|wearing|holding|"
-    r"playing|sitting|standing|riding|eating|auf|unter|neben|mit|sur|dans|sous|avec|sobre|con|com|em|su|sotto) "
+    r"\b(?:on|in|under|over|beside|behind|near|with|of|at|above|below|inside|next to|in front of|made of|wearing|"
+    r"holding|playing|sitting|standing|riding|eating|auf|unter|neben|mit|sur|dans|sous|avec|sobre|con|com|em|su|sotto) "
 )
 SENTENCE = re.compile(r"\n+|(?<=[.!?。！？])\s+|(?<=[。！？])")  # noqa: RUF001
 _AMOUNT = re.compile(r"\d+|\b(?:half|twice|third|quarter|double|dozen|times|two|three|four|five|six|each|every)\b")
-_COUNTS = re.compile(r"\bhow (?:many|much|long|far|old|fast)\b|\btotal\b|\bwhat (?:was|is|did) .{0,30}(?:price|cost|pay|sum)\b")
+_COUNTS = re.compile(
+    r"\bhow (?:many|much|long|far|old|fast)\b|\btotal\b|\bwhat (?:was|is|did) .{0,30}(?:price|cost|pay|sum)\b"
+)
 _ASKS = re.compile(
     r"(?:question|q|frage|pregunta|domanda|pergunta)\s?:|"
     r"(?:who|what|when|where|why|how|which|according|is|are|do|does|did|can|was|were|in which|in what)\b"
