@@ -13,7 +13,7 @@ from typing import NamedTuple
 from nanolocal.routing.lexicon import kinds_of
 from nanolocal.routing.shapes import SENTENCE, shapes_of
 
-VERSION = 1
+VERSION = 2
 """Weights belong to one version of the features."""
 
 _FIRST = 1000

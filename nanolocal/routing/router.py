@@ -24,7 +24,7 @@ IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
 SURE = 0.3
 """Below this confidence the task is left open, and the best all-round build answers."""
 _QUITE_SURE, _AT_ONCE = 0.7, 0.9
-_LEAST_SHARE = 0.05
+_LEAST_SHARE = 0.02
 _SHOWN_RUNNERS_UP = 3
 _STORED_CANDIDATES = 20
 _BYTES_PER_TOKEN = 4

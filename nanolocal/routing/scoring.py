@@ -3,11 +3,12 @@
 from nanolocal.routing.features import Features
 
 _NGRAMS = 2.0
-_MARK = 0.4
+MARK = 0.4
+"""What a mark counts."""
 
 
 def weighed(features: Features) -> tuple[list[int], list[float]]:
     """Keys and values: n-grams share a fixed length whatever their number, marks count alike."""
     share = _NGRAMS / max(1, len(features.ngrams)) ** 0.5
     keys = [*features.ngrams, *features.marks]
-    return keys, [share] * len(features.ngrams) + [_MARK] * len(features.marks)
+    return keys, [share] * len(features.ngrams) + [MARK] * len(features.marks)

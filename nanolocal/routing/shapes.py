@@ -4,7 +4,7 @@ Spacing and case may differ between two ways of writing the same prompt, so no s
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 _SHAPES: tuple[tuple[str, str], ...] = (
@@ -54,6 +54,17 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("colon then text", r"^[^\n:]{3,90}:\s*\S[\s\S]{15,}"),
     ("question word", r"^(?:what|who|when|where|why|how|which|is|are|do|does|did|can|should|was|were)\b"),
     ("dash list", r"(?:^|\n)\s*[-•*] [^\n]+\n\s*[-•*] "),
+    ("truth values", r"\b(?:true|false)\b[\s()]*(?:and|or)\b[\s()]*(?:not\b[\s()]*)*(?:true|false)\b"),
+    ("date in digits", r"\bmm/dd|\b\d{1,2}/\d{1,2}/\d{2,4}\b"),
+    ("patient", r"\b\d+[- ](?:year|month|week|day)s?[- ]old\b|\bpresents? with\b"),
+    ("named parts", r"(?:^|\s)(?:passage|context|article|text|paragraph|premise|hypothesis|sentence|review|claim|"
+                    r"evidence|title|table|dialogue|conversation)\s?\d?\s?:"),
+    ("two named parts", r"(?:^|\s)(?:passage|context|article|text|title|table|premise|input)\s?:[\s\S]+\s"
+                        r"(?:question|q|hypothesis|answer|output)\s?:"),
+    ("rows of numbers", r"(?:^|\n)(?:[^\n]*[,;|\t]\s*-?\$?\d[^\n]*+\n){2}"),
+    ("thing first", r"^(?:an?|the|two|three|four|five|several|some|ein|eine|une?|una?|um|uma|un) [^?!:;]{3,160}$"),
+    ("short order", r"^(?:make|change|turn|replace|swap|remove|erase|add|put|give|take|get|move|place|fill|crop|let|"
+                    r"flip|zoom|open|keep|lose|what if) [^\n\"“:]{3,90}$"),
     ("kana", r"[\u3040-\u30ff]"),
     ("han", r"[\u4e00-\u9fff]"),
 )  # fmt: skip
@@ -69,7 +80,20 @@ _VERBS = re.compile(
     r"\b(?:is|are|was|were|am|do|does|did|has|have|had|can|could|should|would|will|what|who|how|why|when|where|which|"
     r"write|explain|tell|give|list|find|make|create|draw|i|my|you|your|it|that|this)\b"
 )
+_FINITE = re.compile(
+    r"\b(?:is|are|was|were|am|be|do|does|did|has|have|had|can|could|should|would|will|may|might|must|what|who|whose|how|"
+    r"why|when|where|which|if|because|write|explain|tell|give|list|find|need|want|help|say|says|said|i|i'm|my|we|our|"
+    r"you|your|it's|don't|please|thanks|vs|translate|summari[sz]e|rewrite|fix|compare|define|describe|name|sort)\b"
+)
+_PLACED = re.compile(
+    r"\b(?:on|in|under|over|beside|behind|near|with|of|at|above|below|inside|next to|in front of|made of|wearing|"
+    r"holding|playing|sitting|standing|riding|eating|auf|unter|neben|mit|sur|dans|sous|avec|sobre|con|com|em|su|sotto) "
+)
 SENTENCE = re.compile(r"\n+|(?<=[.!?。！？])\s+|(?<=[。！？])")  # noqa: RUF001
+_AMOUNT = re.compile(r"\d+|\b(?:half|twice|third|quarter|double|dozen|times|two|three|four|five|six|each|every)\b")
+_COUNTS = re.compile(
+    r"\bhow (?:many|much|long|far|old|fast)\b|\btotal\b|\bwhat (?:was|is|did) .{0,30}(?:price|cost|pay|sum)\b"
+)
 _ASKS = re.compile(
     r"(?:question|q|frage|pregunta|domanda|pergunta)\s?:|"
     r"(?:who|what|when|where|why|how|which|according|is|are|do|does|did|can|was|were|in which|in what)\b"
@@ -84,6 +108,7 @@ def shapes_of(text: str) -> Iterator[str]:
     yield from _counted("numbers", len(re.findall(r"[0-9]+", lower)), 5)
     yield from _counted("limits", len(_LIMITS.findall(lower)), 4)
     yield from _fragments(lower)
+    yield from _caption(lower)
     yield from _questions(lower)
 
 
@@ -102,6 +127,15 @@ def _fragments(lower: str) -> Iterator[str]:
         yield "fragments"
 
 
+def _caption(lower: str) -> Iterator[str]:
+    """One short phrase without a finite verb, and where things stand in it: what is under a picture."""
+    if len(lower) > 200 or "\n" in lower or _FINITE.search(lower) or re.search(r"[?:=]|\d\s*[-+*/]\s*\d", lower):
+        return
+    yield "phrase"
+    if _PLACED.search(lower):
+        yield "phrase with a place"
+
+
 def _questions(lower: str) -> Iterator[str]:
     """Where the question stands in a prompt of several sentences, and whether a long text lies beside it."""
     pieces = [piece.strip() for piece in SENTENCE.split(lower) if piece.strip()]
@@ -113,6 +147,20 @@ def _questions(lower: str) -> Iterator[str]:
         f"{size} text, {place} asks" for place, is_asking in zip(("first", "last"), asks, strict=True) if is_asking
     )
     yield f"sentences {min(len(pieces).bit_length(), 5)}"
+    if asks[-1] or lower.rstrip().endswith("?"):
+        yield from _questioned(pieces)
+
+
+def _questioned(pieces: Sequence[str]) -> Iterator[str]:
+    """Whether a last question is about numbers that stand before it, or about words that do."""
+    before, question = " ".join(pieces[:-1]), pieces[-1]
+    numbers = len(_AMOUNT.findall(before))
+    counts = _COUNTS.search(question) is not None
+    yield from _counted("asked how many after" if counts else "asked after", numbers, 4)
+    known = set(re.findall(r"[^\W\d_]{4,}", before))
+    asked = re.findall(r"[^\W\d_]{4,}", question)
+    if asked:
+        yield f"words known {sum(word in known for word in asked) * 3 // len(asked)}"
 
 
 @cache

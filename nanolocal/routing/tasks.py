@@ -11,6 +11,7 @@ from nanolocal.chat.routes import Task
 from nanolocal.routing.features import features_of, trimmed, words_of
 from nanolocal.routing.labels import LABELS, PICTURE_TASKS, subtask_of
 from nanolocal.routing.languages import language_of
+from nanolocal.routing.lexicon import kinds_of
 from nanolocal.routing.weights import Limits, Scored, Weights, weights
 
 _FOLLOW_UP_WORDS = 12
@@ -57,12 +58,12 @@ def guess_task(prompt: str, earlier: Sequence[str] = (), using: Weights | None =
     model = using or weights()
     scored = model.score(features_of(prompt))
     own = _guess(scored.probabilities, scored, language_of(prompt), model.limits)
-    if not earlier or not is_follow_up(prompt):
+    if not earlier or not (is_follow_up(prompt) or own.task is Task.IMAGE_EDIT):
         return own
     before = guess_task(earlier[-1], earlier[-_TURNS_BACK:-1], model)
     if not before.probabilities:
         return own
-    joined = _guess(_mixed(own, before), scored, own.language, model.limits)
+    joined = _guess(_mixed(own, before, prompt), scored, own.language, model.limits)
     return _told_from(before, own, joined, prompt)
 
 
@@ -73,10 +74,16 @@ def is_follow_up(prompt: str) -> bool:
     return len(words) <= 2 or (len(words) <= _FOLLOW_UP_WORDS and _FOLLOW_UP.match(text.strip()) is not None)
 
 
-def _mixed(own: Guess, before: Guess) -> dict[str, float]:
-    """The more a follow-up says by itself, the less the turn before it counts."""
-    share, old = own.confidence, before.probabilities
+def _mixed(own: Guess, before: Guess, prompt: str) -> dict[str, float]:
+    """The more a follow-up says by itself, the less the turn before it counts; after text no picture can be meant."""
+    changes_text = own.task is Task.IMAGE_EDIT and before.task not in PICTURE_TASKS and not _names_picture(prompt)
+    share, old = 0.0 if changes_text else own.confidence, before.probabilities
     return {label: share * chance + (1 - share) * old[label] for label, chance in own.probabilities.items()}
+
+
+def _names_picture(prompt: str) -> bool:
+    text = trimmed(prompt)
+    return "picture" in kinds_of(text, words_of(text))
 
 
 def _told_from(before: Guess, own: Guess, joined: Guess, prompt: str) -> Guess:

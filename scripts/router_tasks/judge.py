@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nanolocal.routing.labels import LABELS
+from router_tasks.corpus import family
 from router_tasks.learn import COLUMN, Floats, Learned, examples_of, known_features, softmax
 from router_tasks.rows import Row
 
@@ -46,7 +47,11 @@ def figures(scores: Floats, rows: Sequence[Row], temperature: float) -> dict[str
 
 
 def best_temperature(scores: Floats, rows: Sequence[Row]) -> float:
-    """The temperature under which the right tasks are likeliest."""
-    right = is_right(rows)
-    losses = [-np.log((chances(scores, float(t)) * right).sum(axis=1) + 1e-9).mean() for t in _TEMPERATURES]
-    return float(_TEMPERATURES[int(np.argmin(losses))])
+    """The temperature under which the right tasks are likeliest, each source counting alike."""
+    right, sources = is_right(rows), np.array([family(row) for row in rows])
+
+    def loss(temperature: float) -> float:
+        found = -np.log((chances(scores, temperature) * right).sum(axis=1) + 1e-9)
+        return float(np.mean([found[sources == source].mean() for source in sorted(set(sources))]))
+
+    return float(_TEMPERATURES[int(np.argmin([loss(float(t)) for t in _TEMPERATURES]))])

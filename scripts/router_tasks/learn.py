@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nanolocal.routing.features import features_of
 from nanolocal.routing.labels import LABELS
-from nanolocal.routing.scoring import weighed
+from nanolocal.routing.scoring import MARK, weighed
 from router_tasks.rows import Row
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,9 @@ class Plan:
     """How to train.
 
     ``first_epochs`` passes choose the ``kept`` features, ``epochs`` passes train them. ``dropout`` is the share of a
-    row's features that is left out at random, ``smoothing`` what a right label gives away to the others.
+    row's features that is left out at random, ``smoothing`` what a right label gives away to the others. ``wordless``
+    is the share of steps that see no n-grams, so that shapes, openings and word lists learn to decide without the words
+    of the topics trained on. The weights are the mean of ``runs`` trainings in different orders.
     """
 
     epochs: int = 5
@@ -32,6 +34,8 @@ class Plan:
     dropout: float = 0.45
     decay: float = 2e-5
     smoothing: float = 0.01
+    wordless: float = 0.25
+    runs: int = 4
     kept: int = 26_000
     seen_at_least: int = 2
     seed: int = 7
@@ -73,12 +77,17 @@ def learn(examples: Sequence[Example], plan: Plan) -> Learned:
     counts = _counts(examples)
     keys = np.array(sorted(key for key, count in counts.items() if count >= plan.seen_at_least), dtype=np.uint32)
     if len(keys) <= plan.kept:
-        return Learned(keys, _trained(examples, keys, plan))
+        return Learned(keys, _mean_of_runs(examples, keys, plan))
     weights = _trained(examples, keys, replace(plan, epochs=plan.first_epochs))
     seen = np.array([counts[int(key)] for key in keys], dtype=np.float64)
     matter = np.sqrt(seen) * (weights.max(axis=1) - weights.min(axis=1))
     kept = np.sort(keys[np.argsort(-matter, kind="stable")[: plan.kept]])
-    return Learned(kept, _trained(examples, kept, plan))
+    return Learned(kept, _mean_of_runs(examples, kept, plan))
+
+
+def _mean_of_runs(examples: Sequence[Example], keys: NDArray[np.uint32], plan: Plan) -> Floats:
+    runs = [_trained(examples, keys, replace(plan, seed=plan.seed + run)) for run in range(plan.runs)]
+    return np.asarray(np.add.reduce(runs) / plan.runs)
 
 
 def _counts(examples: Sequence[Example]) -> Counter[int]:
@@ -98,7 +107,8 @@ def _trained(examples: Sequence[Example], keys: NDArray[np.uint32], plan: Plan) 
     summed = 0
     for epoch in range(plan.epochs):
         for at in rng.permutation(len(known)):
-            _step(known[at], examples[at], weights, steps, plan, rng)
+            seen = _wordless(known[at]) if rng.random() < plan.wordless else known[at]
+            _step(seen, examples[at], weights, steps, plan, rng)
         if epoch >= plan.epochs // 2:
             mean += weights
             summed += 1
@@ -111,6 +121,12 @@ def known_features(example: Example, keys: NDArray[np.uint32]) -> tuple[NDArray[
     places[places == len(keys)] = 0
     there = keys[places] == example.keys
     return places[there], example.values[there]
+
+
+def _wordless(known: tuple[NDArray[np.intp], Floats]) -> tuple[NDArray[np.intp], Floats]:
+    rows, values = known
+    is_mark = values == MARK
+    return rows[is_mark], values[is_mark]
 
 
 def _step(

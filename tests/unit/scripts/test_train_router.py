@@ -7,13 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-HELD_OUT = ROOT / "tests/data/router_heldout.jsonl"
+HELD_OUT = [ROOT / "tests/data" / name for name in ("router_heldout.jsonl", "router_clean.jsonl")]
 
 
 def test_no_held_out_prompt_is_a_seed() -> None:
     seeds = (ROOT / "scripts/router_tasks/prompts").glob("*.txt")
     lines = {line.strip().lower() for path in seeds for line in path.read_text(encoding="utf-8").splitlines()}
-    held_out = [json.loads(line)["text"] for line in HELD_OUT.read_text(encoding="utf-8").splitlines()]
+    held_out = [json.loads(line)["text"] for path in HELD_OUT for line in path.read_text(encoding="utf-8").splitlines()]
     assert [text for text in held_out if text.lower() in lines] == []
 
 
