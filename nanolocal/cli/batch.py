@@ -14,30 +14,42 @@ from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
 from nanolocal.cli.ask import read_attachment
-from nanolocal.errors import NanolocalError, UsageError
+from nanolocal.errors import NanolocalError, NoBuildFits, UsageError
 
 if TYPE_CHECKING:
     from nanolocal.routing.tables import Row
 
 _MAX_LINE = 16 * 2**20
-_BAD_LINE = 2
 
 Pick = Callable[[RouteRequest], Route]
 
 
 def run(args: argparse.Namespace, pick: Pick) -> int:
-    """Answer every line of standard input; one that cannot be gets an ``error``, and exit code 2 in the end."""
-    worst = 0
+    """Answer every line of standard input; the first one that cannot be answered decides the exit code.
+
+    Such a line gets an ``error``, and where no build fits its task all the same and no ``pick``.
+    """
+    code = 0
     for line in _lines():
         item: Mapping[str, object] = {}
         try:
             item = _object(line)
             answer = _from_table(item) if "candidates" in item else _from_library(item, args, pick)
+        except NoBuildFits as problem:
+            code = code or problem.exit_code
+            answer = {**_task_of(_text(item, "text")), "pick": None, "why": [], "error": problem.message}
         except NanolocalError as problem:
-            worst = _BAD_LINE
+            code = code or problem.exit_code
             answer = {"error": problem.message, "hint": problem.hint}
         output.as_json({"id": item.get("id"), **answer})
-    return worst
+    return code
+
+
+def _task_of(text: str) -> dict[str, object]:
+    from nanolocal.routing.tasks import guess_task
+
+    guess = guess_task(text)
+    return {"task": guess.task, "subtask": guess.subtask, "confidence": round(guess.confidence, 4)}
 
 
 def _from_table(item: Mapping[str, object]) -> dict[str, object]:

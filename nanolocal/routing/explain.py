@@ -65,9 +65,8 @@ def no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Dem
         hint = f"nanolocal models release {near[0].build_id}" if near[0].gate == "health" else "nanolocal models list"
         return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", hint)
     if demand.has_picture:
-        return NoBuildFits(
-            "no stored build can look at pictures", "add a vision model and its projector (mmproj) to the models folder"
-        )
+        hint = "nanolocal models catalogue --kind vision lists some, models pull NAME fetches one with its projector"
+        return NoBuildFits("no stored build can look at pictures", hint)
     noun = "draws pictures" if kind is Kind.IMAGE else "writes text"
     return NoBuildFits(f"no stored build {noun} ({what_was_asked(guess)})", "nanolocal models list")
 
