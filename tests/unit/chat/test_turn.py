@@ -162,6 +162,15 @@ def test_a_build_that_was_asked_for_gives_way_to_nobody(world: World) -> None:
     assert len(engines.jobs) == 1
 
 
+def test_a_build_that_was_chosen_for_one_prompt_answers_no_further_ones(world: World) -> None:
+    worse = replace(OTHERS[0], parameters=2_000_000)
+    chat, _ = world.chat(says("one"), says("two"), says("three"), builds=(replace(TEXT, parameters=10**9), worse))
+    first = answer_of(play(chat, TurnRequest("hello")))
+    once = answer_of(play(chat, TurnRequest("and now?", wishes=Wishes(model=worse.id), chat_id=first.chat_id)))
+    third = answer_of(play(chat, TurnRequest("and then?", chat_id=first.chat_id)))
+    assert [answer.route.build.id for answer in (first, once, third)] == [TEXT.id, worse.id, TEXT.id]
+
+
 def test_without_memory_for_its_context_a_build_tries_half_of_it_first(world: World) -> None:
     roomy = replace(TEXT, context_length=8192)
     chat, engines = world.chat([OutOfMemory("there is no memory")], says("short of breath"), builds=(roomy,))

@@ -194,3 +194,8 @@ def test_one_that_is_set_aside_and_asked_for_by_name_says_how_to_release_it() ->
     with pytest.raises(NoBuildFits, match="it failed") as refused:
         router(SMALL, broken).pick(request("hello", model=broken.id))
     assert refused.value.hint == f"nanolocal models release {broken.id}"
+
+
+def test_a_build_that_is_asked_for_by_name_does_what_it_can_whatever_the_words_sound_like() -> None:
+    assert router(SMALL, PAINTER).pick(request("Draw a red circle", model="small")).build is SMALL
+    assert router(SMALL, PAINTER).pick(request("How are you?", model="painter")).build is PAINTER
