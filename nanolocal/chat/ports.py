@@ -1,14 +1,16 @@
 """What a turn needs from the other rooms: six small protocols."""
 
-from asyncio import Event as AsyncEvent
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nanolocal.chat.events import EngineEvent
 from nanolocal.chat.messages import Answer, Attachment, Measured, Message, Usage, Wishes
 from nanolocal.chat.routes import Build, Route
+
+if TYPE_CHECKING:  # takes longer to import than all of this
+    from asyncio import Event as AsyncEvent
 
 INSTRUCTIONS = "instructions"
 """The private setting that every new conversation begins with as its system prompt."""
@@ -126,7 +128,7 @@ class Router(Protocol):
 class Engines(Protocol):
     """Runs builds."""
 
-    def run(self, build: Build, job: TextJob | ImageJob, stop: AsyncEvent) -> AsyncGenerator[EngineEvent]:
+    def run(self, build: Build, job: TextJob | ImageJob, stop: "AsyncEvent") -> AsyncGenerator[EngineEvent]:
         """Load the build if needed and stream; the last event is ``EngineDone``. Setting ``stop`` ends it early.
 
         Raises ``EngineFailed`` when the engine cannot load or dies, ``NoBuildFits`` when the prompt is too long.
