@@ -10,7 +10,7 @@ from nanolocal.chat.messages import Answer, Attachment, Measured, Message, Usage
 from nanolocal.chat.routes import Build, Route
 
 if TYPE_CHECKING:  # takes longer to import than all of this
-    from asyncio import Event as AsyncEvent
+    import asyncio
 
 INSTRUCTIONS = "instructions"
 """The private setting that every new conversation begins with as its system prompt."""
@@ -128,7 +128,7 @@ class Router(Protocol):
 class Engines(Protocol):
     """Runs builds."""
 
-    def run(self, build: Build, job: TextJob | ImageJob, stop: "AsyncEvent") -> AsyncGenerator[EngineEvent]:
+    def run(self, build: Build, job: TextJob | ImageJob, stop: "asyncio.Event") -> AsyncGenerator[EngineEvent]:
         """Load the build if needed and stream; the last event is ``EngineDone``. Setting ``stop`` ends it early.
 
         Raises ``EngineFailed`` when the engine cannot load or dies, ``NoBuildFits`` when the prompt is too long.
