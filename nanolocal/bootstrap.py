@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.decisions import Weighed
+from nanolocal.chat.messages import Usage
+from nanolocal.chat.ports import PriceCard
+from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Chat
 from nanolocal.device.bandwidth import known_bandwidth, memory_bandwidth
 from nanolocal.device.machine import Machine, inspect
@@ -162,6 +165,13 @@ def open_session(
     bandwidth = known_bandwidth(paths.bandwidth) or PLAIN_BANDWIDTH
 
     def around() -> Surroundings:
+        cards: dict[str, PriceCard] = {}
+
+        def cost(build: Build, usage: Usage) -> int:
+            if build.sha256 not in cards:
+                cards[build.sha256] = ledger.shown_price(build)
+            return cards[build.sha256].cost(usage)
+
         return Surroundings(
             memory_budget=budget,
             bandwidth=bandwidth,
@@ -169,7 +179,7 @@ def open_session(
             speeds=experience.speeds(),
             tallies=experience.tallies(),
             balance=ledger.balance(),
-            cost=lambda build, usage: ledger.shown_price(build).cost(usage),
+            cost=cost,
         )
 
     router = open_router(library, settings, machine, around)

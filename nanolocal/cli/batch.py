@@ -18,6 +18,7 @@ from nanolocal.errors import NanolocalError, NoBuildFits, UsageError
 
 if TYPE_CHECKING:
     from nanolocal.routing.tables import Row
+    from nanolocal.routing.tasks import Guess
 
 _MAX_LINE = 16 * 2**20
 
@@ -29,6 +30,8 @@ def run(args: argparse.Namespace, pick: Pick) -> int:
 
     Such a line gets an ``error``, and where no build fits its task all the same and no ``pick``.
     """
+    from nanolocal.routing.tasks import guess_task
+
     code = 0
     for line in _lines():
         item: Mapping[str, object] = {}
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace, pick: Pick) -> int:
             answer = _from_table(item) if "candidates" in item else _from_library(item, args, pick)
         except NoBuildFits as problem:
             code = code or problem.exit_code
-            answer = {**_task_of(_text(item, "text")), "pick": None, "why": [], "error": problem.message}
+            answer = {**_task_of(guess_task(_text(item, "text"))), "pick": None, "why": [], "error": problem.message}
         except NanolocalError as problem:
             code = code or problem.exit_code
             answer = {"error": problem.message, "hint": problem.hint}
@@ -45,11 +48,8 @@ def run(args: argparse.Namespace, pick: Pick) -> int:
     return code
 
 
-def _task_of(text: str) -> dict[str, object]:
-    from nanolocal.routing.tasks import guess_task
-
-    guess = guess_task(text)
-    return {"task": guess.task, "subtask": guess.subtask, "confidence": round(guess.confidence, 4)}
+def _task_of(seen: "Guess | Route") -> dict[str, object]:
+    return {"task": seen.task, "subtask": seen.subtask, "confidence": round(seen.confidence, 4)}
 
 
 def _from_table(item: Mapping[str, object]) -> dict[str, object]:
@@ -61,13 +61,7 @@ def _from_table(item: Mapping[str, object]) -> dict[str, object]:
         raise UsageError("candidates is an empty list, or two have one id", "give each candidate an id of its own")
     guess = guess_task(_text(item, "prompt"))
     choice = choose(guess, rows)
-    return {
-        "pick": choice.id,
-        "task": guess.task,
-        "subtask": guess.subtask,
-        "confidence": round(guess.confidence, 4),
-        "why": list(choice.why),
-    }
+    return {"pick": choice.id, **_task_of(guess), "why": list(choice.why)}
 
 
 def _rows(listed: object) -> "Iterator[Row]":
@@ -91,13 +85,7 @@ def _from_library(item: Mapping[str, object], args: argparse.Namespace, pick: Pi
     files = tuple(read_attachment(Path(name)) for name in named)
     text = with_files(Message(Role.USER, _text(item, "text"), files)).text
     route = pick(RouteRequest(text, files, 0, Wishes(model=args.model, prefer=args.prefer)))
-    return {
-        "task": route.task,
-        "subtask": route.subtask,
-        "confidence": round(route.confidence, 4),
-        "pick": route.build.id,
-        "why": list(route.reasons),
-    }
+    return {**_task_of(route), "pick": route.build.id, "why": list(route.reasons)}
 
 
 def _lines() -> Iterator[bytes]:

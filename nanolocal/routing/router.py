@@ -53,12 +53,12 @@ class TaskRouter:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
         builds, around = self._builds(), self._around()
         asked = _asked(request.wishes.model, builds)
-        guess = _guess(request, () if asked.model is None else _named(builds, asked.model))
+        candidates = builds if asked.model is None else _named(builds, asked.model)
+        guess = _guess(request, () if asked.model is None else candidates)
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
         turn = _Turn(request, guess, around, prefer, asked.model is not None)
-        candidates = builds if asked.model is None else _named(builds, asked.model)
         rejected = [gone for build in candidates if (gone := self._gate(build, turn, demand, asked)) is not None]
         out = {item.build_id for item in rejected}
         fitting = [build for build in candidates if build.id not in out]
