@@ -40,7 +40,10 @@ class RouteRequest:
 
 @dataclass(frozen=True, slots=True)
 class TextJob:
-    """A conversation to continue with at most ``max_tokens`` tokens; ``None`` for the seed draws one."""
+    """A conversation to continue with at most ``max_tokens`` tokens; ``None`` for the seed draws one.
+
+    What was read of conversation ``chat_id`` may be kept, encrypted, until it goes on; ``""`` is never kept.
+    """
 
     messages: tuple[Message, ...]
     n_ctx: int
@@ -51,6 +54,7 @@ class TextJob:
     min_p: float = 0.05
     repeat_penalty: float = 1.0
     seed: int | None = None
+    chat_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

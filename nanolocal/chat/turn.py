@@ -268,6 +268,8 @@ class Chat:
                     prompt_id = self._store.add_prompt(tx, chat_id, path[-1].id if path else None, prompt)
         except OutOfCredit as refused:
             raise jobs.with_offer(refused, card, job) from refused
+        if isinstance(job, TextJob) and chat_id is not None:
+            job = replace(job, chat_id=chat_id)
         return _Plan(route, job, card, hold, chat_id, prompt_id, jobs.not_read(path, prompt, route.build))
 
     async def _run(self, plan: _Plan, delivery: _Delivery, stop: asyncio.Event) -> AsyncGenerator[Event]:

@@ -7,10 +7,28 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from nanolocal.engines import protocol
 from nanolocal.engines.launch import child_environment
-from nanolocal.engines.protocol import Beat, Cancel, Failed, Frame, Hello, Reply, Request
+from nanolocal.engines.protocol import (
+    LOADING,
+    Beat,
+    Cancel,
+    Failed,
+    Frame,
+    Hello,
+    JobReply,
+    Keep,
+    Kept,
+    Leave,
+    Leaving,
+    Left,
+    Reply,
+    Request,
+    RunImage,
+    RunText,
+)
 from nanolocal.safetext import safe_line
 
 _STDERR_BYTES = 64 * 2**10
@@ -19,6 +37,14 @@ _REASONS = ("assert", "error", "what()", "terminate", "exception", "fatal", "fai
 _MAX_REASON = 300
 _CRASHES = {signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, getattr(signal, "SIGBUS", None)}
 _SHORT_OF_MEMORY = ("bad_alloc", "out of memory", "alloc")
+
+
+class Keeper(Protocol):
+    """Knows where a child may keep what it has read."""
+
+    async def take(self, child: "Child", frame: Leaving | Kept) -> None:
+        """Answer what the child says about it."""
+        ...
 
 
 class ChildDied(Exception):
@@ -43,20 +69,24 @@ class _Pulse:
 class Child:
     """A running engine process. Make one with ``start``; it belongs to the event loop that started it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, stall_s: float) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, stall_s: float, keeper: "Keeper") -> None:
         self._process = process
         self._stall_s = stall_s
-        self._inbox: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._keeper = keeper
+        self._inboxes: dict[int, asyncio.Queue[Reply | None]] = {LOADING: asyncio.Queue()}
+        self._working: set[int] = set()
         self._stderr = bytearray()
         self._verdict = ""
         self._is_stuck = False
-        self._is_working = False
         self._pulse = _Pulse(asyncio.get_running_loop().time())
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._keep_stderr())]
 
     @classmethod
-    async def start(cls, kind: str, stall_s: float) -> "Child":
-        """Start a child for ``text`` or ``image``; ``stall_s`` is how long it may stand still while it should work."""
+    async def start(cls, kind: str, stall_s: float, keeper: "Keeper") -> "Child":
+        """Start a child for ``text`` or ``image``; ``stall_s`` is how long it may stand still while it should work.
+
+        ``keeper`` is told of what it is about to forget, before anything else is read from it.
+        """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", "-W", "ignore", "-m", "nanolocal.engines.host", kind),
             stdin=asyncio.subprocess.PIPE,
@@ -65,7 +95,7 @@ class Child:
             env=child_environment(os.environ),
             start_new_session=True,
         )
-        return cls(process, stall_s)
+        return cls(process, stall_s, keeper)
 
     @property
     def is_alive(self) -> bool:
@@ -79,23 +109,33 @@ class Child:
 
     def send(self, request: Request) -> None:
         """Send a request; one to a dead child is lost, and ``receive`` tells."""
-        self._is_working = True
+        data = protocol.encode(request)
+        if isinstance(request, RunText | RunImage):
+            self._inboxes[request.job] = asyncio.Queue()
+            self._working.add(request.job)
+            if not self.is_alive:
+                self._inboxes[request.job].put_nowait(None)
+        elif not isinstance(request, Keep | Cancel):
+            self._working.add(LOADING)
         self._pulse.at = asyncio.get_running_loop().time()
         if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(protocol.encode(request))
+            self._process.stdin.write(data)
 
-    async def receive(self) -> Reply:
-        """The next reply; raises ``ChildDied`` when there will be none."""
-        reply = await self._inbox.get()
+    async def receive(self, job: int = LOADING) -> Reply:
+        """The next reply to a job, or of the load; raises ``ChildDied`` when there will be none."""
+        inbox = self._inboxes[job]
+        reply = await inbox.get()
         if reply is None:
-            self._inbox.put_nowait(None)
+            inbox.put_nowait(None)
             obituary = self._obituary()
             raise ChildDied(obituary, of_its_work=self._is_stuck or self._has_crashed(obituary))
         return reply
 
-    def rest(self) -> None:
-        """Nothing is asked of the child for now: it may stand still."""
-        self._is_working = False
+    def rest(self, job: int = LOADING) -> None:
+        """Nothing more is asked of it for ``job``: without any, it may stand still."""
+        self._working.discard(job)
+        if job != LOADING:
+            self._inboxes.pop(job, None)
 
     async def cancel(self, job: int, grace_s: float) -> None:
         """Ask the child to stop ``job`` and take its replies until it has; kill it after ``grace_s`` seconds."""
@@ -103,10 +143,19 @@ class Child:
         with suppress(ChildDied):
             try:
                 async with asyncio.timeout(grace_s):
-                    while not isinstance(await self.receive(), protocol.Done | Failed):
+                    while not isinstance(await self.receive(job), protocol.Done | Failed):
                         pass
             except TimeoutError:
                 self.kill("did not stop when it was told to")
+
+    async def leave(self, grace_s: float) -> None:
+        """Let the child keep what it has read, and end; kill it after ``grace_s`` seconds."""
+        self.send(Leave())
+        with suppress(ChildDied, TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while not isinstance(await self.receive(), Left):
+                    pass
+        await self.close()
 
     def kill(self, verdict: str) -> None:
         """End the process at once; ``verdict`` is what ``ChildDied`` then says."""
@@ -131,7 +180,10 @@ class Child:
             while True:
                 async with asyncio.timeout(self._stall_s):
                     frame = await self._read_frame()
-                self._take(frame)
+                if isinstance(frame, Leaving | Kept):
+                    await self._keeper.take(self, frame)
+                else:
+                    self._take(frame)
         except asyncio.IncompleteReadError:
             pass
         except TimeoutError:
@@ -145,7 +197,8 @@ class Child:
             if self._process.stdin is not None:
                 self._process.stdin.close()
             await self._tasks[1]
-            self._inbox.put_nowait(None)
+            for inbox in self._inboxes.values():
+                inbox.put_nowait(None)
 
     async def _read_frame(self) -> Frame:
         assert self._process.stdout is not None
@@ -155,7 +208,7 @@ class Child:
     def _take(self, frame: Frame) -> None:
         now = asyncio.get_running_loop().time()
         if isinstance(frame, Beat):
-            if not self._is_working or frame.cpu_s - self._pulse.cpu_s > _CPU_STEP_S:
+            if not self._working or frame.cpu_s - self._pulse.cpu_s > _CPU_STEP_S:
                 self._pulse = _Pulse(now, frame.cpu_s)
             elif now - self._pulse.at > self._stall_s:
                 raise TimeoutError
@@ -165,7 +218,9 @@ class Child:
             if frame.protocol != protocol.VERSION:
                 raise protocol.ProtocolError(f"protocol {frame.protocol} instead of {protocol.VERSION}")
         elif isinstance(frame, Reply):
-            self._inbox.put_nowait(frame)
+            number = frame.job if isinstance(frame, JobReply) else LOADING
+            if (inbox := self._inboxes.get(number)) is not None:
+                inbox.put_nowait(frame)
         else:
             raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no reply")
 

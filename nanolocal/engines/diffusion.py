@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.messages import Stopped
+from nanolocal.engines.failures import failed
 from nanolocal.engines.manifest import check_pipeline
-from nanolocal.engines.protocol import Done, Dropped, LoadImage, Progress, Reply, RunImage, RunText, Step
+from nanolocal.engines.protocol import Done, Dropped, Failed, LoadImage, Progress, Reply, RunImage, RunText, Step
 from nanolocal.engines.stopflag import StopFlag
 from nanolocal.errors import BuildFailed, EngineFailed
 from nanolocal.formats.preflight import check_weights
@@ -44,23 +45,51 @@ class ImageEngine:
         self._stop = stop
         self._pipeline = _load(Path(request.path), request.threads, emit)
         self._previews = _Previews(self._pipeline)
+        self._job: RunImage | None = None
+        self._cpu_s = time.process_time()
 
-    def run(self, job: RunText | RunImage) -> Done:
-        """Draw; the account has no memory and no CPU seconds yet. Raises ``EngineFailed``."""
-        if not isinstance(job, RunImage):
-            raise EngineFailed("an image engine writes no text")
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a picture to draw."""
+        return self._job is not None
+
+    def take(self, job: RunText | RunImage) -> None:
+        """Begin a job; raises ``EngineFailed``."""
+        if not isinstance(job, RunImage) or self.is_busy:
+            raise EngineFailed("an image engine draws one picture at a time and writes no text")
+        self._job = job
+
+    def step(self) -> None:
+        """Draw the picture."""
+        job, self._job = self._job, None
+        assert job is not None
+        try:
+            end: Done | Failed = self._run(job)
+        except Exception as error:  # whatever a library raises, the parent gets one clear line
+            end = failed(job.job, error)
+        self._stop.end(job.job)
+        self._emit(end)
+
+    def leave(self) -> None:
+        """Nothing outlives it."""
+
+    def _run(self, job: RunImage) -> Done:
+        """Draw; the account has no memory yet."""
         began = time.monotonic()
         if cut := self._cut_off(job.prompt):
-            self._emit(Dropped(0, cut))
+            self._emit(Dropped(job.job, 0, cut))
         progress = _Steps(job, self._previews, self._emit, self._stop)
         try:
             progress.check()
             picture = self._draw(job, progress)
         except _Stopped:
             picture = None
+        before, self._cpu_s = self._cpu_s, time.process_time()
         return Done(
+            job=job.job,
             stopped=Stopped.USER if picture is None else Stopped.END,
             memory=0,
+            cpu_s=self._cpu_s - before,
             pixel_steps=job.width * job.height * progress.done,
             ttft_s=progress.first_at - began if progress.done else 0.0,
             picture=picture,
@@ -122,6 +151,7 @@ class _Steps:
     """Counts denoising steps, shows previews, and ends the job when the stop flag is set."""
 
     def __init__(self, job: RunImage, previews: _Previews, emit: Callable[[Reply], None], stop: StopFlag) -> None:
+        self._job = job.job
         self._steps = job.steps
         self._previews = previews
         self._emit = emit
@@ -138,7 +168,7 @@ class _Steps:
         self.check()
         is_due = self.done % _PREVIEW_EVERY == 0 and self.done < self._steps
         preview = self._previews.show(values["latents"], now - self._step_at) if is_due else None
-        self._emit(Step(self.done, self._steps, preview))
+        self._emit(Step(self._job, self.done, self._steps, preview))
         self._step_at = time.monotonic()
         return values
 

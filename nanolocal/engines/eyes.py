@@ -68,13 +68,13 @@ class Eyes:
             self._known[picture] = self._describe(picture)
         return self._known[picture]
 
-    def read(self, glance: Glance, context: Context, position: int) -> bool:
-        """Encode a part of a picture and read it from ``position`` on; false when the stop flag ended it midway."""
+    def read(self, glance: Glance, context: Context, sequence: int, position: int) -> bool:
+        """Encode a part of a picture and read it into ``sequence`` from ``position`` on; false when the stop flag ended it midway."""
         lib = self._lib
         chunk = lib.mtmd_input_chunks_get(self._chunks(glance.picture), glance.part)
         after = ctypes.c_int32(position)
         result = lib.mtmd_helper_eval_chunk_single(
-            self._pointer, context.pointer, chunk, position, 0, BATCH, False, ctypes.byref(after)
+            self._pointer, context.pointer, chunk, position, sequence, BATCH, False, ctypes.byref(after)
         )
         if self._stop.is_set:
             return False

@@ -14,12 +14,16 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from nanolocal.engines.protocol import SEQUENCES
 from nanolocal.errors import BuildFailed, EngineFailed, OutOfMemory
 from nanolocal.formats.architectures import missing_for
 from nanolocal.formats.preflight import Checked, check_model
 
 BATCH = 256
 """Tokens read in one step."""
+
+ROWS = 16
+"""Tokens of one step that may be predicted from."""
 
 KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 """What keys and values can be kept as, with the numbers of ``ggml_type``; anything but f16 needs flash attention."""
@@ -110,6 +114,12 @@ class Model:
             self.close()
             raise BuildFailed(f"{path.name} writes no text", "choose a build of a language model")
 
+    @property
+    def can_cut(self) -> bool:
+        """Whether a context can forget the end of what it has read: not so where a state sums it up."""
+        lib = self._lib
+        return not (lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
+
     def close(self) -> None:
         """Give the memory back."""
         self._lib.llama_model_free(self.pointer)
@@ -172,11 +182,22 @@ class Model:
         return bool(self._lib.llama_vocab_get_add_bos(self._vocabulary)) and self.bos >= 0
 
 
-class Context:
-    """What a model has read: one sequence of at most ``size`` tokens. ``stop`` is a ``StopFlag``'s buffer.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tokens of one sequence to read in a step, from ``position`` on; its last ``rows`` tokens are predicted from."""
 
-    A prompt is read by all ``threads``, an answer written by one less: every token has hundreds of points where threads
-    wait for each other, and one that has to share its core with the screen holds up all the others.
+    sequence: int
+    tokens: Sequence[int]
+    position: int
+    rows: int = 1
+
+
+class Context:
+    """What a model has read: up to ``sequences`` texts in one memory of ``size`` tokens, which may share beginnings.
+
+    ``stop`` is a ``StopFlag``'s buffer. A prompt is read by all ``threads``, an answer written by one less: every token
+    has hundreds of points where threads wait for each other, and one that has to share its core with the screen holds
+    up all the others.
     """
 
     def __init__(
@@ -184,8 +205,9 @@ class Context:
     ) -> None:
         self._lib = lib = library()
         self.size = size
+        self.sequences = SEQUENCES if model.can_cut else 1
         self._stop = stop
-        parameters = context_parameters(size, kv)
+        parameters = context_parameters(size, kv, self.sequences)
         parameters.n_threads, parameters.n_threads_batch = max(threads - 1, 1), threads
         parameters.no_perf = True
         parameters.abort_callback = _when_not_empty(lib)
@@ -205,43 +227,70 @@ class Context:
             self._lib.llama_batch_free(self._batch)
         self._lib.llama_free(self.pointer)
 
-    def decode(self, tokens: Sequence[int], position: int) -> bool:
-        """Read at most ``BATCH`` tokens from ``position`` on; false when the stop flag ended it midway.
+    def decode(self, parts: Sequence[Part]) -> bool:
+        """Read at most ``BATCH`` tokens with at most ``ROWS`` rows; false when the stop flag ended it midway.
 
-        Raises ``EngineFailed`` when llama.cpp cannot.
+        A prediction is found at the index of its token among all of the step. Raises ``EngineFailed`` when llama.cpp
+        cannot; what the context then holds of these sequences is not known.
         """
         batch = self._batch
-        batch.n_tokens = len(tokens)
-        for index, token in enumerate(tokens):
-            batch.token[index] = token
-            batch.pos[index] = position + index
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = 0
-            batch.logits[index] = 0
-        batch.logits[len(tokens) - 1] = 1
+        index = 0
+        for part in parts:
+            first_row = len(part.tokens) - part.rows
+            for offset, token in enumerate(part.tokens):
+                batch.token[index] = token
+                batch.pos[index] = part.position + offset
+                batch.n_seq_id[index] = 1
+                batch.seq_id[index][0] = part.sequence
+                batch.logits[index] = offset >= first_row
+                index += 1
+        batch.n_tokens = index
         result = self._lib.llama_decode(self.pointer, batch)
         if result not in (0, 2):
-            raise EngineFailed(f"llama.cpp cannot read on after {position} tokens (llama_decode: {result})")
+            raise EngineFailed(f"llama.cpp cannot read on after {parts[0].position} tokens (llama_decode: {result})")
         return bool(result == 0)
 
-    def keep(self, count: int) -> bool:
-        """Forget all but the first ``count`` tokens; when the model cannot do that, forget all and return false."""
-        if self._lib.llama_memory_seq_rm(self._memory, 0, count, -1):
+    def keep(self, sequence: int, count: int) -> bool:
+        """Forget all but the first ``count`` positions; when the model cannot do that, forget all and return false."""
+        if self._lib.llama_memory_seq_rm(self._memory, sequence, count, -1):
             return True
-        self._lib.llama_memory_clear(self._memory, True)
+        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return False
+
+    def share(self, source: int, target: int, count: int) -> None:
+        """The first ``count`` positions of ``source`` become the beginning of the empty ``target`` too, at no cost."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, count)
+
+    def state_size(self, sequence: int) -> int:
+        """Bytes that ``state`` would take."""
+        return int(self._lib.llama_state_seq_get_size(self.pointer, sequence))
+
+    def state(self, sequence: int) -> ctypes.Array[ctypes.c_uint8]:
+        """All that is known of a sequence; raises ``MemoryError`` where there is no room for it."""
+        buffer = (ctypes.c_uint8 * self.state_size(sequence))()
+        self._lib.llama_state_seq_get_data(self.pointer, buffer, len(buffer), sequence)
+        return buffer
+
+    def restore(self, sequence: int, state: ctypes.Array[ctypes.c_uint8]) -> bool:
+        """Make ``state`` what is known of the empty ``sequence``; false, and it stays empty, where llama.cpp refuses."""
+        if self._lib.llama_state_seq_set_data(self.pointer, state, len(state), sequence):
+            return True
+        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return False
 
 
-def context_parameters(size: int, kv: str) -> ctypes.Structure:
+def context_parameters(size: int, kv: str, sequences: int = SEQUENCES) -> ctypes.Structure:
     """What a context of ``size`` tokens is made with: all that decides how much memory it takes.
 
-    Only the last token of a batch is ever predicted from, so there is room for the logits of one, not of all.
+    Few tokens of a batch are ever predicted from, so there is room for the logits of those, not of all.
     """
     lib = library()
     parameters: ctypes.Structure = lib.llama_context_default_params()
     parameters.n_ctx = size
     parameters.n_batch = parameters.n_ubatch = BATCH
-    parameters.n_outputs_max = 1
+    parameters.n_seq_max = sequences
+    parameters.kv_unified = True
+    parameters.n_outputs_max = ROWS
     parameters.type_k = parameters.type_v = KV_TYPES[kv]
     return parameters
 
@@ -284,9 +333,9 @@ class Sampler:
         """Give the memory back."""
         self._lib.llama_sampler_free(self._chain)
 
-    def choose(self, context: Context) -> int:
-        """The next token after what ``context`` read last."""
-        return int(self._lib.llama_sampler_sample(self._chain, context.pointer, -1))
+    def choose(self, context: Context, row: int = -1) -> int:
+        """The next token after the one at index ``row`` of the step that ``context`` read last."""
+        return int(self._lib.llama_sampler_sample(self._chain, context.pointer, row))
 
     def _add(self, sampler: object) -> None:
         self._lib.llama_sampler_chain_add(self._chain, sampler)

@@ -9,7 +9,6 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -18,12 +17,15 @@ from typing import BinaryIO, Protocol
 
 from nanolocal import errors
 from nanolocal.engines import protocol
+from nanolocal.engines.failures import failed
 from nanolocal.engines.protocol import (
     Beat,
     Cancel,
     Done,
-    Failed,
     Hello,
+    Keep,
+    Leave,
+    Left,
     Loaded,
     LoadImage,
     LoadText,
@@ -35,16 +37,30 @@ from nanolocal.engines.protocol import (
 from nanolocal.engines.stopflag import StopFlag
 
 _BEAT_S = 1.0
+_ANSWER_S = 5.0
 _NICENESS = 5
 _PACKAGES = {"text": ("llama-cpp-python",), "image": ("torch", "diffusers", "transformers")}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _SIGKILL = 1, 4, 9
 
 
 class Engine(Protocol):
-    """A loaded build."""
+    """A loaded build. What becomes of a job that it took is emitted, failures too."""
 
-    def run(self, job: RunText | RunImage) -> Done:
-        """Do one job."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is under way."""
+        ...
+
+    def take(self, job: RunText | RunImage) -> None:
+        """Begin a job; raises what is wrong with it."""
+        ...
+
+    def step(self) -> None:
+        """Go on with every job that is under way."""
+        ...
+
+    def leave(self) -> None:
+        """Keep what is worth it, before the end."""
         ...
 
 
@@ -55,42 +71,64 @@ class Host:
         self._requests = requests
         self._replies = replies
         self._inbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._places: queue.SimpleQueue[Keep] = queue.SimpleQueue()
         self._write_lock = threading.Lock()
         self._stop = StopFlag()
         self._engine: Engine | None = None
-        self._cpu_before = 0.0
 
     def serve(self, kind: str) -> None:
-        """Serve until the parent closes the pipe."""
+        """Serve until the parent closes the pipe, or says that it is enough."""
         self._emit(Hello(protocol.VERSION, os.getpid(), _versions(kind)))
         threading.Thread(target=self._receive, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         while True:
+            if self._engine is not None and self._engine.is_busy and self._inbox.empty():
+                self._engine.step()
+                continue
             request = self._inbox.get()
+            if isinstance(request, Leave):
+                if self._engine is not None:
+                    self._engine.leave()
+                self._emit(Left())
+                return
             try:
                 self._do(request)
-            except errors.NanolocalError as error:
-                self._emit(Failed(type(error).__name__, error.message, error.hint))
-            except MemoryError:
-                self._emit(Failed("OutOfMemory", "there is not enough memory", "choose a smaller build"))
             except Exception as error:  # whatever a library raises, the parent gets one clear line
-                self._emit(Failed("EngineFailed", f"{type(error).__name__}: {error}", ""))
+                job = request.job if isinstance(request, RunText | RunImage) else protocol.LOADING
+                self._stop.end(job)
+                self._emit(failed(job, error))
 
     def _do(self, request: Request) -> None:
         match request:
             case LoadText() | LoadImage():
-                self._engine = _load(request, self._emit, self._stop)
+                self._engine = self._load(request)
                 self._emit(Loaded(_memory()))
             case RunText() | RunImage():
                 if self._engine is None:
                     raise errors.EngineFailed("no build is loaded")
                 self._stop.begin(request.job)
-                done = self._engine.run(request)
-                cpu_s = time.process_time()
-                self._emit(replace(done, memory=_memory(), cpu_s=cpu_s - self._cpu_before))
-                self._cpu_before = cpu_s
+                self._engine.take(request)
+
+    def _load(self, request: LoadText | LoadImage) -> Engine:
+        """Load a build; each kind imports its own heavy libraries only."""
+        if isinstance(request, LoadText):
+            from nanolocal.engines.llama import TextEngine
+
+            return TextEngine(request, self._emit, self._stop, self._ask)
+        from nanolocal.engines.diffusion import ImageEngine
+
+        return ImageEngine(request, self._emit, self._stop)
+
+    def _ask(self) -> Keep | None:
+        """The parent's answer to what was just emitted, ``None`` when it has none to give."""
+        try:
+            return self._places.get(timeout=_ANSWER_S)
+        except queue.Empty:
+            return None
 
     def _emit(self, reply: Reply) -> None:
+        if isinstance(reply, Done):
+            reply = replace(reply, memory=_memory())
         data = protocol.encode(reply)
         with self._write_lock:
             self._replies.write(data)
@@ -107,7 +145,9 @@ class Host:
             while (frame := protocol.read_frame(self._requests)) is not None:
                 if isinstance(frame, Cancel):
                     self._stop.stop(frame.job)
-                elif isinstance(frame, LoadText | LoadImage | RunText | RunImage):
+                elif isinstance(frame, Keep):
+                    self._places.put(frame)
+                elif isinstance(frame, LoadText | LoadImage | RunText | RunImage | Leave):
                     self._inbox.put(frame)
                 else:
                     raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no request")
@@ -127,17 +167,6 @@ def main() -> int:
     _harden()
     Host(requests, replies).serve(kind)
     return 0
-
-
-def _load(request: LoadText | LoadImage, emit: Callable[[Reply], None], stop: StopFlag) -> Engine:
-    """Load a build; each kind imports its own heavy libraries only."""
-    if isinstance(request, LoadText):
-        from nanolocal.engines.llama import TextEngine
-
-        return TextEngine(request, emit, stop)
-    from nanolocal.engines.diffusion import ImageEngine
-
-    return ImageEngine(request, emit, stop)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -1,31 +1,93 @@
-"""The text engine: one model, one context, one conversation in memory. Runs in the child."""
+"""The text engine: one model, one context, several conversations in it that are answered together. Runs in the child.
 
-import codecs
-import io
-import random
+Every step is one ``llama_decode``: the newest token of each answer, with guesses at what follows it, and a piece of a
+prompt that is being read.
+"""
+
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from nanolocal.chat.messages import Attachment, Message, Role, Stopped
+from nanolocal.engines import states
+from nanolocal.engines.answer import Answer
 from nanolocal.engines.eyes import Eyes
-from nanolocal.engines.ggml import BATCH, PENALTY_WINDOW, Context, Model, Sampler, Sampling
+from nanolocal.engines.failures import failed
+from nanolocal.engines.ggml import BATCH, PENALTY_WINDOW, ROWS, Context, Model, Part
+from nanolocal.engines.lookup import Lookup
 from nanolocal.engines.prompt import Prompter
-from nanolocal.engines.protocol import Delta, Done, Dropped, LoadText, Progress, Read, Reply, RunImage, RunText
+from nanolocal.engines.protocol import (
+    Done,
+    Dropped,
+    Keep,
+    Kept,
+    Leaving,
+    LoadText,
+    Progress,
+    Read,
+    Reply,
+    RunImage,
+    RunText,
+)
+from nanolocal.engines.slots import Slot, Slots, common_beginning
+from nanolocal.engines.states import Reader, State, Unreadable
 from nanolocal.engines.stopflag import StopFlag
-from nanolocal.engines.tokens import Glance, Held, Token, size_of, steps_of
-from nanolocal.errors import EngineFailed, UsageError
+from nanolocal.engines.tokens import Glance, Token, size_of, steps_of
+from nanolocal.errors import EngineFailed, OutOfMemory, UsageError
 
 _PROGRESS_STEP = 0.02
 _MIN_CONTEXT = 64
+_BESIDE = 64
+"""Prompt tokens read in a step that other answers wait for."""
+_WORTH_TOKENS = 256
+"""Fewer are read again sooner than they are brought back."""
+_RESTORED_S = 2 / 300e6
+"""Seconds for a byte of a kept state to come back, with a margin, to be weighed against reading its tokens again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A job under way: it waits for a slot, then reads its prompt, then writes ``answer``."""
+
+    job: RunText
+    began: float
+    n_ctx: int
+    tokens: list[Token]
+    total: int
+    slot: Slot | None = None
+    cached: int = 0
+    read_at: float = 0.0
+    read_s: float = 0.0
+    answer: Answer | None = None
+    newest: int = 0
+    lookup: Lookup | None = None
+    cpu_s: float = 0.0
+    ended: Stopped | None = None
+
+    @property
+    def is_writing(self) -> bool:
+        return self.answer is not None
+
+    @property
+    def places(self) -> int:
+        """What it may come to hold."""
+        return min(self.total + self.job.max_tokens, self.n_ctx)
 
 
 class TextEngine:
-    """A loaded GGUF file. ``emit`` takes what happens; raises ``EngineFailed`` when it cannot be loaded."""
+    """A loaded GGUF file. ``emit`` takes what happens, ``ask`` waits for the answer to a ``Leaving``.
 
-    def __init__(self, request: LoadText, emit: Callable[[Reply], None], stop: StopFlag) -> None:
+    Raises ``EngineFailed`` when it cannot be loaded.
+    """
+
+    def __init__(
+        self, request: LoadText, emit: Callable[[Reply], None], stop: StopFlag, ask: Callable[[], Keep | None]
+    ) -> None:
         self._emit = emit
+        self._ask = ask
         self._stop = stop
         self._threads = request.threads
         self._model = Model(Path(request.path), _throttled(emit))
@@ -34,48 +96,214 @@ class TextEngine:
         self._eyes: Eyes | None = None
         self._prompter = Prompter(self._model, request.build, self._look)
         self._kv = request.kv
-        self._context = self._open(self._context_size(request.n_ctx))
-        self._held = Held()
+        self._stamp = f"{version('llama-cpp-python')} {request.kv}"
+        self._open(self._context_size(request.n_ctx))
+        self._tasks: list[_Task] = []
+        self._read_rate = 0.0
+        self._cpu_s = time.process_time()
 
-    def run(self, job: RunText | RunImage) -> Done:
-        """Answer; the account has no memory and no CPU seconds yet.
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is under way."""
+        return bool(self._tasks)
 
-        Raises ``NoBuildFits``, ``EngineFailed``, and ``UsageError`` for a picture that cannot be read.
-        """
+    def take(self, job: RunText | RunImage) -> None:
+        """Begin a job. Raises ``NoBuildFits``, ``EngineFailed``, and ``UsageError`` for a picture that cannot be read."""
         if not isinstance(job, RunText):
             raise EngineFailed("a text engine draws no pictures")
-        try:
-            return self._answer(job)
-        finally:
-            if self._eyes is not None:
-                self._eyes.forget()
-
-    def _answer(self, job: RunText) -> Done:
         began = time.monotonic()
         n_ctx = self._context_size(job.n_ctx)
-        messages = _messages(job)
-        prompt = self._prompter.prompt(messages, n_ctx, job.max_tokens)
+        prompt = self._prompter.prompt(_messages(job), n_ctx, job.max_tokens)
         if prompt.dropped_messages:
-            self._emit(Dropped(prompt.dropped_messages, prompt.dropped_tokens))
-        self._widen(n_ctx)
-        cached = self._reuse(prompt.tokens)
-        read_began = time.monotonic()
-        total = size_of(prompt.tokens)
-        done = self._read(prompt.tokens, total)
-        read_s = time.monotonic() - read_began
-        written = _Written(Stopped.USER)
-        if done == total:
-            written = self._write(job, min(job.max_tokens, n_ctx - done))
-        return Done(
-            stopped=written.stopped,
+            self._emit(Dropped(job.job, prompt.dropped_messages, prompt.dropped_tokens))
+        self._tasks.append(_Task(job, began, n_ctx, prompt.tokens, size_of(prompt.tokens)))
+
+    def step(self) -> None:
+        """Do a piece of work for every job that can go on; what goes wrong in it ends those that took part."""
+        for task in [task for task in self._tasks if self._stop.stops(task.job.job)]:
+            self._finish(task, Stopped.USER)
+        self._seat_waiting()
+        seated = [task for task in self._tasks if task.slot is not None]
+        if not seated:
+            return
+        try:
+            self._advance(seated)
+        except Exception as error:  # whatever a library raises, each job gets one clear line
+            for task in seated:
+                self._fail(task, error)
+        self._share_cpu(seated)
+        for task in seated:
+            if task.ended is not None:
+                self._finish(task, task.ended)
+
+    def leave(self) -> None:
+        """Offer every conversation to be kept; the engine is not used after that."""
+        for slot in self._slots:
+            self._keep(slot)
+
+    def _seat_waiting(self) -> None:
+        """Give slots to those that wait, in their order, until one has to wait on."""
+        for task in [task for task in self._tasks if task.slot is None]:
+            try:
+                is_seated = self._seat(task)
+            except Exception as error:  # as above
+                self._fail(task, error)
+                continue
+            if not is_seated:
+                return
+
+    def _seat(self, task: _Task) -> bool:
+        """Give ``task`` a slot with as much of its prompt as is known already; false while there is none."""
+        if task.n_ctx > self._context.size:
+            if any(other.slot is not None for other in self._tasks):
+                return False
+            self._widen(task)
+        task.slot = slot = self._slots.take(task.tokens, task.places, task.job.chat)
+        if slot is None:
+            return False
+        if task.job.snapshot:
+            self._restore(task, slot)
+        task.read_at = time.monotonic()
+        task.cached = slot.held.size
+        self._emit(Read(task.job.job, task.cached, task.total, task.cached))
+        return True
+
+    def _advance(self, seated: Sequence[_Task]) -> None:
+        """One step: the newest token of each answer, and as much of one prompt as there is room for."""
+        writing = [task for task in seated if task.is_writing]
+        reading = next((task for task in seated if not task.is_writing), None)
+        pieces: list[tuple[_Task, Sequence[Token], list[int]]] = []
+        if reading is not None:
+            piece = self._next_piece(reading, _BESIDE if writing else BATCH)
+            if isinstance(piece[0], Glance):
+                self._look_at(reading, piece[0])
+                return
+            pieces.append((reading, piece, []))
+        is_alone = len(seated) == 1
+        for task in writing:
+            guesses = task.lookup.guess(ROWS - 1) if task.lookup is not None and is_alone else []
+            room = task.places - _slot_of(task).held.size - 1
+            pieces.append((task, [task.newest], guesses[:room]))
+        began = time.monotonic()
+        if not self._context.decode([self._part(*piece) for piece in pieces]):
+            for task, _, _ in pieces:
+                self._slots.undo(_slot_of(task))
+            return
+        seconds = time.monotonic() - began
+        row = 0
+        for task, piece, guesses in pieces:
+            _slot_of(task).held.add(piece)
+            row += len(piece)
+            if task.is_writing:
+                right = self._write(task, row - 1, guesses)
+                if task.lookup is not None and is_alone:
+                    task.lookup.learn(len(guesses), right, seconds)
+            else:
+                self._has_read(task, row - 1)
+            row += len(guesses)
+
+    def _part(self, task: _Task, piece: Sequence[Token], guesses: Sequence[int]) -> Part:
+        held = _slot_of(task).held
+        text = [token for token in piece if not isinstance(token, Glance)]
+        is_predicted = task.is_writing or len(held.tokens) + len(piece) == len(task.tokens)
+        return Part(_slot_of(task).sequence, [*text, *guesses], held.position, is_predicted + len(guesses))
+
+    def _next_piece(self, task: _Task, most: int) -> Sequence[Token]:
+        held = len(_slot_of(task).held.tokens)
+        return next(steps_of(task.tokens[held : held + most], most))
+
+    def _look_at(self, task: _Task, glance: Glance) -> None:
+        assert self._eyes is not None
+        slot = _slot_of(task)
+        if self._eyes.read(glance, self._context, slot.sequence, slot.held.position):
+            slot.held.add([glance])
+            self._has_read(task, 0)
+        else:
+            self._slots.undo(slot)
+
+    def _has_read(self, task: _Task, row: int) -> None:
+        """Some more of the prompt is read; after the last of it, the answer begins with the prediction at ``row``."""
+        held = _slot_of(task).held
+        self._emit(Read(task.job.job, held.size, task.total, task.cached))
+        if len(held.tokens) < len(task.tokens):
+            return
+        task.read_s = time.monotonic() - task.read_at
+        self._read_rate = _rate(task.total - task.cached, task.read_s) or self._read_rate
+        limit = min(task.job.max_tokens, task.n_ctx - held.size)
+        task.answer = Answer(task.job, self._model, held.text(PENALTY_WINDOW), limit)
+        if self._model.can_cut:
+            task.lookup = Lookup(held.text(len(held.tokens)))
+        self._write(task, row, [])
+
+    def _write(self, task: _Task, row: int, guesses: Sequence[int]) -> int:
+        """Write the prediction at ``row``, and those after it as far as ``guesses`` are right; returns how many were."""
+        slot = _slot_of(task)
+        answer = task.answer
+        assert answer is not None
+        right = 0
+        while True:
+            task.newest = answer.choose(self._context, row + right)
+            delta, task.ended = answer.take(task.newest)
+            if delta is not None:
+                self._emit(delta)
+            if task.lookup is not None:
+                task.lookup.add(task.newest)
+            if task.ended is not None or right == len(guesses) or guesses[right] != task.newest:
+                break
+            slot.held.add([task.newest])
+            right += 1
+        if right < len(guesses):
+            self._slots.undo(slot)
+        return right
+
+    def _finish(self, task: _Task, stopped: Stopped) -> None:
+        """The end of a job, whatever it came to."""
+        answer, slot = task.answer, task.slot
+        read = 0 if slot is None else slot.held.size
+        done = Done(
+            job=task.job.job,
+            stopped=stopped,
             memory=0,
-            prompt_tokens=done,
-            cached_tokens=cached,
-            completion_tokens=written.tokens,
-            ttft_s=written.first_at - began if written.tokens else 0.0,
-            prompt_tok_s=_rate(done - cached, read_s),
-            decode_tok_s=_rate(written.tokens - 1, written.last_at - written.first_at),
+            prompt_tokens=read if answer is None else task.total,
+            cached_tokens=task.cached,
+            cpu_s=task.cpu_s,
         )
+        if answer is not None:
+            if (rest := answer.rest()) is not None:
+                self._emit(rest)
+            done = replace(
+                done,
+                completion_tokens=answer.tokens,
+                ttft_s=answer.first_at - task.began if answer.tokens else 0.0,
+                prompt_tok_s=_rate(task.total - task.cached, task.read_s),
+                decode_tok_s=_rate(answer.tokens - 1, answer.last_at - answer.first_at),
+            )
+        self._end(task)
+        self._emit(done)
+
+    def _fail(self, task: _Task, error: Exception) -> None:
+        """A job that goes no further; what its slot holds is not known."""
+        if task.slot is not None:
+            self._slots.clear(task.slot)
+        self._end(task)
+        self._emit(failed(task.job.job, error))
+
+    def _end(self, task: _Task) -> None:
+        self._tasks.remove(task)
+        self._stop.end(task.job.job)
+        if task.slot is not None:
+            self._slots.release(task.slot)
+        if task.answer is not None:
+            task.answer.close()
+        if self._eyes is not None and not self._tasks:
+            self._eyes.forget()
+
+    def _share_cpu(self, tasks: Sequence[_Task]) -> None:
+        """The processor time since the last step is that of ``tasks``, in equal parts."""
+        now = time.process_time()
+        for task in tasks:
+            task.cpu_s += (now - self._cpu_s) / len(tasks)
+        self._cpu_s = now
 
     def _look(self, picture: bytes) -> tuple[Token, ...]:
         """What a picture becomes. The projector is loaded for the first one, so that text alone never needs it."""
@@ -85,136 +313,83 @@ class TextEngine:
             self._eyes = Eyes(Path(self._projector), self._model, self._threads, self._stop)
         return self._eyes.tokens(picture)
 
-    def _open(self, n_ctx: int) -> Context:
-        return Context(self._model, n_ctx, self._threads, self._stop.buffer, self._kv)
+    def _open(self, n_ctx: int) -> None:
+        self._context = Context(self._model, n_ctx, self._threads, self._stop.buffer, self._kv)
+        self._slots = Slots(self._context, self._keep)
 
     def _context_size(self, wanted: int) -> int:
         return max(min(wanted, self._model.trained_context or wanted), _MIN_CONTEXT)
 
-    def _widen(self, n_ctx: int) -> None:
-        """Make room for ``n_ctx`` tokens; a longer context is a new one."""
-        if n_ctx > self._context.size:
-            self._context.close()
-            self._held = Held()
-            self._context = self._open(n_ctx)
-
-    def _reuse(self, tokens: Sequence[Token]) -> int:
-        """Keep what memory and prompt have in common; return how much that is.
-
-        The last token is always read again, for its prediction.
-        """
-        held = self._held.tokens
-        limit = min(len(held), len(tokens) - 1)
-        common = next((i for i in range(limit) if held[i] != tokens[i]), limit)
-        if common < len(held) or not common:
-            self._held.cut(common)
-            self._keep()
-        return self._held.size
-
-    def _keep(self) -> None:
-        """Let the context forget what is not held; where the model cannot do that, nothing is."""
-        if not self._context.keep(self._held.position):
-            self._held = Held()
-
-    def _read(self, tokens: Sequence[Token], total: int) -> int:
-        """Read the prompt after what is held; return how much of it is read when it ends or is stopped."""
-        cached = self._held.size
-        self._emit(Read(cached, total, cached))
-        for step in steps_of(tokens[len(self._held.tokens) :], BATCH):
-            if not self._take(step):
-                break
-            self._emit(Read(self._held.size, total, cached))
-        return self._held.size
-
-    def _take(self, tokens: Sequence[Token]) -> bool:
-        """Read ``tokens`` after what is held, one step; false when stopped, then they are not held."""
+    def _widen(self, task: _Task) -> None:
+        """Make a longer context for ``task``; what the old one has read of its prompt goes along."""
+        source = max(self._slots, key=lambda slot: slot.common(task.tokens))
+        for slot in self._slots:
+            if slot is not source:
+                self._keep(slot)
+        state = self._state(source) if source.common(task.tokens) >= _WORTH_TOKENS else None
+        before = self._context.size
+        self._context.close()
         try:
-            is_read = not self._stop.is_set and self._see_or_decode(tokens)
-        except EngineFailed:
-            self._held = Held()
-            self._context.keep(0)
+            self._open(task.n_ctx)
+        except OutOfMemory:
+            self._open(before)
             raise
-        if is_read:
-            self._held.add(tokens)
-        else:
-            self._keep()
-        return is_read
+        if state is not None:
+            slot = next(iter(self._slots))
+            self._slots.bring_back(slot, state)
+            slot.chat, slot.kept = source.chat, source.kept
 
-    def _see_or_decode(self, tokens: Sequence[Token]) -> bool:
-        first = tokens[0]
-        if isinstance(first, Glance):
-            assert self._eyes is not None
-            return self._eyes.read(first, self._context, self._held.position)
-        text = [token for token in tokens if not isinstance(token, Glance)]
-        return self._context.decode(text, self._held.position)
+    def _keep(self, slot: Slot) -> None:
+        """Ask where a conversation that is about to be forgotten may be kept, and write it there."""
+        count = len(slot.held.tokens)
+        if not slot.chat or count - slot.kept < _WORTH_TOKENS:
+            return
+        size = self._context.state_size(slot.sequence)
+        if self._read_rate and count / self._read_rate < size * _RESTORED_S:
+            return
+        self._emit(Leaving(slot.chat, count, size))
+        place = self._ask()
+        if place is None or not place.path:
+            return
+        written = 0
+        if (state := self._state(slot)) is not None:
+            with suppress(OSError):
+                written = states.write(Path(place.path), place.key, self._stamp, state)
+        self._emit(Kept(slot.chat, count, written))
+        slot.kept = count
 
-    def _write(self, job: RunText, limit: int) -> "_Written":
-        """Write at most ``limit`` tokens."""
-        seed = random.getrandbits(32) if job.seed is None else job.seed
-        how = Sampling(job.temperature, job.top_p, job.top_k, job.min_p, job.repeat_penalty, seed)
-        sampler = Sampler(self._model, how, self._held.text(PENALTY_WINDOW))
-        written = _Written(Stopped.LENGTH)
-        text = _Text()
-        try:
-            while written.tokens < limit:
-                token = sampler.choose(self._context)
-                if self._model.ends(token):
-                    written.stopped = Stopped.END
-                    break
-                written.count()
-                self._send(text.take(self._model.piece(token)))
-                if written.tokens < limit and not self._take([token]):
-                    written.stopped = Stopped.USER
-                    break
-        finally:
-            sampler.close()
-        self._send(text.rest())
-        return written
-
-    def _send(self, delta: Delta | None) -> None:
-        if delta is not None:
-            self._emit(delta)
-
-
-@dataclass(slots=True)
-class _Written:
-    """The account of an answer: tokens, and when the first and the last of them came."""
-
-    stopped: Stopped
-    tokens: int = 0
-    first_at: float = 0.0
-    last_at: float = 0.0
-
-    def count(self) -> None:
-        self.last_at = time.monotonic()
-        self.tokens += 1
-        if self.tokens == 1:
-            self.first_at = self.last_at
-
-
-class _Text:
-    """Turns the bytes of tokens into text; a character (or line end) split over tokens comes whole with the last."""
-
-    def __init__(self) -> None:
-        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
-        self._tokens = 0
-
-    def take(self, data: bytes) -> Delta | None:
-        """The text that one more token completes."""
-        self._tokens += 1
-        return self._delta(self._decoder.decode(data))
-
-    def rest(self) -> Delta | None:
-        """What is left at the end, and tokens that had no text."""
-        text = self._decoder.decode(b"", final=True)
-        return self._delta(text) or (Delta("", self._tokens) if self._tokens else None)
-
-    def _delta(self, text: str) -> Delta | None:
-        if not text:
+    def _state(self, slot: Slot) -> State | None:
+        """What ``slot`` holds; ``None`` where that is more than text, or there is no memory for it."""
+        text = slot.held.text(len(slot.held.tokens))
+        if len(text) < len(slot.held.tokens):
             return None
-        tokens, self._tokens = self._tokens, 0
-        return Delta(text, tokens)
+        try:
+            return State(text, self._context.state(slot.sequence))
+        except MemoryError:
+            return None
+
+    def _restore(self, task: _Task, slot: Slot) -> None:
+        """Bring back what was kept of a conversation, where that is more than the slot has."""
+        job = task.job
+        try:
+            with Reader(Path(job.snapshot), job.snapshot_key, self._stamp) as reader:
+                common = common_beginning(reader.tokens, task.tokens)
+                if common - len(slot.held.tokens) < _WORTH_TOKENS or len(reader.tokens) > task.places:
+                    return
+                state = reader.state()
+        except Unreadable:
+            self._emit(Kept(job.chat, 0, 0))
+        except MemoryError:
+            return
+        else:
+            self._slots.bring_back(slot, state)
+            slot.kept = len(slot.held.tokens)
+            self._slots.cut(slot, common)
+
+
+def _slot_of(task: _Task) -> Slot:
+    assert task.slot is not None
+    return task.slot
 
 
 def _messages(job: RunText) -> list[Message]:

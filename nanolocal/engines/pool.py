@@ -6,13 +6,16 @@ from contextlib import aclosing, asynccontextmanager
 
 from nanolocal.chat.events import EngineDone, EngineEvent
 from nanolocal.chat.messages import Stopped, Timing, Usage
-from nanolocal.chat.ports import ImageJob, TextJob
+from nanolocal.chat.ports import ImageJob, PromptCache, TextJob
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.engines.keeping import Keeper
 from nanolocal.engines.launch import threads_for, usable_cores
 from nanolocal.engines.seat import Seat, SeatedJob
 from nanolocal.errors import EngineFailed, UsageError
 
 STALL_S = 60.0
+_GRACE_S = 20.0
+"""How long a child may take to keep what it has read, before it is killed."""
 MIN_SIDE, MAX_SIDE, MAX_PIXELS, MAX_STEPS = 32, 4096, 3 * 2**20, 1000
 
 _OVERHEAD = {Kind.TEXT: 64 * 2**20, Kind.IMAGE: 400 * 2**20}
@@ -28,8 +31,16 @@ class EnginePool:
     stand still in its work.
     """
 
-    def __init__(self, memory_bytes: int, *, threads: int | None = None, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self,
+        memory_bytes: int,
+        *,
+        threads: int | None = None,
+        stall_s: float = STALL_S,
+        cache: PromptCache | None = None,
+    ) -> None:
         self._memory_bytes = memory_bytes
+        self._cache = cache
         self._threads = threads
         self._stall_s = stall_s
         self._seats: dict[str, Seat] = {}
@@ -80,8 +91,9 @@ class EnginePool:
         self._killed.clear()
         self._changed()
         for seat in seats:
-            seat.kill()
-        await asyncio.gather(*(seat.unload() for seat in seats))
+            if seat.is_busy:
+                seat.kill()
+        await asyncio.gather(*(seat.unload(_GRACE_S) for seat in seats))
 
     @asynccontextmanager
     async def _seat_for(self, build: Build, n_ctx: int, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
@@ -94,7 +106,7 @@ class EnginePool:
         seat, leaving = found
         try:
             for old in [*leaving, *self._killed]:
-                await old.unload()
+                await old.unload(_GRACE_S)
             self._killed.clear()
             yield seat
         finally:
@@ -105,11 +117,11 @@ class EnginePool:
         if self._is_closed:
             raise EngineFailed(f"{build.id} cannot run: the engines are closed")
         seat = self._seats.get(build.id)
+        if seat is not None and seat.is_ready and seat.has_room and _is_same(seat.build, build):
+            seat.active += 1
+            return seat, []
         if seat is not None and seat.is_busy:
             return None
-        if seat is not None and seat.is_ready and _is_same(seat.build, build):
-            seat.is_busy = True
-            return seat, []
         expected = _estimate(build, n_ctx)
         leaving = self._make_room(expected, seat)
         if leaving is None:
@@ -117,7 +129,7 @@ class EnginePool:
         for old in leaving:
             del self._seats[old.build.id]
         threads = self._threads or threads_for(build, usable_cores())
-        self._seats[build.id] = fresh = Seat(build, expected, threads, self._stall_s)
+        self._seats[build.id] = fresh = Seat(build, expected, threads, self._stall_s, Keeper(self._cache, build.sha256))
         return fresh, leaving
 
     def _make_room(self, expected: int, replaced: Seat | None) -> list[Seat] | None:
@@ -134,14 +146,14 @@ class EnginePool:
         return leaving if not staying or sum(seat.memory for seat in staying) <= room else None
 
     async def _leave(self, seat: Seat) -> None:
-        """Give the seat back; without a living child it goes away."""
+        """Give the seat back; without a living child the last one to leave takes it away."""
         seat.used_at = asyncio.get_running_loop().time()
         try:
-            if not seat.is_ready:
+            if not seat.is_ready and seat.active == 1:
                 await seat.unload()
         finally:
-            seat.is_busy = False
-            if not seat.is_ready and self._seats.get(seat.build.id) is seat:
+            seat.active -= 1
+            if not seat.is_ready and not seat.is_busy and self._seats.get(seat.build.id) is seat:
                 del self._seats[seat.build.id]
             self._changed()
 

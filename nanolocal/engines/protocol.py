@@ -1,8 +1,12 @@
 """What parent and engine child say to each other: frames of JSON behind a four-byte big-endian length.
 
-The parent sends ``LoadText`` or ``LoadImage`` once, then one ``RunText`` or ``RunImage`` at a time, and ``Cancel`` at
-any moment. The child answers with ``Hello``, then ``Progress`` and ``Loaded`` for a load, and for a job its events up
-to ``Done`` or ``Failed``. ``Beat`` comes every second, whatever else happens.
+The parent sends ``LoadText`` or ``LoadImage`` once, then jobs: one ``RunImage`` at a time, or several ``RunText``, which
+are answered together. ``Cancel`` may come at any moment. The child answers with ``Hello``, then ``Progress`` and
+``Loaded`` for a load, and for each job its events up to ``Done`` or ``Failed``. ``Beat`` comes every second, whatever
+else happens.
+
+Before a text engine forgets a conversation it asks with ``Leaving`` where that may be kept, takes ``Keep`` for an
+answer and, if it wrote the file, says ``Kept``. ``Leave`` makes it do so with all of them, and end with ``Left``.
 """
 
 import base64
@@ -13,9 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import BinaryIO, get_type_hints
 
-VERSION = 1
+VERSION = 2
+LOADING = 0
+"""The job number of what belongs to a load; jobs have higher ones."""
 MAX_FRAME_BYTES = 16 * 2**20
 HEADER_BYTES = 4
+SEQUENCES = 4
+"""Conversations that a text engine holds, and answers together; one where the model cannot forget the end of a text."""
 
 Pairs = tuple[tuple[str, str], ...]
 Pictures = tuple[tuple[int, bytes], ...]
@@ -51,7 +59,11 @@ class LoadImage:
 
 @dataclass(frozen=True, slots=True)
 class RunText:
-    """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in."""
+    """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in.
+
+    ``chat`` names the conversation, ``""`` for one that is not kept; ``snapshot`` is the file that it was last kept in,
+    sealed with ``snapshot_key``.
+    """
 
     job: int
     messages: Pairs
@@ -64,6 +76,9 @@ class RunText:
     repeat_penalty: float
     seed: int | None
     pictures: Pictures = ()
+    chat: str = ""
+    snapshot: str = ""
+    snapshot_key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,20 @@ class Cancel:
     """Stop ``job`` as soon as possible; without effect when it is over."""
 
     job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The answer to ``Leaving``: write conversation ``chat`` to the file ``path``, sealed with ``key``; ``""``: do not."""
+
+    chat: str
+    path: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Keep what is worth it, and end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +150,7 @@ class Loaded:
 class Dropped:
     """The oldest messages were left out; for a picture (0 messages) the end of its prompt."""
 
+    job: int
     messages: int
     tokens: int
 
@@ -129,6 +159,7 @@ class Dropped:
 class Read:
     """Prompt tokens in memory, of so many, and how many of them were there before."""
 
+    job: int
     done: int
     total: int
     cached: int
@@ -138,6 +169,7 @@ class Read:
 class Delta:
     """The next piece of text, made of ``tokens`` tokens."""
 
+    job: int
     text: str
     tokens: int
 
@@ -146,6 +178,7 @@ class Delta:
 class Step:
     """A denoising step is done; ``preview`` is a small PNG."""
 
+    job: int
     step: int
     total: int
     preview: bytes | None
@@ -155,6 +188,7 @@ class Step:
 class Done:
     """The end of a job. ``stopped`` is a value of ``chat.messages.Stopped``; times in seconds, speeds per second."""
 
+    job: int
     stopped: str
     memory: int
     prompt_tokens: int = 0
@@ -170,22 +204,47 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A load or a job failed with the error class ``error`` of ``nanolocal.errors``; the child lives on."""
+    """A job, or the load, failed with the error class ``error`` of ``nanolocal.errors``; the child lives on."""
 
+    job: int
     error: str
     message: str
     hint: str
 
 
-Request = LoadText | LoadImage | RunText | RunImage | Cancel
-Reply = Hello | Beat | Progress | Loaded | Dropped | Read | Delta | Step | Done | Failed
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Conversation ``chat`` is about to be forgotten; kept, its ``tokens`` tokens would be a file of ``size`` bytes."""
+
+    chat: str
+    tokens: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The conversation was written to the file that ``Keep`` named; ``size`` is 0 where that failed."""
+
+    chat: str
+    tokens: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Nothing more follows."""
+
+
+Request = LoadText | LoadImage | RunText | RunImage | Cancel | Keep | Leave
+JobReply = Dropped | Read | Delta | Step | Done | Failed
+Reply = Hello | Beat | Progress | Loaded | JobReply | Leaving | Kept | Left
 Frame = Request | Reply
 
 _FRAMES: dict[str, type[Frame]] = {
     frame.__name__: frame
     for frame in (
-        LoadText, LoadImage, RunText, RunImage, Cancel,
-        Hello, Beat, Progress, Loaded, Dropped, Read, Delta, Step, Done, Failed,
+        LoadText, LoadImage, RunText, RunImage, Cancel, Keep, Leave,
+        Hello, Beat, Progress, Loaded, Dropped, Read, Delta, Step, Done, Failed, Leaving, Kept, Left,
     )
 }  # fmt: skip
 

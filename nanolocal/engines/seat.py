@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from nanolocal.chat.events import ContextDropped, EngineDone, EngineEvent, ImageStep, Loading, Reading, TextDelta
 from nanolocal.chat.messages import Attachment, Stopped, Timing, Usage
-from nanolocal.chat.ports import ImageJob, TextJob
-from nanolocal.chat.routes import Build
+from nanolocal.chat.ports import ImageJob, PromptSnapshot, TextJob
+from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
+from nanolocal.engines.keeping import Keeper
 from nanolocal.errors import BuildFailed, EngineFailed, NanolocalError, NoBuildFits, OutOfMemory, UsageError
 from nanolocal.safetext import safe, safe_line
 
@@ -28,18 +29,23 @@ _GRACE_S = 5.0
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A build in memory, or on its way there. ``memory`` in bytes: an estimate until the child has measured it."""
+    """A build in memory, or on its way there. ``memory`` in bytes: an estimate until the child has measured it.
+
+    ``active`` jobs hold it. ``loading`` is held while it is brought into memory.
+    """
 
     build: Build
     memory: int
     threads: int
     stall_s: float
-    is_busy: bool = True
+    keeper: Keeper
+    active: int = 1
     used_at: float = 0.0
     child: Child | None = None
     is_loaded: bool = False
     is_killed: bool = False
     jobs: int = 0
+    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     expected: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +55,16 @@ class Seat:
     def is_ready(self) -> bool:
         """Whether a job can begin without loading."""
         return self.is_loaded and self.child is not None and self.child.is_alive
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job holds it."""
+        return self.active > 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more job can run on it now: text engines answer several at once."""
+        return not self.active or (self.is_ready and self.build.kind is Kind.TEXT and self.active < protocol.SEQUENCES)
 
     def measured(self, memory: int) -> None:
         """The child takes that; one that may yet load a projector keeps the room that was made for it."""
@@ -60,11 +76,15 @@ class Seat:
         if self.child is not None:
             self.child.kill(verdict)
 
-    async def unload(self) -> None:
-        """End the child and wait until its memory is free."""
-        self.is_loaded = False
+    async def unload(self, grace_s: float = 0.0) -> None:
+        """End the child and wait until its memory is free; it has ``grace_s`` seconds to keep what it has read."""
+        is_ready, self.is_loaded = self.is_ready, False
         child, self.child = self.child, None
-        if child is not None:
+        if child is None:
+            return
+        if is_ready and grace_s:
+            await child.leave(grace_s)
+        else:
             await child.close()
 
 
@@ -102,7 +122,7 @@ class SeatedJob:
 
     async def _load_and_work(self, is_ready: bool) -> AsyncGenerator[EngineEvent]:
         if not is_ready:
-            async with aclosing(self._load()) as events:
+            async with self._seat.loading, aclosing(self._load()) as events:
                 async for event in events:
                     yield event
         async with aclosing(self._work()) as events:
@@ -111,9 +131,11 @@ class SeatedJob:
 
     async def _load(self) -> AsyncGenerator[EngineEvent]:
         seat = self._seat
+        if seat.is_ready:
+            return
         began = time.monotonic()
         await seat.unload()
-        seat.child = child = await Child.start(seat.build.kind, seat.stall_s)
+        seat.child = child = await Child.start(seat.build.kind, seat.stall_s, seat.keeper)
         if seat.is_killed:
             child.kill("was unloaded")
         try:
@@ -124,13 +146,14 @@ class SeatedJob:
                     match await child.receive():
                         case protocol.Progress(fraction):
                             yield Loading(seat.build.id, min(fraction, 0.99))
-                        case protocol.Failed(error, message, hint):
+                        case protocol.Failed(_, error, message, hint):
                             raise self._refusal(error, message, hint)
                         case protocol.Loaded(memory):
                             seat.measured(memory)
                             seat.is_loaded = True
             yield Loading(seat.build.id, 1.0)
         finally:
+            child.rest()
             self._load_s = time.monotonic() - began
             if not seat.is_loaded:
                 child.kill("was stopped while it loaded")
@@ -140,12 +163,13 @@ class SeatedJob:
         assert child is not None
         self._seat.jobs += 1
         number = self._seat.jobs
+        snapshot = await self._seat.keeper.find(self._job.chat_id) if isinstance(self._job, TextJob) else None
         is_over = False
-        self._send(child, number)
+        self._send(child, number, snapshot)
         try:
             async with _meanwhile(self._cancel_on_stop(child, number)):
                 while not is_over:
-                    reply = await child.receive()
+                    reply = await child.receive(number)
                     self._has_answered = True
                     is_over = isinstance(reply, protocol.Done | protocol.Failed)
                     event = self._event(reply)
@@ -154,7 +178,7 @@ class SeatedJob:
         finally:
             if not is_over:
                 await self._abandon(child, number)
-            child.rest()
+            child.rest(number)
 
     async def _abandon(self, child: Child, number: int) -> None:
         """Nobody wants the rest: make the child stop, whatever else is cancelled meanwhile."""
@@ -168,23 +192,23 @@ class SeatedJob:
         """What a reply means for the turn; raises what the child reports as failed."""
         usage = self._usage
         match reply:
-            case protocol.Dropped(messages, tokens):
+            case protocol.Dropped(_, messages, tokens):
                 return ContextDropped(messages, tokens)
-            case protocol.Read(done, total, cached):
+            case protocol.Read(_, done, total, cached):
                 self._usage = Usage(prompt_tokens=done, cached_tokens=cached)
                 return Reading(done, total, cached)
-            case protocol.Delta(text, tokens):
+            case protocol.Delta(_, text, tokens):
                 self._has_delivered = True
                 self._usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens + tokens)
                 return TextDelta(safe(text), tokens)
-            case protocol.Step(step, total, preview) if isinstance(self._job, ImageJob):
+            case protocol.Step(_, step, total, preview) if isinstance(self._job, ImageJob):
                 self._has_delivered = True
                 self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
                 return ImageStep(step, total, preview)
             case protocol.Done():
                 self._seat.measured(reply.memory)
                 return self._done(reply)
-            case protocol.Failed(error, message, hint):
+            case protocol.Failed(_, error, message, hint):
                 raise self._refusal(error, message, hint)
         return None
 
@@ -202,9 +226,9 @@ class SeatedJob:
             return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, threads, projector=projector)
         return protocol.LoadImage(build.id, str(build.path), self._seat.threads)
 
-    def _send(self, child: Child, number: int) -> None:
+    def _send(self, child: Child, number: int, snapshot: PromptSnapshot | None) -> None:
         try:
-            child.send(_run_request(number, self._job))
+            child.send(_run_request(number, self._job, snapshot))
         except protocol.ProtocolError as error:
             raise NoBuildFits("the prompt is larger than 16 MiB, pictures included", "shorten it") from error
 
@@ -234,7 +258,7 @@ def _as_clause(message: str) -> str:
     return message if message.startswith(verbs) else f"failed: {message}"
 
 
-def _run_request(number: int, job: TextJob | ImageJob) -> protocol.Request:
+def _run_request(number: int, job: TextJob | ImageJob, snapshot: PromptSnapshot | None) -> protocol.Request:
     if isinstance(job, ImageJob):
         return protocol.RunImage(
             number, job.prompt, job.negative, job.width, job.height, job.steps, job.guidance, job.seed
@@ -251,6 +275,9 @@ def _run_request(number: int, job: TextJob | ImageJob) -> protocol.Request:
         repeat_penalty=job.repeat_penalty,
         seed=job.seed,
         pictures=tuple((n, item.data) for n, message in enumerate(job.messages) for item in message.attachments),
+        chat=job.chat_id,
+        snapshot="" if snapshot is None else str(snapshot.path),
+        snapshot_key=b"" if snapshot is None else snapshot.key,
     )
 
 

@@ -61,6 +61,12 @@ class Held:
         self._count(self.tokens[count:], -1)
         del self.tokens[count:]
 
+    def head(self, count: int) -> "Held":
+        """The first ``count`` by themselves."""
+        head = Held()
+        head.add(self.tokens[:count])
+        return head
+
     def text(self, last: int) -> list[int]:
         """The tokens of text among the ``last`` ones."""
         return [token for token in self.tokens[-last:] if not isinstance(token, Glance)]

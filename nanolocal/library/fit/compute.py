@@ -25,7 +25,7 @@ class Compute:
     per_cell: int
 
 
-def compute_of(layout: Layout, caches: Caches, ubatch: int, outputs: int = 1) -> Compute:
+def compute_of(layout: Layout, caches: Caches, ubatch: int, outputs: int) -> Compute:
     """The scratch memory for steps of ``ubatch`` tokens of which ``outputs`` are predicted from."""
     per_token = max(_feed_forward(layout), _attention(layout), _recurrent(layout, ubatch))
     head = outputs * (layout.vocabulary + layout.number("embedding_length"))

@@ -14,6 +14,9 @@ from nanolocal.library.fit.speed import weights_read
 BATCH = 256
 """Tokens in one step, as the engine runs it (engines/ggml.py, ``BATCH``)."""
 
+ROWS = 16
+"""Tokens of a step that may be predicted from (engines/ggml.py, ``ROWS``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -38,9 +41,9 @@ def footprint_of(layout: Layout, kv: str = "f16", *, ubatch: int = BATCH, rows: 
     """The memory of a build for any context, with keys and values kept as ``kv``; raises ``KeyError`` for another."""
     weights = weights_of(layout, rows_here() if rows is None else rows)
     caches = caches_of(layout)
-    compute = compute_of(layout, caches, ubatch)
+    compute = compute_of(layout, caches, ubatch, ROWS)
     process = process_of(layout)
-    logits = 4 * layout.vocabulary
+    logits = 4 * layout.vocabulary * ROWS
     held = LIBRARIES + process.running + weights.copied + caches.state_bytes + compute.fixed + logits
     return Footprint(
         file=weights.file,
