@@ -40,6 +40,7 @@ from nanolocal.vault import backup, repair
 from nanolocal.vault.conversations import Conversations
 from nanolocal.vault.experience import Experience
 from nanolocal.vault.files import check_local
+from nanolocal.vault.promptcache import PromptCacheStore
 from nanolocal.vault.schema import MIGRATIONS as VAULT_MIGRATIONS
 from nanolocal.vault.snapshots import Snapshot
 from nanolocal.vault.snapshots import listed as listed_snapshots
@@ -89,6 +90,7 @@ class Session:
     meter: Meter
     chat: Chat
     pulls: Background
+    cache: PromptCacheStore
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
@@ -109,6 +111,7 @@ class Session:
         """End a pull, keeping what has arrived, and the engines; then close the vault."""
         await asyncio.to_thread(self.pulls.close)
         await self.engines.close()
+        self.cache.close()
         self.vault.close()
 
 
@@ -186,8 +189,10 @@ def open_session(
     watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
     chat = Chat(router, store, ledger, watched, meter)
     pulls = open_pulls(paths, settings, machine, store, library)
+    cache = PromptCacheStore(vault.database, settings.cache_mb)
+    cache.trim()
     return Session(
-        paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls
+        paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls, cache
     )
 
 

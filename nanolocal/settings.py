@@ -42,6 +42,8 @@ class Settings:
     """What this machine draws while it answers; a laptop's 30 W unless you know better."""
     hub: str = ""
     """Where ``models pull`` fetches from; empty means huggingface.co, and ``HF_ENDPOINT`` goes before it."""
+    cache_mb: int | None = None
+    """The most that the vault keeps on disk of what engines have read; 0 keeps nothing, without it the disk decides."""
 
 
 def load(path: Path) -> Settings:
@@ -118,11 +120,13 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "tariff": _tariff,
     "watts": _whole(1, _MOST_WATTS),
     "hub": _address,
+    "cache_mb": _whole(0, math.inf),
 }
 _HINTS = {
     "tariff": f"write it in credits, from 0 to {_DEAREST_KWH} with at most six places: tariff = 0.30",
     "watts": f"write a whole number from 1 to {_MOST_WATTS}: watts = 30",
     "hub": 'write the address of a hub or mirror: hub = "https://huggingface.co"',
+    "cache_mb": "write a whole number of megabytes, 0 to keep nothing: cache_mb = 2000",
 }
 
 

@@ -1,8 +1,9 @@
-"""What a turn needs from the other rooms: six small protocols."""
+"""What a turn needs from the other rooms, and what engines need from the vault: small protocols."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nanolocal.chat.events import EngineEvent
@@ -228,4 +229,40 @@ class Meter(Protocol):
 
     def start(self) -> Metering:
         """Begin a measurement."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSnapshot:
+    """A conversation's state on disk, sealed with ``key`` (32 bytes).
+
+    ``tokens`` were read, the file has ``size`` bytes.
+    """
+
+    path: Path
+    key: bytes = field(repr=False)
+    tokens: int
+    size: int
+
+
+class PromptCache(Protocol):
+    """Snapshots of what engines have read, one per build and conversation at most."""
+
+    def find(self, sha256: str, chat_id: str) -> PromptSnapshot | None:
+        """The one that is kept, if there is one."""
+        ...
+
+    def reserve(self, size: int) -> PromptSnapshot | None:
+        """A new file's place and key with room for ``size`` bytes.
+
+        ``None`` where budget or disk have none even after others left.
+        """
+        ...
+
+    def keep(self, snapshot: PromptSnapshot, sha256: str, chat_id: str) -> None:
+        """It is written, ``tokens`` and ``size`` as written: it replaces the one before it."""
+        ...
+
+    def drop(self, snapshot: PromptSnapshot) -> None:
+        """It could not be written, or not be read: forget it, key first."""
         ...

@@ -15,6 +15,7 @@ from nanolocal.cli.common import (
     wants_json,
 )
 from nanolocal.errors import UsageError
+from nanolocal.settings import load as load_settings
 
 _OPENED_BY = {
     "absent": "nothing yet",
@@ -41,6 +42,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     rekey = parts.add_parser("rekey", parents=[common], help="new keys for everything; old headers open nothing")
     rekey.set_defaults(run=run_rekey)
     verify.add(parts, common)
+    cache = parts.add_parser("cache", parents=[common], help="what models have read, kept to save time; or clear it")
+    cache.add_argument("--clear", action="store_true", help="remove all of it; conversations stay")
+    cache.set_defaults(run=run_cache)
     save = parts.add_parser("backup", parents=[common], help="everything in one encrypted file, for another machine")
     save.add_argument("file", type=Path, metavar="FILE")
     save.add_argument("--force", action="store_true", help="replace FILE")
@@ -59,21 +63,24 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def run_status(args: argparse.Namespace) -> int:
     """Say where the vault is and what opens it; needs no passphrase."""
     from nanolocal import bootstrap
+    from nanolocal.vault import promptcache
 
     paths = paths_of(args)
     state = bootstrap.vault_state(paths)
     size = sum(file.stat().st_size for file in paths.vault.rglob("*") if file.is_file())
     recovery = bootstrap.has_recovery_code(paths)
     copies = bootstrap.snapshots(paths)
+    cache = promptcache.size_of(paths.vault)
     if wants_json(args):
         names = [copy.path.name for copy in copies]
         found = {"path": str(paths.vault), "state": state, "bytes": size, "recovery_code": recovery}
-        output.as_json({**found, "snapshots": names})
+        output.as_json({**found, "cache_bytes": cache, "snapshots": names})
         return 0
     output.line(f"vault      {paths.vault}")
     output.line(f"opened by  {_OPENED_BY[state]}")
     output.line(f"recovery   {'a code on paper' if recovery else 'none: nanolocal vault recovery makes a code'}")
     output.line(f"size       {size:,} bytes")
+    output.line(f"cache      {cache:,} bytes of these hold what models have read: nanolocal vault cache")
     for copy in copies:
         output.line(f"snapshot   {copy.when}  {copy.path.name}")
     return 0
@@ -121,6 +128,23 @@ def run_rekey(args: argparse.Namespace) -> int:
         output.as_json({"rekeyed": True, "recovery_code": None})
     else:
         output.line("every key was changed")
+    return 0
+
+
+def run_cache(args: argparse.Namespace) -> int:
+    """Say how much disk the prompt cache takes and may take, or clear it."""
+    from nanolocal.vault.promptcache import PromptCacheStore, size_of
+
+    with open_vault(args) as vault:
+        cache = PromptCacheStore(vault.database, load_settings(paths_of(args).settings).cache_mb)
+        cleared = cache.clear() if args.clear else None
+        size, most = size_of(vault.directory), cache.budget()
+    if wants_json(args):
+        output.as_json({"bytes": size, "budget_bytes": most, "cleared_bytes": cleared})
+    elif cleared is not None:
+        output.line(f"cleared {cleared:,} bytes; every conversation is read again when it goes on")
+    else:
+        output.line(f"{size:,} bytes hold what models have read of conversations; at most {most:,}")
     return 0
 
 

@@ -183,10 +183,11 @@ def _is_written(vault: Vault, out: BinaryIO, copy: Path, books: Books, told: Cal
 
 
 def _dated(copy: Path, key: DatabaseKey, books: Books) -> tuple[Anchor, list[Attached]]:
-    """Write into the copy when it was made; returns its anchor and its files."""
+    """Write into the copy when it was made, without what engines have read; returns its anchor and its files."""
     with closing(Database(copy, key)) as database:
         with database.transaction() as tx:
             tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (MADE_AT, str(int(time.time()))))
+            tx.execute("DELETE FROM prompt_cache")
         database.checkpoint()
         return anchor_of(database, books), attached(database)
 

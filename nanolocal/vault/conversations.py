@@ -16,7 +16,7 @@ from nanolocal.chat import ports
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
 from nanolocal.chat.ports import INSTRUCTIONS, Hold, StoredMessage
 from nanolocal.errors import Damaged, UsageError
-from nanolocal.vault import contents, experience
+from nanolocal.vault import contents, experience, promptcache
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.database import Database, Row, Transaction, Value
 from nanolocal.vault.imported import ImportedChat, WholeChat
@@ -199,9 +199,10 @@ class Conversations:
             contents.added(tx, "chat", "id = ?", (chat_id,))
 
     def delete_chat(self, chat_id: str) -> None:
-        """Remove a conversation with all branches, attachments and pictures; what it cost stays in the ledger.
+        """Remove a conversation with all branches, attachments, pictures and what engines have read of it.
 
-        The vault's snapshots, which still hold it, are made anew when the vault is next opened or closed.
+        What it cost stays in the ledger. The vault's snapshots, which still hold it, are made anew when the vault is
+        next opened or closed.
         """
         with self._database.transaction() as tx:
             self._require_chat(tx, chat_id)
@@ -211,6 +212,7 @@ class Conversations:
             contents.removed(tx, "attachment", _ATTACHED, (chat_id,))
             contents.removed(tx, "message", "chat_id = ?", (chat_id,))
             contents.removed(tx, "chat", "id = ?", (chat_id,))
+            promptcache.forget_chat(tx, self._database.directory, chat_id)
             tx.execute("DELETE FROM message WHERE chat_id = ?", (chat_id,))
             tx.execute("DELETE FROM chat WHERE id = ?", (chat_id,))
             _keep_setting(tx, DELETED, "1")

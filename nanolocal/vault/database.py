@@ -122,6 +122,11 @@ class Database:
             raise
         return database
 
+    @property
+    def directory(self) -> Path:
+        """Where its file lies."""
+        return self._path.parent
+
     def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Run one reading statement outside a transaction and return its rows."""
         with self._lock, self._noting_damage():

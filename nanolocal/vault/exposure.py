@@ -14,10 +14,10 @@ from nanolocal.errors import NanolocalError
 from nanolocal.vault.files import check_local
 from nanolocal.vault.header import Header, SlotKind
 from nanolocal.vault.keys import parse_recovery_code
-from nanolocal.vault.layout import BACKUP, DATABASE, HEADER, KEYFILE, read_header
+from nanolocal.vault.layout import BACKUP, DATABASE, HEADER, KEYFILE, PROMPTS, read_header
 
 _CLEAR_BY_DESIGN = {HEADER, BACKUP, KEYFILE, f"{DATABASE}-shm"}
-_OURS = re.compile(rf"{re.escape(DATABASE)}.*|blobs/[0-9a-f]{{32}}|snapshots/.*\.db")
+_OURS = re.compile(rf"{re.escape(DATABASE)}.*|(blobs|{PROMPTS})/[0-9a-f]{{32}}|snapshots/.*\.db")
 _SAMPLE = 64 * 1024
 _RANDOM_RATIO = 0.99
 _SHORT, _FEW_LETTERS = 12, 6

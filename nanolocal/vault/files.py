@@ -135,7 +135,10 @@ def shred(path: Path) -> None:
 
 
 class OpenMark:
-    """Says that this process has a vault open: a shared lock on a file, which ``alone`` makes exclusive for a while."""
+    """Says that this process uses something, such as a vault: a shared lock on a file.
+
+    ``alone`` makes it exclusive for a while.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)

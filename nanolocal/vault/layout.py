@@ -9,6 +9,8 @@ from nanolocal.vault.header import MAX_BYTES, Header, decode
 
 HEADER, BACKUP, KEYFILE, DATABASE = "vault.hdr", "vault.hdr.bak", "vault.key", "vault.db"
 SUSPECT = "vault.suspect"
+PROMPTS = "prompts"
+"""The directory of what engines have read; see ``promptcache``."""
 COPYING = "backup-"
 """How the name of a directory begins in which a backup makes its copy of the database."""
 

@@ -1,4 +1,4 @@
-"""The vault's tables: conversations as trees, their attachments, and the search index.
+"""The vault's tables: conversations as trees, their attachments, the search index, and what engines have read of them.
 
 ``seq`` orders messages by arrival whatever the clock says. A parent must be a message of the same conversation; the
 check is deferred so that a conversation of any depth goes in one statement.
@@ -153,6 +153,22 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
                 tries REAL NOT NULL,
                 taken_at REAL NOT NULL,
                 PRIMARY KEY (sha256, task)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
+    (
+        8,
+        (
+            # The keys of the files in prompts/; one without a conversation is being written. See promptcache.py.
+            """CREATE TABLE prompt_cache (
+                file TEXT PRIMARY KEY,
+                key BLOB NOT NULL,
+                chat_id TEXT REFERENCES chat (id) ON DELETE CASCADE,
+                sha256 TEXT,
+                tokens INTEGER NOT NULL,
+                size INTEGER NOT NULL CHECK (size >= 0),
+                used_at REAL NOT NULL,
+                UNIQUE (chat_id, sha256)
             ) STRICT, WITHOUT ROWID""",
         ),
     ),

@@ -2,7 +2,7 @@
 
     vault.hdr   how to unlock it (header.py)      vault.db   conversations, search, ledger (SQLCipher)
     vault.key   only without a passphrase         blobs/     attachments and pictures (NLB1)
-    snapshots/  earlier states of vault.db
+    snapshots/  earlier states of vault.db         prompts/   what engines have read (promptcache.py)
 
 The header is written last, so a vault exists whole or not at all; ``vault.lock`` lets one process at a time change it.
 After every commit the header learns how far the database has come, so that commits which vanish are noticed.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nanolocal.checks import Check, State
 from nanolocal.errors import Damaged, NanolocalError, UsageError
-from nanolocal.vault import checks, contents, keychain, snapshots
+from nanolocal.vault import checks, contents, keychain, promptcache, snapshots
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.database import Database, Migrations, Unreadable
 from nanolocal.vault.files import (
@@ -371,12 +371,13 @@ class Vault(KeyHolder):
             mark.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
-        """Remove what a crash left: blobs without a message, and copies that no backup is working on.
+        """Remove what a crash left: blobs without a message, half a snapshot, and copies that no backup is working on.
 
         The write lock is held meanwhile: nobody is between writing a blob and storing its message.
         """
         with self.database.transaction() as tx:
             self.blobs.keep_only({row[0] for row in tx.execute("SELECT blob_id FROM attachment")})
+        promptcache.sweep(self.database)
         if copies := list(self._directory.glob(f"{COPYING}*")):
             with suppress(UsageError), self._opened.alone():
                 for path in copies:
