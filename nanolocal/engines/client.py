@@ -69,7 +69,7 @@ class _Pulse:
 class Child:
     """A running engine process. Make one with ``start``; it belongs to the event loop that started it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, stall_s: float, keeper: "Keeper") -> None:
+    def __init__(self, process: asyncio.subprocess.Process, stall_s: float, keeper: "Keeper | None" = None) -> None:
         self._process = process
         self._stall_s = stall_s
         self._keeper = keeper
@@ -82,10 +82,10 @@ class Child:
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._keep_stderr())]
 
     @classmethod
-    async def start(cls, kind: str, stall_s: float, keeper: "Keeper") -> "Child":
+    async def start(cls, kind: str, stall_s: float, keeper: "Keeper | None" = None) -> "Child":
         """Start a child for ``text`` or ``image``; ``stall_s`` is how long it may stand still while it should work.
 
-        ``keeper`` is told of what it is about to forget, before anything else is read from it.
+        ``keeper`` is told of what it is about to forget; without one that is lost.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", "-W", "ignore", "-m", "nanolocal.engines.host", kind),
@@ -181,7 +181,7 @@ class Child:
                 async with asyncio.timeout(self._stall_s):
                     frame = await self._read_frame()
                 if isinstance(frame, Leaving | Kept):
-                    await self._keeper.take(self, frame)
+                    await self._keep(frame)
                 else:
                     self._take(frame)
         except asyncio.IncompleteReadError:
@@ -199,6 +199,12 @@ class Child:
             await self._tasks[1]
             for inbox in self._inboxes.values():
                 inbox.put_nowait(None)
+
+    async def _keep(self, frame: Leaving | Kept) -> None:
+        if self._keeper is not None:
+            await self._keeper.take(self, frame)
+        elif isinstance(frame, Leaving):
+            self.send(Keep(frame.chat, "", b""))
 
     async def _read_frame(self) -> Frame:
         assert self._process.stdout is not None

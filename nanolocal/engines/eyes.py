@@ -69,7 +69,7 @@ class Eyes:
         return self._known[picture]
 
     def read(self, glance: Glance, context: Context, sequence: int, position: int) -> bool:
-        """Encode a part of a picture and read it into ``sequence`` from ``position`` on; false when the stop flag ended it midway."""
+        """Encode a part of a picture and read it into ``sequence``; false when the stop flag ended it midway."""
         lib = self._lib
         chunk = lib.mtmd_input_chunks_get(self._chunks(glance.picture), glance.part)
         after = ctypes.c_int32(position)

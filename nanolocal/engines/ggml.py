@@ -272,7 +272,7 @@ class Context:
         return buffer
 
     def restore(self, sequence: int, state: ctypes.Array[ctypes.c_uint8]) -> bool:
-        """Make ``state`` what is known of the empty ``sequence``; false, and it stays empty, where llama.cpp refuses."""
+        """Make ``state`` what is known of the empty ``sequence``; false where llama.cpp refuses."""
         if self._lib.llama_state_seq_set_data(self.pointer, state, len(state), sequence):
             return True
         self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)

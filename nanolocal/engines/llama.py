@@ -108,7 +108,7 @@ class TextEngine:
         return bool(self._tasks)
 
     def take(self, job: RunText | RunImage) -> None:
-        """Begin a job. Raises ``NoBuildFits``, ``EngineFailed``, and ``UsageError`` for a picture that cannot be read."""
+        """Begin a job. Raises ``NoBuildFits``, ``EngineFailed``, ``UsageError`` for a picture that cannot be read."""
         if not isinstance(job, RunText):
             raise EngineFailed("a text engine draws no pictures")
         began = time.monotonic()
@@ -236,7 +236,7 @@ class TextEngine:
         self._write(task, row, [])
 
     def _write(self, task: _Task, row: int, guesses: Sequence[int]) -> int:
-        """Write the prediction at ``row``, and those after it as far as ``guesses`` are right; returns how many were."""
+        """Write the prediction at ``row`` and, as far as ``guesses`` are right, those after it; returns how many were."""
         slot = _slot_of(task)
         answer = task.answer
         assert answer is not None

@@ -1,6 +1,6 @@
 """What parent and engine child say to each other: frames of JSON behind a four-byte big-endian length.
 
-The parent sends ``LoadText`` or ``LoadImage`` once, then jobs: one ``RunImage`` at a time, or several ``RunText``, which
+The parent sends ``LoadText`` or ``LoadImage`` once, then jobs: one ``RunImage`` at a time, or several ``RunText`` that
 are answered together. ``Cancel`` may come at any moment. The child answers with ``Hello``, then ``Progress`` and
 ``Loaded`` for a load, and for each job its events up to ``Done`` or ``Failed``. ``Beat`` comes every second, whatever
 else happens.
@@ -104,7 +104,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The answer to ``Leaving``: write conversation ``chat`` to the file ``path``, sealed with ``key``; ``""``: do not."""
+    """The answer to ``Leaving``: write ``chat`` to the file ``path``, sealed with ``key``; for ``""`` let go of it."""
 
     chat: str
     path: str
@@ -357,6 +357,7 @@ _READERS: dict[object, Callable[[object], object]] = {
     int: _whole,
     float: _number,
     int | None: _whole_or_none,
+    bytes: _bytes,
     bytes | None: _bytes_or_none,
     Pairs: _pairs,
     Pictures: _pictures,

@@ -122,5 +122,5 @@ def common_beginning(held: Sequence[Token], tokens: Sequence[Token]) -> int:
 
 
 def _is_same(slot: Slot, tokens: Sequence[Token], chat: str) -> bool:
-    """Whether the prompt is how the conversation in ``slot`` goes on, or nothing would be lost by taking it for that."""
+    """Whether the prompt goes on from what ``slot`` holds, or nothing would be lost by taking it for that."""
     return (slot.chat == chat and chat != "") or slot.common(tokens) == len(slot.held.tokens)

@@ -10,8 +10,8 @@ from nanolocal.engines.client import Child
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
 
 
-async def until(child: Child, kind: type[protocol.Reply]) -> protocol.Reply:
-    while not isinstance(reply := await child.receive(), kind | protocol.Failed):
+async def until(child: Child, kind: type[protocol.Reply], job: int = protocol.LOADING) -> protocol.Reply:
+    while not isinstance(reply := await child.receive(job), kind | protocol.Failed):
         pass
     return reply
 
@@ -22,7 +22,7 @@ async def answer(path: Path, kv: str) -> tuple[protocol.Reply, protocol.Reply]:
         child.send(protocol.LoadText("blank", str(path), 8192, 1, kv))
         loaded = await until(child, protocol.Loaded)
         child.send(protocol.RunText(1, (("user", "hello"),), 8192, 4, 0.0, 1.0, 40, 0.0, 1.0, 1))
-        return loaded, await until(child, protocol.Done)
+        return loaded, await until(child, protocol.Done, job=1)
     finally:
         await child.close()
 

@@ -15,9 +15,9 @@ FRAMES: list[Frame] = [
     Hello(1, 77, (("torch", "2"),)),
     RunText(3, (("user", "hé\n"), ("assistant", "")), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, None),
     RunText(4, (("user", "look"),), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, 1, ((0, b"\x89PNG\x00"), (0, b""))),
-    Delta("\u202e\x1b[2J", 2),
-    Step(1, 4, b"\x89PNG\x00"),
-    Done("end", 5, prompt_tokens=7, decode_tok_s=1.5, picture=None),
+    Delta(1, "\u202e\x1b[2J", 2),
+    Step(2, 1, 4, b"\x89PNG\x00"),
+    Done(1, "end", 5, prompt_tokens=7, decode_tok_s=1.5, picture=None),
 ]
 
 
@@ -28,7 +28,7 @@ def test_a_frame_survives_the_journey(frame: Frame) -> None:
 
 def test_a_whole_number_passes_as_a_fraction_and_lone_surrogates_are_replaced() -> None:
     assert protocol.decode(b'{"frame":"Beat","cpu_s":2}') == protocol.Beat(2.0)
-    assert protocol.decode(protocol.encode(Delta("a\ud800", 1))[4:]) == Delta("a?", 1)
+    assert protocol.decode(protocol.encode(Delta(1, "a\ud800", 1))[4:]) == Delta(1, "a?", 1)
 
 
 def test_the_end_of_a_stream_is_no_error_but_a_torn_frame_is() -> None:
@@ -47,7 +47,7 @@ def test_a_frame_of_a_silly_length_is_refused_before_it_is_read(length: int) -> 
 
 def test_a_frame_that_is_too_long_is_not_sent() -> None:
     with pytest.raises(ProtocolError, match="Delta frame of"):
-        protocol.encode(Delta("x" * protocol.MAX_FRAME_BYTES, 1))
+        protocol.encode(Delta(1, "x" * protocol.MAX_FRAME_BYTES, 1))
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_frame_that_is_too_long_is_not_sent() -> None:
         b'{"frame":"Beat","cpu_s":"1"}',
         b'{"frame":"Beat","cpu_s":true}',
         b'{"frame":"Beat","cpu_s":1,"more":1}',
-        b'{"frame":"Delta","text":1,"tokens":1}',
-        b'{"frame":"Step","step":1,"total":2,"preview":"%%"}',
+        b'{"frame":"Delta","job":1,"text":1,"tokens":1}',
+        b'{"frame":"Step","job":1,"step":1,"total":2,"preview":"%%"}',
         b'{"frame":"Hello","protocol":1,"pid":1,"versions":[["a"]]}',
         pytest.param(b"[" * 100_000, id="nested"),
     ],
@@ -80,7 +80,7 @@ def test_random_bytes_raise_nothing_else(data: bytes) -> None:
 
 
 _json = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
-_keys = ["step", "total", "preview", "text", "tokens", "versions", "x"]
+_keys = ["job", "step", "total", "preview", "text", "tokens", "versions", "x"]
 
 
 @given(st.sampled_from(["Step", "Delta", "Hello"]), st.dictionaries(st.sampled_from(_keys), _json))
