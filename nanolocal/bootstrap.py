@@ -163,8 +163,9 @@ def open_session(
     ledger = open_wallet(vault, settings)
     meter = Meter.open()
     budget = machine.memory_budget(settings.memory_mb)
-    engines = EnginePool(budget)
-
+    cache = PromptCacheStore(vault.database, settings.cache_mb)
+    cache.trim()
+    engines = EnginePool(budget, cache=cache)
     bandwidth = known_bandwidth(paths.bandwidth) or PLAIN_BANDWIDTH
 
     def around() -> Surroundings:
@@ -189,8 +190,6 @@ def open_session(
     watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
     chat = Chat(router, store, ledger, watched, meter)
     pulls = open_pulls(paths, settings, machine, store, library)
-    cache = PromptCacheStore(vault.database, settings.cache_mb)
-    cache.trim()
     return Session(
         paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls, cache
     )

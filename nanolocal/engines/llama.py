@@ -236,7 +236,7 @@ class TextEngine:
         self._write(task, row, [])
 
     def _write(self, task: _Task, row: int, guesses: Sequence[int]) -> int:
-        """Write the prediction at ``row`` and, as far as ``guesses`` are right, those after it; returns how many were."""
+        """Write the prediction at ``row`` and those after it as far as ``guesses`` are right: so many are returned."""
         slot = _slot_of(task)
         answer = task.answer
         assert answer is not None
