@@ -172,7 +172,7 @@ async def measure(path: Path, n_ctx: int, kv: str) -> int:
         await _until(child, protocol.Loaded)
         text = "a" * (n_ctx - SPARE_TOKENS)  # no merge joins these, so each is a token
         child.send(protocol.RunText(1, (("user", text),), n_ctx, WRITTEN, 0.0, 1.0, 40, 0.0, 1.0, 1))
-        done = await _until(child, protocol.Done)
+        done = await _until(child, protocol.Done, job=1)
         assert isinstance(done, protocol.Done)
         if done.prompt_tokens < n_ctx - SPARE_TOKENS:
             raise RuntimeError(f"only {done.prompt_tokens} tokens were read")
@@ -182,10 +182,10 @@ async def measure(path: Path, n_ctx: int, kv: str) -> int:
         await child.close()
 
 
-async def _until(child: Child, wanted: type[protocol.Reply]) -> protocol.Reply:
+async def _until(child: Child, wanted: type[protocol.Reply], job: int = protocol.LOADING) -> protocol.Reply:
     """Take replies up to one of the kind."""
     while True:
-        reply = await child.receive()
+        reply = await child.receive(job)
         if isinstance(reply, protocol.Failed):
             raise RuntimeError(reply.message)
         if isinstance(reply, wanted):

@@ -215,7 +215,7 @@ class Engine:
         if isinstance(reply, protocol.Failed):
             return "refused" if reply.error == "Damaged" else "an error when loaded"
         child.send(_PROMPT)
-        reply = await answer(child)
+        reply = await answer(child, _PROMPT.job)
         return "works" if isinstance(reply, protocol.Done) else "an error when it runs"
 
     def native(self) -> str:
@@ -232,12 +232,12 @@ class Engine:
             await child.close()
 
 
-async def answer(child: Child) -> protocol.Reply:
-    """The next reply that ends something."""
+async def answer(child: Child, job: int = protocol.LOADING) -> protocol.Reply:
+    """The reply that ends the load, or a job."""
     while True:
-        reply = await child.receive()
+        reply = await child.receive(job)
         if isinstance(reply, protocol.Loaded | protocol.Failed | protocol.Done):
-            child.rest()
+            child.rest(job)
             return reply
 
 

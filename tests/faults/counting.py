@@ -137,7 +137,7 @@ def recount(path: Path, jobs: Iterator[Counted], report: Callable[[str], None]) 
     from llama_cpp import Llama
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-    from nanolocal.engines import llama
+    from nanolocal.engines import answer, llama
     from nanolocal.engines.ggml import Context, Model, Sampler
     from nanolocal.engines.protocol import LoadText, RunText
     from nanolocal.engines.stopflag import StopFlag
@@ -145,18 +145,18 @@ def recount(path: Path, jobs: Iterator[Counted], report: Callable[[str], None]) 
     chosen: list[int] = []
 
     class Noting(Sampler):
-        def choose(self, context: Context) -> int:
-            chosen.append(super().choose(context))
+        def choose(self, context: Context, row: int = -1) -> int:
+            chosen.append(super().choose(context, row))
             return chosen[-1]
 
-    vars(llama)["Sampler"] = Noting
+    vars(answer)["Sampler"] = Noting
     vocabulary = Llama(str(path), vocab_only=True, verbose=False)
     words = {name: vocabulary.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
     texts = {name: "" if at is None else vocabulary._model.token_get_text(int(at)) for name, at in words.items()}
     template = vocabulary.metadata["tokenizer.chat_template"]
     formatter = Jinja2ChatFormatter(template=template, eos_token=texts["eos"], bos_token=texts["bos"])
     stop = StopFlag()
-    engine = llama.TextEngine(LoadText("again", str(path), _N_CTX, 1), lambda reply: None, stop)
+    engine = llama.TextEngine(LoadText("again", str(path), _N_CTX, 1), lambda reply: None, stop, lambda: None)
     model: Model = engine._model
     for number, job in enumerate(jobs, 1):
         chosen.clear()
@@ -165,7 +165,9 @@ def recount(path: Path, jobs: Iterator[Counted], report: Callable[[str], None]) 
         stop.begin(number)
         temperature, top_p, top_k, min_p, penalty = job.how
         talk, most = tuple(job.messages), job.max_tokens
-        engine.run(RunText(number, talk, _N_CTX, most, temperature, top_p, int(top_k), min_p, penalty, job.seed))
+        engine.take(RunText(number, talk, _N_CTX, most, temperature, top_p, int(top_k), min_p, penalty, job.seed))
+        while engine.is_busy:
+            engine.step()
         ids = [token for token in chosen if not model.ends(token)]
         report(json.dumps({"prompt": len(prompt), "pieces": [model.piece(token).hex() for token in ids]}))
 
