@@ -15,9 +15,6 @@ Each says what happened (``message``), what to do next (``hint``), and which exi
     └── Damaged           6    stored data was changed or broken outside nanolocal
 """
 
-from pathlib import Path
-from traceback import extract_tb
-
 
 class NanolocalError(Exception):
     """One clear sentence for the user, and the next step."""
@@ -95,6 +92,9 @@ class Damaged(NanolocalError):
 
 def place_of(error: BaseException) -> str:
     """What kind of unexpected error happened and where, without its text or any value: those may be private."""
+    from pathlib import Path
+    from traceback import extract_tb
+
     frames = extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}"

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 from nanolocal.chat.messages import Role
 
-PICTURE_TOKENS = 4096
-"""The most tokens that a picture may become; most models make a few hundred of one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from nanolocal.chat import remarks
-from nanolocal.chat.context import PICTURE_TOKENS
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, PriceCard, StoredMessage, TextJob
 from nanolocal.chat.routes import Build, Kind, Route
+from nanolocal.chat.usage import PICTURE_TOKENS
 from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
 

@@ -4,6 +4,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nanolocal.chat.routes import Route
+from nanolocal.chat.usage import Usage
+
+__all__ = [
+    "Answer",
+    "Attachment",
+    "Measured",
+    "Message",
+    "Role",
+    "Stopped",
+    "Timing",
+    "TurnRequest",
+    "Usage",
+    "Wishes",
+]
 
 
 class Role(StrEnum):
@@ -39,20 +53,6 @@ class Message:
     role: Role
     text: str
     attachments: tuple[Attachment, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an answer consumed. ``cached_tokens`` is the part of ``prompt_tokens`` that was not computed again.
-
-    ``pixel_steps`` is width x height x denoising steps done, ``loads`` how often the build was brought into memory.
-    """
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    pixel_steps: int = 0
-    loads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Kind(StrEnum):
@@ -83,7 +86,7 @@ class Build:
     id: str
     name: str
     kind: Kind
-    path: Path
+    path: "Path"
     quantization: str
     size_bytes: int
     sha256: str
@@ -95,7 +98,7 @@ class Build:
     tiny: bool = False
     defaults: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
-    projector: Path | None = None
+    projector: "Path | None" = None
     aliases: tuple[str, ...] = ()
     needs: str = ""
     set_aside: str = ""

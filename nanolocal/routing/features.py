@@ -6,12 +6,12 @@ and the last punctuation mark are dropped, so that they cannot change the pick.
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from nanolocal.routing.lexicon import kinds_of
-from nanolocal.routing.shapes import SENTENCE, shapes_of
+from nanolocal.routing.shapes import sentences, shapes_of
 
 VERSION = 2
 """Weights belong to one version of the features."""
@@ -51,8 +51,8 @@ def features_of(prompt: str) -> Features:
     """The features of ``prompt``, each key with the words it stands for; empty for a blank prompt."""
     text = trimmed(prompt)
     words = words_of(text)
-    ngrams = dict(_keyed(_ngrams(words)))
-    marks = dict(_keyed(_openings(text, words)))
+    ngrams = _keyed(_ngrams(words))
+    marks = _keyed(_openings(text, words))
     marks.update(_keyed(f"x:{kind}" for kind in kinds_of(text, words)))
     marks.update(_keyed(f"r:{shape}" for shape in shapes_of(ends_of(prompt))))
     return Features(ngrams, marks)
@@ -80,7 +80,7 @@ def words_of(text: str) -> list[str]:
 
 def _ngrams(words: Sequence[str]) -> Iterator[str]:
     head, tail = words[:_HEAD_WORDS], words[max(_HEAD_WORDS, len(words) - _TAIL_WORDS) :]
-    yield from (f"w:{word}" for word in words)
+    yield from (f"w:{word}" for word in dict.fromkeys(words))
     yield from (f"h:{word}" for word in head)
     yield from (f"t:{word}" for word in tail or head[-_TAIL_WORDS:])
     for part in (head, tail):
@@ -100,11 +100,11 @@ def _characters(words: Sequence[str]) -> Iterator[str]:
 def _openings(text: str, words: Sequence[str]) -> Iterator[str]:
     yield from (f"p{n}:{' '.join(words[:n])}" for n in range(1, _PIECE_WORDS + 1) if len(words) >= n)
     yield from (f"s{n}:{' '.join(words[-n:])}" for n in range(1, _PIECE_WORDS) if len(words) >= n)
-    pieces = [piece for piece in SENTENCE.split(text) if piece.strip()]
+    pieces = sentences(text)
     if len(pieces) > 1:
         last = words_of(pieces[-1])[:_PIECE_WORDS]
         yield from (f"l{n}:{' '.join(last[:n])}" for n in range(1, len(last) + 1))
 
 
-def _keyed(names: Iterator[str]) -> Iterator[tuple[int, str]]:
-    return ((zlib.crc32(name.encode("utf-8", "replace")), name) for name in names)
+def _keyed(names: Iterable[str]) -> dict[int, str]:
+    return {zlib.crc32(name.encode("utf-8", "replace")): name for name in names}

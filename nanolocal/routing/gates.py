@@ -1,13 +1,16 @@
 """The hard limits. A build that breaks one is out, and the gate's name and reason are kept."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
 
-from nanolocal.chat.context import PICTURE_TOKENS
-from nanolocal.chat.messages import Usage
-from nanolocal.chat.ports import RouteRequest
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
 from nanolocal.chat.routes import Build, Kind, Rejected
+from nanolocal.chat.usage import PICTURE_TOKENS, Usage
 from nanolocal.routing.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from nanolocal.chat.ports import RouteRequest
 
 MIN_ANSWER_TOKENS = 64
 DEFAULT_CONTEXT = 8192
@@ -17,8 +20,7 @@ _MEMORY_OVERHEAD = 1.15
 """What a build of unknown footprint takes on top of its file, as a share of its size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a turn needs: the kind of engine, the bytes of text that go in, and the bytes of memory there are."""
 
     kind: Kind

@@ -8,13 +8,16 @@ from pathlib import Path
 
 _FILE = Path(__file__).parent / "data" / "lexicon.toml"
 _FIRST = 7
+_UNSPACED = re.compile("[\u3040-\u9fff]")
+"""Kana and Chinese characters, of which every mark but the Latin ones has one."""
 
 
 def kinds_of(text: str, words: Sequence[str]) -> Iterator[str]:
     """The kinds that words of ``text`` speak for: at all, among the first words, and more than once."""
-    lexicon, marks = _lexicon()
+    lexicon, marks, latin_marks = _lexicon()
     seen = Counter(kind for word in words for kind in lexicon.get(word, ()))
-    seen.update(kind for kind, pattern in marks.items() if pattern.search(text))
+    possible = marks if _UNSPACED.search(text) else latin_marks
+    seen.update(kind for kind, pattern in possible.items() if pattern.search(text))
     early = {kind for word in words[:_FIRST] for kind in lexicon.get(word, ())}
     yield from sorted(seen)
     yield from (f"first {kind}" for kind in sorted(early))
@@ -22,8 +25,8 @@ def kinds_of(text: str, words: Sequence[str]) -> Iterator[str]:
 
 
 @cache
-def _lexicon() -> tuple[dict[str, list[str]], dict[str, re.Pattern[str]]]:
-    """The kinds of each word, and each kind's marks in scripts without spaces; read on first use."""
+def _lexicon() -> tuple[dict[str, list[str]], dict[str, re.Pattern[str]], dict[str, re.Pattern[str]]]:
+    """The kinds of each word, each kind's marks in scripts without spaces, those also in ours; read on first use."""
     import tomllib  # 4 ms: not at import
 
     stored = tomllib.loads(_FILE.read_text(encoding="utf-8"))
@@ -31,4 +34,5 @@ def _lexicon() -> tuple[dict[str, list[str]], dict[str, re.Pattern[str]]]:
     for kind, line in stored["words"].items():
         for word in line.split():
             kinds.setdefault(word, []).append(kind)
-    return kinds, {kind: re.compile(marks) for kind, marks in stored["marks"].items()}
+    marks = {kind: re.compile(pattern) for kind, pattern in stored["marks"].items()}
+    return kinds, marks, {kind: pattern for kind, pattern in marks.items() if re.search("[a-z]", pattern.pattern)}

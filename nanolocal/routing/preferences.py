@@ -5,7 +5,7 @@ what answers may cost, so here it is the preference that comes closest. What thi
 rather than swallowed.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nanolocal.errors import UsageError
 from nanolocal.routing.case import Weights
@@ -36,8 +36,7 @@ _NOT_HERE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a name asks for: a build or model (``None``: whichever is best), a preference, one that reasons."""
 
     model: str | None

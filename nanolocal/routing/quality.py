@@ -6,7 +6,8 @@ moves it like a Beta posterior: the expectation counts as much as twenty tries.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from nanolocal.chat.routes import Build, Tally
 from nanolocal.library.retention import retained
@@ -22,8 +23,7 @@ _MILLION = 1e6
 _LEAST, _MOST = 0.02, 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """A quality and where it comes from, in words."""
 
     value: float
@@ -51,6 +51,8 @@ def expected_quality(build: Build, task: str, seen: Tally | None = None) -> Expe
 
 def lookup(table: Mapping[str, float], task: str) -> float | None:
     """What a table says about a task: itself, the task above, the mean of its kin, everything."""
+    if not table:
+        return None
     coarse = task.partition("/")[0]
     for key in (task, coarse):
         if key in table:
@@ -61,6 +63,7 @@ def lookup(table: Mapping[str, float], task: str) -> float | None:
     return table.get(EVERYTHING)
 
 
+@lru_cache(maxsize=1024)
 def _prior(parameters: int) -> float:
     """A line through published averages: 1 B about 0.40, 8 B about 0.58, 70 B about 0.75; never above 0.9."""
     if parameters < _MILLION:

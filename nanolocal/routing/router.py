@@ -3,13 +3,16 @@
 A decision is made from a ``Case``, which is stored with the answer: whoever has the record can make it again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
-from nanolocal.chat.messages import Usage
-from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp, Task
+from nanolocal.chat.usage import Usage
 from nanolocal.errors import NoBuildFits, UsageError
 from nanolocal.routing import case, explain, preferences
 from nanolocal.routing.case import Candidate, Case, Terms
@@ -18,7 +21,10 @@ from nanolocal.routing.preferences import Asked
 from nanolocal.routing.quality import EVERYTHING, expected_quality
 from nanolocal.routing.speed import answer_tokens, wait_for
 from nanolocal.routing.surroundings import Surroundings
-from nanolocal.routing.tasks import Guess, guess_task
+
+if TYPE_CHECKING:
+    from nanolocal.chat.ports import RouteRequest
+    from nanolocal.routing.tasks import Guess
 
 IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
 SURE = 0.3
@@ -51,10 +57,17 @@ class TaskRouter:
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
-        builds, around = self._builds(), self._around()
+        from nanolocal.routing.tasks import guess_task  # 15 ms on first use, and as much again for its weights
+
+        heard = cache(lambda: guess_task(request.prompt, request.earlier))
+        return self._pick(request, self._builds(), self._around(), heard)
+
+    def _pick(
+        self, request: RouteRequest, builds: Sequence[Build], around: Surroundings, heard: Callable[[], Guess]
+    ) -> Route:
         asked = _asked(request.wishes.model, builds)
         candidates = builds if asked.model is None else _named(builds, asked.model)
-        guess = _guess(request, () if asked.model is None else candidates)
+        guess = _guess(request, () if asked.model is None else candidates, heard)
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
@@ -67,7 +80,13 @@ class TaskRouter:
         too_dear = unpayable(fitting, around)
         payable = [build for build in fitting if build.id not in too_dear]
         route = self._decide(turn, payable, [*rejected, *too_dear.values()])
-        return self._pinned(route, request) if turn.is_pinned else route
+        if not turn.is_pinned:
+            return route
+        free = replace(request, wishes=replace(request.wishes, model=None))
+        try:
+            return replace(route, instead=self._pick(free, builds, around, heard).build.id)
+        except NoBuildFits:
+            return route
 
     def check(self, name: str) -> None:
         """Raise ``UsageError`` where ``name`` is no build's, not even with an ending, nor stands for the best one."""
@@ -76,7 +95,7 @@ class TaskRouter:
         if asked.model is not None:
             _named(builds, asked.model)
 
-    def _gate(self, build: Build, turn: "_Turn", demand: Demand, asked: Asked) -> Rejected | None:
+    def _gate(self, build: Build, turn: _Turn, demand: Demand, asked: Asked) -> Rejected | None:
         """The user's own rules, which a build that is asked for by name overrides, then the hard limits."""
         if asked.model is None:
             for pattern in self._rules.deny:
@@ -94,7 +113,7 @@ class TaskRouter:
             return Rejected(build.id, "thinking", "it is not known to reason before it answers")
         return gone
 
-    def _decide(self, turn: "_Turn", fitting: Sequence[Build], rejected: Sequence[Rejected]) -> Route:
+    def _decide(self, turn: _Turn, fitting: Sequence[Build], rejected: Sequence[Rejected]) -> Route:
         decided = turn.case(fitting)
         ranking = decided.ranking()
         by_id = {build.id: build for build in fitting}
@@ -113,14 +132,6 @@ class TaskRouter:
             may_be_picture=turn.guess.may_be_picture,
             is_pinned=turn.is_pinned,
         )
-
-    def _pinned(self, route: Route, request: RouteRequest) -> Route:
-        """The same, with what would have been picked had nobody chosen."""
-        free = replace(request, wishes=replace(request.wishes, model=None))
-        try:
-            return replace(route, instead=self.pick(free).build.id)
-        except NoBuildFits:
-            return route
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,30 +169,46 @@ class _Turn:
         """Everything that counts, for each build."""
         tasks = shares(self.guess)
         weights = preferences.weights(self.prefer, self.guess.task, holds=self.holds)
-        return case.made_of(tasks, weights, [self._candidate(build, tasks) for build in builds])
-
-    def _candidate(self, build: Build, tasks: Mapping[str, float]) -> Candidate:
-        expected = {
-            task: expected_quality(build, task, self.around.tallies.get((build.sha256, task))) for task in tasks
-        }
         new = len(self.request.prompt) // _BYTES_PER_TOKEN + 1
         everything = new + self.request.history_bytes // _BYTES_PER_TOKEN
-        answer = answer_tokens(self.guess.subtask or self.guess.task)
+        work = _Work(
+            tasks, new, Usage(everything, completion_tokens=answer_tokens(self.guess.subtask or self.guess.task))
+        )
+        return case.made_of(tasks, weights, [self._candidate(build, work) for build in builds])
+
+    def _candidate(self, build: Build, work: _Work) -> Candidate:
+        around, usage = self.around, work.usage
+        expected = {
+            task: expected_quality(build, task, around.tallies.get((build.sha256, task))) for task in work.tasks
+        }
         is_current = build.id == self.request.current_build_id
-        wait = wait_for(build, self.around, new if is_current else everything, everything, answer)
-        usage = Usage(prompt_tokens=everything, completion_tokens=answer)
-        cost = self.around.cost(build, usage) if self.around.cost is not None else 0
+        new = work.new_tokens if is_current else usage.prompt_tokens
+        wait = wait_for(build, around, new, usage.prompt_tokens, usage.completion_tokens)
+        cost = around.cost(build, usage) if around.cost is not None else 0
         return Candidate(
             build_id=build.id,
             quality={task: found.value for task, found in expected.items()},
-            known=expected[max(tasks, key=lambda task: tasks[task])].known,
+            known=expected[work.likeliest].known,
             load_s=wait.load_s,
             read_s=wait.read_s,
             write_s=wait.write_s,
-            price=cost / max(self.around.balance, 1) if cost else 0.0,
-            is_resident=build.id in self.around.resident,
+            price=cost / max(around.balance, 1) if cost else 0.0,
+            is_resident=build.id in around.resident,
             is_current=is_current,
         )
+
+
+class _Work(NamedTuple):
+    """What an answer is expected to take, whoever gives it; ``new_tokens`` are those of the prompt alone."""
+
+    tasks: Mapping[str, float]
+    new_tokens: int
+    usage: Usage
+
+    @property
+    def likeliest(self) -> str:
+        """The task that counts most."""
+        return max(self.tasks, key=self.tasks.__getitem__)
 
 
 def shares(guess: Guess) -> dict[str, float]:
@@ -192,12 +219,14 @@ def shares(guess: Guess) -> dict[str, float]:
     return likely | {EVERYTHING: max(1.0 - sum(likely.values()), 0.0)}
 
 
-def _guess(request: RouteRequest, named: Sequence[Build]) -> Guess:
+def _guess(request: RouteRequest, named: Sequence[Build], heard: Callable[[], Guess]) -> Guess:
     """What is asked for; builds that were asked for by name do what they can, whatever the words sound like."""
+    from nanolocal.routing.tasks import Guess
+
     draws = {build.kind is Kind.IMAGE for build in named}
     if request.wishes.picture or draws == {True}:
         return Guess(Task.IMAGE_GEN, 1.0, "asked for", probabilities={Task.IMAGE_GEN: 1.0})
-    guess = guess_task(request.prompt, request.earlier)
+    guess = heard()
     if draws == {False} and guess.task in IMAGE_TASKS:
         return Guess(Task.CHAT, 1.0 - guess.confidence, guess.evidence)
     return guess

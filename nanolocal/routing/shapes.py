@@ -7,27 +7,30 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+# A pattern that begins with plain characters is looked for several times as fast: what has to stand before them is
+# therefore asked afterwards, in a lookbehind.
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("options", r"(?:^|\s|\()a\s?[.):][\s\S]{1,300}?(?:\s|\()b\s?[.):][\s\S]{1,300}?(?:\s|\()c\s?[.):]"),
-    ("two options", r"(?:^|\s|\()(?:a|1)\s?[.):][\s\S]{1,200}?(?:\s|\()(?:b|2)\s?[.):]"
+    ("two options", r"[a1](?<![^\s(].)\s?[.):][\s\S]{1,200}?(?:\s|\()(?:b|2)\s?[.):]"
                     r"(?![\s\S]*(?:\s|\()(?:c|3)\s?[.):])"),
-    ("numbered", r"(?:^|\s|\()1\s?[.):][\s\S]{1,300}?(?:\s|\()2\s?[.):][\s\S]{1,300}?(?:\s|\()3\s?[.):]"),
+    ("numbered", r"1(?<![^\s(]1)\s?[.):][\s\S]{1,300}?(?:\s|\()2\s?[.):][\s\S]{1,300}?(?:\s|\()3\s?[.):]"),
     ("choices word", r"\b(?:options|choices|answer choices)\s*:"),
-    ("answer slot", r"\banswer\s*:\s*$|答案\s*[:：]\s*$|答え\s*[:：]\s*$"),  # noqa: RUF001
+    ("answer slot", r"a(?<=\ba)nswer\s*:\s*$|答案\s*[:：]\s*$|答え\s*[:：]\s*$"),  # noqa: RUF001
     ("colon end", r"[:：]\s*$"),  # noqa: RUF001
     ("fence", r"```"),
     ("inline code", r"`[^`\n]+`"),
-    ("statement", r";\s*(?:\n|$|\})|\{\s*(?:\n|$)|\)\s*\{|=>|\bself\.|->\s*\w+\s*[:{]|\w\(\w*\)\s*[;:{]"),
+    ("statement", r";\s*(?:\n|$|\})|\{\s*(?:\n|$)|\)\s*\{|=>|s(?<=\bs)elf\.|->\s*\w+\s*[:{]|\((?<=\w\()\w*\)\s*[;:{]"),
     ("keyword", r"(?:^|\n)\s*(?:def|class|import|from|function|public|private|static|const|let|var|fn|func|package|"
                 r"using|#include|impl|struct) \S"),
     ("stub", r"(?:def|fn|func|function|int|void|public)\s[^\n]{0,120}[:{]\s*\n?\s*"
              r"(?:\"\"\"|'''|//|/\*|#|\}|todo|pass\b|\.\.\.)"),
     ("docstring", r'"""|>>>|/\*\*'),
-    ("trace", r"traceback|exception|error:|segfault|segmentation fault|undefined|errno|stack trace|[a-z]error\b"),
-    ("sql", r"\bselect\b[\s\S]{1,200}\bfrom\b|\bcreate table\b|\binsert into\b"),
+    ("trace", r"traceback|exception|error:|segfault|segmentation fault|undefined|errno|stack trace|"
+              r"error\b(?<=[a-z]error)"),
+    ("sql", r"s(?<=\bs)elect\b[\s\S]{1,200}\bfrom\b|c(?<=\bc)reate table\b|i(?<=\bi)nsert into\b"),
     ("tag", r"</?[a-z][a-z0-9]*(?:\s[^>]*)?>"),
     ("latex", r"\\[a-z]{2,}|\$[^$\n]+\$"),
-    ("power", r"[a-z0-9)]\s?\^\s?[\d({a-z]|\bsqrt\b|√|∫|∑|π|≤|≥|²|³"),
+    ("power", r"\^(?:(?<=[a-z0-9)]\^)|(?<=[a-z0-9)]\s\^))\s?[\d({a-z]|s(?<=\bs)qrt\b|[√∫∑π≤≥²³]"),
     ("equation", r"[a-z0-9)]\s?=\s?-?[\d(a-z]"),
     ("sum", r"\d\s*[-+*/×÷·x]\s*\(?\d"),  # noqa: RUF001
     ("only a sum", r"^[\s\d.,()+*/^x×÷=?%!-]+$"),  # noqa: RUF001
@@ -35,28 +38,29 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("money", r"[$€£¥]\s?\d|\d\s?(?:dollars|euros?|cents|€|£|元|円|reais)"),
     ("how many", r"how (?:many|much|long|far|old|fast)\b|wie ?viele?\b|combien|cuánt[oa]s?|quant[oaie]s?\b|"
                  r"多少|几[个本只元]|いくつ|何[個人本枚冊円]|いくら"),
-    ("blank", r"_{2,}|\.{4,}"),
+    ("blank", r"__|\.{4}"),
     ("json", r"[\[{]\s*\"[^\"\n]+\"\s*:"),
     ("commas in rows", r"(?:^|\n)[^\n,;|\t]{1,30}[,;|\t][^\n]{1,80}\n[^\n,;|\t]{1,30}[,;|\t]"),
     ("pipes", r"\|[^|\n]+\|[^|\n]+\|"),
-    ("series", r"(?:\d[\d.]*\s*[,;]\s*){3}\d"),
+    ("series", r"\d[\d.]*\s*[,;]\s*(?:\d[\d.]*\s*[,;]\s*){2}\d"),
     ("pairs", r"\b[a-z]{3,12}[ :=]{1,3}\$?\d[\d.,]*[,;] ?[a-z]{3,12}[ :=]{1,3}\$?\d"),
     ("quoted", r"[\"“«„「][^\"”»“」]{12,}[\"”»“」]"),
     ("speakers", r"(?:^|\n)\s*[a-z]\w{1,14}\s?: [^\n]+\n\s*[a-z]\w{1,14}\s?: "),
-    ("deed", r"(?:^|\s)\*[a-z][^*\n]{3,60}\*"),
+    ("deed", r"\*(?<!\S\*)[a-z][^*\n]{3,60}\*"),
     ("wish to draw", r"^(?:please |just |now |quickly )*(?:draw|paint|sketch|illustrate|doodle|render|depict)\b"
                      r"(?! (?:an? |the |some |your |my |any )*"
                      r"(?:conclusions?|parallels?|comparisons?|inferences?|lines? between|up\b|on\b|lots?\b|table|uml|"
                      r"(?:vivid )?pictures? (?:in|with) words))"),
     ("picture of", r"\b(?:pictures?|images?|photos?|drawings?|paintings?|illustrations?|sketch|portraits?|posters?|"
                    r"banners?|art|artwork|logos?) (?:of|with|showing|where|in which|for|about)\b"),
-    ("drawing flags", r"--(?:ar|v|s|style|q|niji|no)\b|\b\d+k\b|\b\d+mm\b"),
+    ("drawing flags", r"[-\d](?:(?<=-)-(?:ar|v|s|style|q|niji|no)\b|(?<=\b\d)\d*(?:k|mm)\b)"),
     ("colon then text", r"^[^\n:]{3,90}:\s*\S[\s\S]{15,}"),
     ("question word", r"^(?:what|who|when|where|why|how|which|is|are|do|does|did|can|should|was|were)\b"),
     ("dash list", r"(?:^|\n)\s*[-•*] [^\n]+\n\s*[-•*] "),
-    ("truth values", r"\b(?:true|false)\b[\s()]*(?:and|or)\b[\s()]*(?:not\b[\s()]*)*(?:true|false)\b"),
-    ("date in digits", r"\bmm/dd|\b\d{1,2}/\d{1,2}/\d{2,4}\b"),
-    ("patient", r"\b\d+[- ](?:year|month|week|day)s?[- ]old\b|\bpresents? with\b"),
+    ("truth values", r"(?:true(?<=\btrue)|false(?<=\bfalse))\b[\s()]*(?:and|or)\b[\s()]*"
+                     r"(?:not\b[\s()]*)*(?:true|false)\b"),
+    ("date in digits", r"[m\d](?:(?<=\bm)m/dd|(?<=\b\d)\d?/\d{1,2}/\d{2,4}\b)"),
+    ("patient", r"[\dp](?:(?<=\b\d)\d*[- ](?:year|month|week|day)s?[- ]old\b|(?<=\bp)resents? with\b)"),
     ("named parts", r"(?:^|\s)(?:passage|context|article|text|paragraph|premise|hypothesis|sentence|review|claim|"
                     r"evidence|title|table|dialogue|conversation)\s?\d?\s?:"),
     ("two named parts", r"(?:^|\s)(?:passage|context|article|text|title|table|premise|input)\s?:[\s\S]+\s"
@@ -89,7 +93,7 @@ _PLACED = re.compile(
     r"\b(?:on|in|under|over|beside|behind|near|with|of|at|above|below|inside|next to|in front of|made of|wearing|"
     r"holding|playing|sitting|standing|riding|eating|auf|unter|neben|mit|sur|dans|sous|avec|sobre|con|com|em|su|sotto) "
 )
-SENTENCE = re.compile(r"\n+|(?<=[.!?。！？])\s+|(?<=[。！？])")  # noqa: RUF001
+_BREAK = re.compile(r"\s(?:(?<=\n)\n*|(?<=[.!?]\s)\s*)")
 _AMOUNT = re.compile(r"\d+|\b(?:half|twice|third|quarter|double|dozen|times|two|three|four|five|six|each|every)\b")
 _COUNTS = re.compile(
     r"\bhow (?:many|much|long|far|old|fast)\b|\btotal\b|\bwhat (?:was|is|did) .{0,30}(?:price|cost|pay|sum)\b"
@@ -110,6 +114,13 @@ def shapes_of(text: str) -> Iterator[str]:
     yield from _fragments(lower)
     yield from _caption(lower)
     yield from _questions(lower)
+
+
+def sentences(text: str) -> list[str]:
+    """The lines and sentences of ``text``, without the space around them; Chinese ends them without a space."""
+    for end in "。！？":  # noqa: RUF001
+        text = text.replace(end, f"{end}\n")
+    return [piece for part in _BREAK.split(text) if (piece := part.strip())]
 
 
 def _counted(name: str, count: int, most: int) -> Iterator[str]:
@@ -138,7 +149,7 @@ def _caption(lower: str) -> Iterator[str]:
 
 def _questions(lower: str) -> Iterator[str]:
     """Where the question stands in a prompt of several sentences, and whether a long text lies beside it."""
-    pieces = [piece.strip() for piece in SENTENCE.split(lower) if piece.strip()]
+    pieces = sentences(lower)
     if len(pieces) < 2:
         return
     asks = [bool(_ASKS.match(piece)) for piece in (pieces[0], pieces[-1])]

@@ -4,7 +4,7 @@ A token is written by reading every weight once, so memory bandwidth over the by
 prompts are read several tokens at a time, about five times as fast (measured with a 0.6 B build on two cores).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nanolocal.chat.routes import Build, Speed
 from nanolocal.routing.surroundings import Surroundings
@@ -19,10 +19,10 @@ _ANSWER_TOKENS = {
 }  # fmt: skip
 """How long answers to a task usually are; for pictures, what the work compares with."""
 _USUAL_TOKENS = 200
+_NOT_MEASURED = Speed()
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Seconds to load a build, to read what is new of the prompt, and to write the answer."""
 
     load_s: float
@@ -38,7 +38,7 @@ def answer_tokens(task: str) -> int:
 def wait_for(build: Build, around: Surroundings, new_tokens: int, all_tokens: int, answer: int) -> Wait:
     """How long an ``answer`` of so many tokens takes; a resident build has read all but ``new_tokens`` before."""
     is_resident = build.id in around.resident
-    known = around.speeds.get(build.sha256, Speed())
+    known = around.speeds.get(build.sha256, _NOT_MEASURED)
     write_speed = known.write_tok_s or around.bandwidth / max(build.size_bytes, 1)
     read_speed = known.read_tok_s or write_speed * _READ_AS_FAST
     load_s = 0.0 if is_resident else known.load_s or build.size_bytes / _LOADED_PER_SECOND

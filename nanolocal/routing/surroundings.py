@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from nanolocal.chat.messages import Usage
 from nanolocal.chat.routes import Build, Speed, Tally
+from nanolocal.chat.usage import Usage
 
 PLAIN_BANDWIDTH = 20e9
 """Bytes a second that a plain laptop reads from memory, where it was not measured."""
