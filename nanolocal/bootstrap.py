@@ -90,7 +90,7 @@ class Session:
     meter: Meter
     chat: Chat
     pulls: Background
-    cache: PromptCacheStore
+    prompt_cache: PromptCacheStore
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
@@ -111,7 +111,7 @@ class Session:
         """End a pull, keeping what has arrived, and the engines; then close the vault."""
         await asyncio.to_thread(self.pulls.close)
         await self.engines.close()
-        self.cache.close()
+        self.prompt_cache.close()
         self.vault.close()
 
 
@@ -189,10 +189,23 @@ def open_session(
     watched = WatchedEngines(engines, library, starter_models(), tells_licences=tells_licences)
     chat = Chat(router, store, ledger, watched, meter)
     pulls = open_pulls(paths, settings, machine, store, library)
-    cache = PromptCacheStore(vault.database, settings.cache_mb)
-    cache.trim()
+    prompt_cache = PromptCacheStore(vault.database, settings.cache_mb)
+    prompt_cache.trim()
     return Session(
-        paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls, cache
+        paths,
+        settings,
+        machine,
+        vault,
+        store,
+        experience,
+        ledger,
+        library,
+        router,
+        engines,
+        meter,
+        chat,
+        pulls,
+        prompt_cache,
     )
 
 
