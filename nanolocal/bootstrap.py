@@ -90,7 +90,7 @@ class Session:
     meter: Meter
     chat: Chat
     pulls: Background
-    cache: PromptCacheStore
+    prompt_cache: PromptCacheStore
 
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the wallet; returns its micro-credits and who issued it. Raises ``UsageError``."""
@@ -111,7 +111,7 @@ class Session:
         """End a pull, keeping what has arrived, and the engines; then close the vault."""
         await asyncio.to_thread(self.pulls.close)
         await self.engines.close()
-        self.cache.close()
+        self.prompt_cache.close()
         self.vault.close()
 
 
@@ -163,9 +163,9 @@ def open_session(
     ledger = open_wallet(vault, settings)
     meter = Meter.open()
     budget = machine.memory_budget(settings.memory_mb)
-    cache = PromptCacheStore(vault.database, settings.cache_mb)
-    cache.trim()
-    engines = EnginePool(budget, cache=cache)
+    prompt_cache = PromptCacheStore(vault.database, settings.cache_mb)
+    prompt_cache.trim()
+    engines = EnginePool(budget, cache=prompt_cache)
     bandwidth = known_bandwidth(paths.bandwidth) or PLAIN_BANDWIDTH
 
     def around() -> Surroundings:
@@ -191,7 +191,20 @@ def open_session(
     chat = Chat(router, store, ledger, watched, meter)
     pulls = open_pulls(paths, settings, machine, store, library)
     return Session(
-        paths, settings, machine, vault, store, experience, ledger, library, router, engines, meter, chat, pulls, cache
+        paths,
+        settings,
+        machine,
+        vault,
+        store,
+        experience,
+        ledger,
+        library,
+        router,
+        engines,
+        meter,
+        chat,
+        pulls,
+        prompt_cache,
     )
 
 

@@ -1,9 +1,13 @@
 """``nanolocal vault``: what a person does to the vault itself, by the real program."""
 
 import json
+import secrets
+from dataclasses import replace
 from pathlib import Path
 
+from nanolocal.vault.promptcache import PromptCacheStore
 from tests.e2e.conftest import Program
+from tests.fakes.homes import open_vault
 
 
 def code_of(program: Program, **env: str) -> str:
@@ -75,3 +79,43 @@ def test_rekey_shred_and_erase(program: Program) -> None:
 def test_an_unknown_snapshot_is_named(program: Program) -> None:
     unknown = program("vault", "restore", "--snapshot", "none.db")
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 2)
+
+
+def test_what_models_have_read_is_shown_and_cleared(program: Program) -> None:
+    chat_id = json.loads(program("ask", "hello", "--json").stdout)["chat_id"]
+    vault = open_vault(program.home / "data" / "vault", None)
+    cache = PromptCacheStore(vault.database)
+    snapshot = cache.reserve(1000)
+    assert snapshot is not None
+    snapshot.path.write_bytes(secrets.token_bytes(1000))
+    cache.keep(replace(snapshot, tokens=10), "ab" * 32, chat_id)
+    vault.close()
+    assert json.loads(program("vault", "status", "--json").stdout)["cache_bytes"] == 1000
+    assert "1,000 bytes of these hold what models have read" in program("vault", "status").stdout
+    shown = json.loads(program("vault", "cache", "--json").stdout)
+    assert (shown["bytes"], shown["cleared_bytes"]) == (1000, None)
+    assert "1,000 bytes hold what models have read" in program("vault", "cache").stdout
+    assert program("vault", "cache", "--clear").stdout.startswith("cleared 1,000 bytes")
+    assert not snapshot.path.exists()
+    again = json.loads(program("vault", "cache", "--clear", "--json").stdout)
+    assert (again["bytes"], again["cleared_bytes"]) == (0, 0)
+    assert "hello" in program("chats", "list").stdout
+    assert "Everything is whole" in program("vault", "verify", "--quick").stdout
+
+
+def test_a_budget_of_nothing_clears_them_when_the_program_starts(program: Program) -> None:
+    chat_id = json.loads(program("ask", "hello", "--json").stdout)["chat_id"]
+    vault = open_vault(program.home / "data" / "vault", None)
+    cache = PromptCacheStore(vault.database)
+    snapshot = cache.reserve(1000)
+    assert snapshot is not None
+    cache.keep(snapshot, "ab" * 32, chat_id)
+    vault.close()
+    assert program("chats", "list").returncode == 0
+    assert snapshot.path.exists()
+    settings = program.home / "config" / "settings.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("cache_mb = 0\n")
+    assert json.loads(program("vault", "cache", "--json").stdout)["budget_bytes"] == 0
+    assert program("chats", "list").returncode == 0
+    assert not snapshot.path.exists()

@@ -205,7 +205,7 @@ def _aftermath(what: str, directory: Path, acknowledged: str, written: list[str]
     for _ in range(2):
         try:
             with home(directory, secret) as here:
-                wrong += _missing(what, here, acknowledged)
+                wrong += _missing(what, here, acknowledged) + _strays(here)
                 check_turns(here, written)
                 wrong += here.vault.verify()
                 here.wallet.verify((here.vault.anchor.seq, here.vault.anchor.head))
@@ -240,6 +240,13 @@ def _is_gone(directory: Path) -> bool:
     return not (directory / "vault.hdr").exists()
 
 
+def _strays(here: Home) -> list[str]:
+    """What engines have read has a file for each row, and a row for each file."""
+    rows = {row[0] for row in here.vault.database.execute("SELECT file FROM prompt_cache")}
+    files = {path.name for path in (here.vault.directory / "prompts").glob("*")}
+    return [f"alone: {name}" for name in rows ^ files]
+
+
 def _missing(what: str, here: Home, acknowledged: str) -> list[str]:
     present = texts(here)
     pairs = [{"first prompt", "first answer"}, {"second prompt", "second answer"}]
@@ -252,6 +259,9 @@ def _missing(what: str, here: Home, acknowledged: str) -> list[str]:
         expected = expected | {"kept prompt", "kept answer"}
     if what == "import" and (acknowledged or "imported prompt" in present):
         expected = expected | {"imported prompt", "imported answer"}
+    if what == "read" and acknowledged:
+        expected = expected | {acknowledged.strip()}
+        present |= {row[0] for row in here.vault.database.execute("SELECT file FROM prompt_cache")}
     return [f"lost: {text}" for text in sorted(expected - present)]
 
 

@@ -4,6 +4,7 @@
 Exit 0: done; 3: refused with an error of ours or the system's.
 """
 
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ from nanolocal.ledger.losses import LedgerLosses
 from nanolocal.vault import repair
 from nanolocal.vault.backup import make, restore
 from nanolocal.vault.imported import ImportedChat, ImportedMessage
+from nanolocal.vault.promptcache import PromptCacheStore
 from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault
-from tests.fakes.homes import CHEAP, MIGRATIONS, PASSPHRASE, home, open_vault, rooms
+from tests.fakes.homes import BUILD, CHEAP, MIGRATIONS, PASSPHRASE, Home, home, open_vault, rooms
 
 PICTURE = Attachment("p.png", "image/png", b"y" * 999)
 IMPORTED = ImportedChat(
@@ -31,11 +33,11 @@ IMPORTED = ImportedChat(
         ImportedMessage("2", "1", Role.ASSISTANT, "imported answer", 2.0),
     ),
 )
-SHARED = ("turn", "delete", "import", "passphrase", "recovery", "snapshot")
+SHARED = ("turn", "delete", "import", "passphrase", "recovery", "snapshot", "read")
 """What may be done while another process has the vault open."""
 SCENARIOS = (
     "create", "turn", "delete", "import", "passphrase", "recovery", "snapshot", "rotate", "rekey", "restore", "erase",
-    "backup", "restore_backup",
+    "backup", "restore_backup", "read",
 )  # fmt: skip
 
 
@@ -54,28 +56,51 @@ def work(what: str, directory: Path) -> None:
         acknowledge("restored")
         return
     with home(directory, None) as here:
-        match what:
-            case "turn":
-                here.turn("kept prompt", "kept answer", picture=PICTURE)
-                acknowledge("kept prompt")
-            case "delete":
-                here.store.delete_chat(here.store.search('"second prompt"', 1)[0].chat_id)
-                acknowledge("deleted")
-            case "import":
-                here.store.import_chat(IMPORTED)
-                acknowledge("imported")
-            case "passphrase":
-                here.vault.change_passphrase("new", CHEAP)
-            case "recovery":
-                acknowledge(here.vault.make_recovery_code())
-            case "rotate":
-                here.vault.rotate()
-            case "rekey":
-                here.vault.rekey(None)
-            case "backup":
-                acknowledge(here.vault.make_recovery_code())
-                back_up(here.vault, directory.with_name("backup"))
-                acknowledge("backed up")
+        work_inside(what, here)
+
+
+def work_inside(what: str, here: Home) -> None:
+    """What is done in an open vault."""
+    match what:
+        case "turn":
+            here.turn("kept prompt", "kept answer", picture=PICTURE)
+            acknowledge("kept prompt")
+        case "delete":
+            here.store.delete_chat(here.store.search('"second prompt"', 1)[0].chat_id)
+            acknowledge("deleted")
+        case "import":
+            here.store.import_chat(IMPORTED)
+            acknowledge("imported")
+        case "passphrase":
+            here.vault.change_passphrase("new", CHEAP)
+        case "recovery":
+            acknowledge(here.vault.make_recovery_code())
+        case "rotate":
+            here.vault.rotate()
+        case "rekey":
+            here.vault.rekey(None)
+        case "read":
+            keep_what_was_read(here)
+        case "backup":
+            acknowledge(here.vault.make_recovery_code())
+            back_up(here.vault, here.vault.directory.with_name("backup"))
+            acknowledge("backed up")
+
+
+def keep_what_was_read(here: Home) -> None:
+    """Keep what an engine has read, and once more, as the program does; tells the file that can be found then."""
+    cache, chat_id = PromptCacheStore(here.vault.database), here.store.chats(1)[0].id
+    for _ in range(2):
+        if (snapshot := cache.reserve(999)) is None:
+            continue
+        try:
+            snapshot.path.write_bytes(secrets.token_bytes(999))
+        except OSError:
+            cache.drop(snapshot)
+        else:
+            cache.keep(snapshot, BUILD.sha256, chat_id)
+    if (kept := cache.find(BUILD.sha256, chat_id)) is not None:
+        acknowledge(kept.path.name)
 
 
 def back_up(vault: Vault, file: Path) -> Inventory:

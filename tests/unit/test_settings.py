@@ -21,8 +21,9 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 def test_every_setting_is_read(tmp_path: Path) -> None:
     text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
     denied = 'deny = ["phi*"]\ndeny_licences = ["*nc*"]\nconfirm_pick = true\n'
-    path = written(tmp_path, f"{text}{denied}idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\n")
-    assert load(path) == Settings(("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65)
+    path = written(tmp_path, f"{text}{denied}idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\ncache_mb = 0\n")
+    expected = Settings(("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65, cache_mb=0)
+    assert load(path) == expected
 
 
 @pytest.mark.parametrize(("written_as", "micro"), [("0.1", 100_000), ("0", 0), ("1", 10**6), ("100.0", 10**8)])
@@ -35,6 +36,7 @@ def test_a_tariff_is_exact(tmp_path: Path, written_as: str, micro: int) -> None:
     [
         ('theme = "dark"\nfoo = 1\n', "line 2: unknown setting 'foo'"),
         ("memory_mb = -1\n", "line 1: memory_mb cannot be -1"),
+        ("cache_mb = -1\n", "line 1: cache_mb cannot be -1"),
         ("memory_mb = true\n", "memory_mb cannot be True"),
         ("memory_mb = 0.5\n", "memory_mb cannot be 0.5"),
         ("idle_minutes = nan\n", "idle_minutes cannot be nan"),
