@@ -114,12 +114,6 @@ class Model:
             self.close()
             raise BuildFailed(f"{path.name} writes no text", "choose a build of a language model")
 
-    @property
-    def can_cut(self) -> bool:
-        """Whether a context can forget the end of what it has read: not so where a state sums it up."""
-        lib = self._lib
-        return not (lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
-
     def close(self) -> None:
         """Give the memory back."""
         self._lib.llama_model_free(self.pointer)
@@ -205,9 +199,9 @@ class Context:
     ) -> None:
         self._lib = lib = library()
         self.size = size
-        self.sequences = SEQUENCES if model.can_cut else 1
         self._stop = stop
-        parameters = context_parameters(size, kv, self.sequences)
+        parameters = context_parameters(model.pointer, size, kv)
+        self.sequences: int = parameters.n_seq_max
         parameters.n_threads, parameters.n_threads_batch = max(threads - 1, 1), threads
         parameters.no_perf = True
         parameters.abort_callback = _when_not_empty(lib)
@@ -279,16 +273,18 @@ class Context:
         return False
 
 
-def context_parameters(size: int, kv: str, sequences: int = SEQUENCES) -> ctypes.Structure:
+def context_parameters(model: int, size: int, kv: str) -> ctypes.Structure:
     """What a context of ``size`` tokens is made with: all that decides how much memory it takes.
 
-    Few tokens of a batch are ever predicted from, so there is room for the logits of those, not of all.
+    ``model`` is llama.cpp's pointer. Few tokens of a batch are ever predicted from, so there is room for the logits of
+    those, not of all. Where a state sums up what was read, its end cannot be forgotten: there is one text.
     """
     lib = library()
+    sums_up = lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model)
     parameters: ctypes.Structure = lib.llama_context_default_params()
     parameters.n_ctx = size
     parameters.n_batch = parameters.n_ubatch = BATCH
-    parameters.n_seq_max = sequences
+    parameters.n_seq_max = 1 if sums_up else SEQUENCES
     parameters.kv_unified = True
     parameters.n_outputs_max = ROWS
     parameters.type_k = parameters.type_v = KV_TYPES[kv]

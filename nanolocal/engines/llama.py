@@ -231,7 +231,7 @@ class TextEngine:
         self._read_rate = _rate(task.total - task.cached, task.read_s) or self._read_rate
         limit = min(task.job.max_tokens, task.n_ctx - held.size)
         task.answer = Answer(task.job, self._model, held.text(PENALTY_WINDOW), limit)
-        if self._model.can_cut:
+        if self._context.sequences > 1:
             task.lookup = Lookup(held.text(len(held.tokens)))
         self._write(task, row, [])
 

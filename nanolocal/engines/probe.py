@@ -60,7 +60,7 @@ def measure(path: Path, n_ctx: int, kv: str) -> dict[str, Any]:
     parameters.no_alloc, parameters.load_mode = True, _NO_MAPPING
     parameters.n_gpu_layers = _ALL_LAYERS if has_gpu else 0
     model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
-    context = lib.llama_init_from_model(model, context_parameters(n_ctx, kv)) if model else None
+    context = lib.llama_init_from_model(model, context_parameters(model, n_ctx, kv)) if model else None
     log = "".join(lines)
     if not context:
         raise Refused(_last_error(lines))

@@ -53,7 +53,7 @@ HOMES = {
     "diffusers": ("engines/diffusion.py",),
     "transformers": ("engines/diffusion.py",),
     "httpx": ("library/pull/", "engines/remote.py"),
-    "cryptography": ("vault/", "ledger/"),
+    "cryptography": ("vault/", "ledger/", "engines/states.py"),
     "sqlcipher3": ("vault/",),
     "segno": ("cli/qr.py",),
 }

@@ -7,7 +7,7 @@ import pytest
 from nanolocal.errors import EngineFailed
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.compute import compute_of
-from nanolocal.library.fit.formula import BATCH, footprint_of
+from nanolocal.library.fit.formula import BATCH, ROWS, footprint_of
 from nanolocal.library.fit.layout import read_layout
 from nanolocal.library.fit.probe import Probed, probe, stand_in
 from nanolocal.library.fit.remote import Header
@@ -23,7 +23,7 @@ def test_caches_are_exact_and_scratch_memory_is_close(kind: str, tmp_path: Path)
     path = write_blank_gguf(tmp_path / "model.gguf", SHAPES[kind])
     layout = read_layout(path)
     caches = caches_of(layout)
-    compute = compute_of(layout, caches, BATCH)
+    compute = compute_of(layout, caches, BATCH, ROWS)
     for n_ctx, kv in ((2000, "f16"), (8192, "q8_0")):
         said = probe(path, layout, n_ctx, kv)
         growing = caches.size_bytes(n_ctx, kv) - caches.state_bytes
