@@ -107,10 +107,13 @@ class Session:
         """Decide once more from what was stored with an answer; raises ``Damaged`` where that cannot be done."""
         return explain.weighed(case)
 
-    async def close(self) -> None:
-        """End a pull, keeping what has arrived, and the engines; then close the vault."""
+    async def close(self, *, keeps: bool = True) -> None:
+        """End a pull, keeping what has arrived, and the engines; then close the vault.
+
+        ``keeps`` is false where no conversation is likely to go on, so that nothing need be kept of what was read.
+        """
         await asyncio.to_thread(self.pulls.close)
-        await self.engines.close()
+        await self.engines.close(keeps=keeps)
         self.prompt_cache.close()
         self.vault.close()
 

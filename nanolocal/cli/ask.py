@@ -98,7 +98,7 @@ async def _ask(
         say, tell = (False, unsaid) if wants_json(args) else (True, output.note)
         return await take_turn(session, request, progress, say, tell)
     finally:
-        await session.close()
+        await session.close(keeps=args.chat is not None)
 
 
 def _is_path(model: str, library: "Library") -> bool:

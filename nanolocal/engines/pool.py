@@ -83,8 +83,8 @@ class EnginePool:
             self._killed.append(self._seats.pop(build_id))
             self._changed()
 
-    async def close(self) -> None:
-        """End every child and wait until it is gone."""
+    async def close(self, *, keeps: bool = True) -> None:
+        """End every child and wait until it is gone; ``keeps`` lets idle ones keep what they have read first."""
         self._is_closed = True
         seats = [*self._seats.values(), *self._killed]
         self._seats.clear()
@@ -93,7 +93,7 @@ class EnginePool:
         for seat in seats:
             if seat.is_busy:
                 seat.kill()
-        await asyncio.gather(*(seat.unload(_GRACE_S) for seat in seats))
+        await asyncio.gather(*(seat.unload(_GRACE_S if keeps else 0.0) for seat in seats))
 
     @asynccontextmanager
     async def _seat_for(self, build: Build, n_ctx: int, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
