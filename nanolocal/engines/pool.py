@@ -15,7 +15,9 @@ from nanolocal.errors import EngineFailed, UsageError
 
 STALL_S = 60.0
 _GRACE_S = 20.0
-"""How long a child may take to keep what it has read, before it is killed."""
+"""How long a child that makes room may take to keep what it has read, before it is killed."""
+_LAST_S = 5.0
+"""The same at the end, when somebody waits for the program to be gone."""
 MIN_SIDE, MAX_SIDE, MAX_PIXELS, MAX_STEPS = 32, 4096, 3 * 2**20, 1000
 
 _OVERHEAD = {Kind.TEXT: 64 * 2**20, Kind.IMAGE: 400 * 2**20}
@@ -93,7 +95,7 @@ class EnginePool:
         for seat in seats:
             if seat.is_busy:
                 seat.kill()
-        await asyncio.gather(*(seat.unload(_GRACE_S if keeps else 0.0) for seat in seats))
+        await asyncio.gather(*(seat.unload(_LAST_S if keeps else 0.0) for seat in seats))
 
     @asynccontextmanager
     async def _seat_for(self, build: Build, n_ctx: int, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
