@@ -15,16 +15,12 @@ _GUESS = 10e9
 
 
 def memory_bandwidth(cache: Path | None = None) -> float:
-    """Bytes a second that the engine can read; measured once, then kept in ``cache`` for this machine.
-
-    All usable cores but one read together, as the text engine writes its answers (engines/ggml.py, ``Context``).
-    """
+    """Bytes a second that all usable cores read together; measured once, then kept in ``cache`` for this machine."""
     machine = _machine()
     known = _read(cache, machine)
     if known:
         return known
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    measured = _measure(max(cores - 1, 1))
+    measured = _measure(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     _keep(cache, machine, measured)
     return measured
 
@@ -60,7 +56,7 @@ def _measure(cores: int) -> float:
 
 
 def _machine() -> str:
-    return f"{platform.node()} {platform.machine()} {os.cpu_count()} less one"
+    return f"{platform.node()} {platform.machine()} {os.cpu_count()}"
 
 
 def _read(cache: Path | None, machine: str) -> float:

@@ -7,6 +7,7 @@ quarter of a second to import and is imported where it is needed.
 import ctypes
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from nanolocal.engines.pace import Pace
 from nanolocal.engines.protocol import SEQUENCES
 from nanolocal.errors import BuildFailed, EngineFailed, OutOfMemory
 from nanolocal.formats.architectures import missing_for
@@ -189,20 +191,17 @@ class Part:
 class Context:
     """What a model has read: up to ``sequences`` texts in one memory of ``size`` tokens, which may share beginnings.
 
-    ``stop`` is a ``StopFlag``'s buffer. A prompt is read by all ``threads``, an answer written by one less: every token
-    has hundreds of points where threads wait for each other, and one that has to share its core with the screen holds
-    up all the others.
+    ``pace`` tells how many threads compute each step; ``stop`` is a ``StopFlag``'s buffer.
     """
 
-    def __init__(
-        self, model: Model, size: int, threads: int, stop: ctypes.Array[ctypes.c_char], kv: str = "f16"
-    ) -> None:
+    def __init__(self, model: Model, size: int, pace: Pace, stop: ctypes.Array[ctypes.c_char], kv: str = "f16") -> None:
         self._lib = lib = library()
         self.size = size
+        self._pace = pace
         self._stop = stop
         parameters = context_parameters(model.pointer, size, kv)
         self.sequences: int = parameters.n_seq_max
-        parameters.n_threads, parameters.n_threads_batch = max(threads - 1, 1), threads
+        parameters.n_threads = parameters.n_threads_batch = self._threads = pace.threads
         parameters.no_perf = True
         parameters.abort_callback = _when_not_empty(lib)
         parameters.abort_callback_data = ctypes.addressof(stop)
@@ -239,10 +238,19 @@ class Context:
                 batch.logits[index] = offset >= first_row
                 index += 1
         batch.n_tokens = index
+        began = time.monotonic()
+        self._compute_with(self._pace.before(began))
         result = self._lib.llama_decode(self.pointer, batch)
         if result not in (0, 2):
             raise EngineFailed(f"llama.cpp cannot read on after {parts[0].position} tokens (llama_decode: {result})")
+        if result == 0:
+            self._pace.after(index, time.monotonic() - began)
         return bool(result == 0)
+
+    def _compute_with(self, threads: int) -> None:
+        if threads != self._threads:
+            self._lib.llama_set_n_threads(self.pointer, threads, threads)
+            self._threads = threads
 
     def keep(self, sequence: int, count: int) -> bool:
         """Forget all but the first ``count`` positions; when the model cannot do that, forget all and return false."""

@@ -14,8 +14,9 @@ _PASSED_ON = frozenset({
 })  # fmt: skip
 _FIXED = {
     "GGML_NO_BACKTRACE": "1",
-    # A thread that spins while it waits for one that the scheduler has parked makes llama.cpp 200 times slower.
-    "OMP_WAIT_POLICY": "passive",
+    # A thread that waits spins for about half a millisecond, then sleeps: where no core is missing the wait is over
+    # before; where one is, spinning on, as libgomp does, makes llama.cpp 200 times slower (engines/pace.py does more).
+    "GOMP_SPINCOUNT": "10000",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

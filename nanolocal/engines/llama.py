@@ -18,6 +18,7 @@ from nanolocal.engines.eyes import Eyes
 from nanolocal.engines.failures import failed
 from nanolocal.engines.ggml import BATCH, PENALTY_WINDOW, ROWS, Context, Model, Part
 from nanolocal.engines.lookup import Lookup
+from nanolocal.engines.pace import Pace
 from nanolocal.engines.prompt import Prompter
 from nanolocal.engines.protocol import (
     Done,
@@ -89,7 +90,7 @@ class TextEngine:
         self._emit = emit
         self._ask = ask
         self._stop = stop
-        self._threads = request.threads
+        self._pace = Pace(request.threads)
         self._model = Model(Path(request.path), _throttled(emit))
         self._build = request.build
         self._projector = request.projector
@@ -310,11 +311,11 @@ class TextEngine:
         if not self._projector:
             raise UsageError(f"{self._build} cannot look at pictures", "choose a build with a projector")
         if self._eyes is None:
-            self._eyes = Eyes(Path(self._projector), self._model, self._threads, self._stop)
+            self._eyes = Eyes(Path(self._projector), self._model, self._pace.threads, self._stop)
         return self._eyes.tokens(picture)
 
     def _open(self, n_ctx: int) -> None:
-        self._context = Context(self._model, n_ctx, self._threads, self._stop.buffer, self._kv)
+        self._context = Context(self._model, n_ctx, self._pace, self._stop.buffer, self._kv)
         self._slots = Slots(self._context, self._keep)
 
     def _context_size(self, wanted: int) -> int:

@@ -301,7 +301,7 @@ def test_the_environment_is_a_list_of_known_names() -> None:
     seen = child_environment({"PATH": "/bin", "NANOLOCAL_PASSPHRASE": "secret", "AWS_KEY": "k", "HF_TOKEN": "t"})
     assert seen["PATH"] == "/bin"
     assert not {"NANOLOCAL_PASSPHRASE", "AWS_KEY", "HF_TOKEN"} & seen.keys()
-    assert (seen["HF_HUB_OFFLINE"], seen["OMP_WAIT_POLICY"], seen["GGML_NO_BACKTRACE"]) == ("1", "passive", "1")
+    assert (seen["HF_HUB_OFFLINE"], seen["GOMP_SPINCOUNT"], seen["GGML_NO_BACKTRACE"]) == ("1", "10000", "1")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import json, sys
 from pathlib import Path
 from nanolocal.engines.eyes import Eyes
 from nanolocal.engines.ggml import Context, Model, Part
+from nanolocal.engines.pace import Pace
 from nanolocal.engines.stopflag import StopFlag
 from nanolocal.engines.tokens import Glance
 
@@ -30,7 +31,7 @@ def held(name):
 
 stop = StopFlag()
 model = Model(Path(sys.argv[1]), lambda fraction: None)
-context = Context(model, 1024, 1, stop.buffer)
+context = Context(model, 1024, Pace(1), stop.buffer)
 context.decode([Part(0, [1] * 200, 0)])
 before = held("VmRSS")
 eyes = Eyes(Path(sys.argv[2]), model, 1, stop)
