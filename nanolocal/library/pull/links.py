@@ -200,7 +200,7 @@ def _http_errors(url: str) -> Iterator[None]:
         yield
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise TransferFailed(safe_line(f"{url[:200]} cannot be fetched: {error}"), _OFFLINE) from error
-    except (httpx.HTTPError, httpx.StreamError) as error:
+    except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:  # the last where a record comes damaged
         host = parsed(url).host
         says = f"{host} fell silent" if isinstance(error, httpx.ReadTimeout) else f"no connection to {host}: {error}"
         raise Fault(safe_line(says).rstrip(": ")) from error
