@@ -321,7 +321,7 @@ def flipped(room: Path, chance: random.Random, figures: Figures, files: int, *, 
     for number in range(files):
         with trial(room / f"flipped{number}", chance, figures, 8 * CHUNK, sends_digest=sends_digest) as one:
             fetched, flips = _fetch_flipped(one, Kind.FLIP)
-            counts_as = "" if sends_digest else f"{flips} flipped, plain http without a digest"
+            counts_as = "" if sends_digest or not flips else f"{flips} flipped, plain http without a digest"
             one.finish(fetched, counts_as=counts_as, times=0)
         _remove(one)
 
