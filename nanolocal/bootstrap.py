@@ -144,7 +144,8 @@ def open_pulls(
         endpoint = endpoint_of(settings.hub)
         token = os.environ.get("HF_TOKEN", "").strip() or store.setting(token_setting(endpoint)) or ""
         budget = machine.memory_budget(settings.memory_mb)
-        return Source(endpoint, token, paths.models, library, best_that_fits(budget, memory_bandwidth(paths.bandwidth)))
+        pick = best_that_fits(budget, memory_bandwidth(paths.bandwidth))
+        return Source(endpoint, token, paths.models, library, pick, settings.insecure_hub)
 
     return Background(lambda: endpoint_of(settings.hub), source)
 

@@ -44,6 +44,8 @@ class Settings:
     """Where ``models pull`` fetches from; empty means huggingface.co, and ``HF_ENDPOINT`` goes before it."""
     cache_mb: int | None = None
     """The most that the vault keeps on disk of what engines have read; 0 keeps nothing, without it the disk decides."""
+    insecure_hub: bool = False
+    """Ask other machines for models over plain http too, as ``--insecure`` does: nobody vouches for what they send."""
 
 
 def load(path: Path) -> Settings:
@@ -77,6 +79,10 @@ def _checked(path: Path, text: str, key: str, value: object) -> object:
 
 def _names(value: object) -> tuple[str, ...] | None:
     return tuple(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+
+
+def _truth(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _whole(lowest: int, highest: float) -> Callable[[object], int | None]:
@@ -114,13 +120,14 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "prefer": _one_of(*PREFERENCES),
     "deny": _names,
     "deny_licences": _names,
-    "confirm_pick": lambda value: value if isinstance(value, bool) else None,
+    "confirm_pick": _truth,
     "theme": _one_of("dark", "light"),
     "idle_minutes": _minutes,
     "tariff": _tariff,
     "watts": _whole(1, _MOST_WATTS),
     "hub": _address,
     "cache_mb": _whole(0, math.inf),
+    "insecure_hub": _truth,
 }
 _HINTS = {
     "tariff": f"write it in credits, from 0 to {_DEAREST_KWH} with at most six places: tariff = 0.30",

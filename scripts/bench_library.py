@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""What listing a large library costs: ``models list`` over many small GGUF files, next to a bare Python.
+"""What listing a large library costs, and what is fetched to know a large model before it is pulled.
 
     .venv/bin/python scripts/bench_library.py [--builds N] [--repeat N] [--adopted] [--json]
 
-The files are written into a scratch home first. Every case runs in fresh processes, the cases in turn; the figures are
-medians of processor time. ``first`` is the listing that reads every header, the others find them remembered.
+``models list`` runs over many small GGUF files in a scratch home, next to a bare Python. Every case runs in fresh
+processes, the cases in turn; the figures are medians of processor time. ``first`` is the listing that reads every
+header, the others find them remembered. ``models fit`` then asks a hub on loopback about a model of 70 billion
+parameters; what was fetched of it is counted by the hub.
 """
 
 import argparse
@@ -19,8 +21,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.fakes.blank_gguf import Shape, write_blank_gguf  # noqa: E402
+from tests.hub.server import Hub  # noqa: E402
+
 TOKENS = 200
 FOLDERS = 50
+LARGE = Shape("llama", 8192, 80, 64, 8, 128, 28_672, 128_256)
+"""As Llama 3 70B."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,11 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         report = measure(Path(scratch), max(1, args.builds), max(1, args.repeat), args.adopted)
+        report |= fetched_by_fit(Path(scratch))
     if args.json:
         print(json.dumps(report))
     else:
         for name, value in report.items():
-            print(f"{name:24} {value:.3f}" if isinstance(value, float) else f"{name:24} {value}")
+            print(f"{name:24} {value:.3f}" if isinstance(value, float) else f"{name:24} {value:,}")
     return 0
 
 
@@ -66,6 +76,21 @@ def measure(scratch: Path, builds: int, repeat: int, adopted: bool) -> dict[str,
         "beyond the start, s": listed - bare,
         "x python": listed / bare,
     }
+
+
+def fetched_by_fit(scratch: Path) -> dict[str, float | int]:
+    """Bytes that ``models fit`` fetches of a large model by its header; the file is a hole from there on."""
+    name = "large-Q4_K_M.gguf"
+    size = write_blank_gguf(scratch / "far" / name, LARGE, "Q4_K_M").stat().st_size
+    command = [sys.executable, "-m", "nanolocal", "--home", str(scratch / "fit"), "models", "fit", "owner/model:Q4_K_M"]
+    with Hub().running() as hub:
+        hub.repo().add_large(name, scratch / "far" / name)
+        env = os.environ | {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "no_proxy": "127.0.0.1"}
+        told = subprocess.run([*command, "--json"], capture_output=True, text=True, env=env, check=False).stdout
+        (row,) = json.loads(told)["builds"]
+        assert row["source"] == "probed", row
+        served = hub.served(name)
+    return {"model on a hub, bytes": size, "fetched by fit, bytes": served, "fetched by fit, %": 100 * served / size}
 
 
 def cpu_s(command: Sequence[str]) -> float:

@@ -7,9 +7,11 @@ Prints its seed, what each kind of fault cost, and everything that was wrong, an
 ``--rounds`` does all of it so many times. The tests do a small part of the same.
 
 Wrong is a file that is not right, a byte outside the folder, a token at another host, and a fault that made the client
-read more than one chunk again. Two things are measured and have no such bound, for nobody could keep it: a file that
-was exchanged on its server is another file, and where a bit flips on the way and the server sends no digest of parts,
-only the hash of the whole shows that some chunk is wrong, so chunks are fetched until it is found.
+read more than one chunk again. Bits flip as they do with real hubs: below TLS (with a certificate made for the run),
+over plain http from a server that sends a digest of parts, and on the disk. Two things are measured and have no such
+bound, for nobody could keep it: a file that was exchanged on its server is another file, and where a bit flips in plain
+http without a digest of parts, only the hash of the whole shows that some chunk is wrong, so chunks are fetched until
+it is found. That is why plain http to another machine is refused unless the user says ``--insecure``.
 
 ``sent, never read`` is what the hub had written, and the kernel had taken, when the client closed the connection at the
 sight of the headers (at most 64 KiB of it came with them). It is part of the bound on what is sent for a file in all:
@@ -65,9 +67,13 @@ def steps(args: argparse.Namespace, room: Path, chance: random.Random, figures: 
     yield f"{args.disconnects} disconnects"
     trials.random_faults(room / "mixed", chance, figures, dict.fromkeys(trials.MIXED, args.others))
     yield f"{args.others} of each of {len(trials.MIXED)} kinds, mixed"
+    trials.flipped_below_tls(room / "tls", chance, figures, args.others)
+    yield f"{args.others} files with bits flipped below TLS"
     for sends_digest in (True, False):
         trials.flipped(room / f"flipped{sends_digest}", chance, figures, args.others, sends_digest=sends_digest)
-    yield f"{args.others} files with flipped bits, with and without a digest"
+    yield f"{args.others} files with bits flipped in plain http, with a digest of parts and without"
+    trials.flipped_on_the_disk(room / "flipped", chance, figures, args.others)
+    yield f"{args.others} files with bits flipped on the disk"
     trials.changed(room / "changed", chance, figures, args.others)
     yield f"{args.others} files exchanged half-way"
     trials.killed(room / "killed", chance, figures, args.kills)
@@ -89,6 +95,10 @@ def tell(figures: Figures) -> None:
     for what, costs in sorted(figures.again.items()):
         columns = [f"{statistics.fmean(each):10,.0f} {max(each):9,}" for each in (costs, figures.unread.get(what, [0]))]
         print(f"{what:42} {len(costs):6} {' '.join(columns)}")
+    print(f"{'without a bound':42} {'files':>6} {'sent again, mean':>20} {'max':>20}")
+    for what, costs in sorted(figures.unbounded.items()):
+        print(f"{what:42} {len(costs):6} {statistics.fmean(costs):20,.0f} {max(costs):20,}")
+    print("refused, or harmless")
     for what, times in sorted(figures.refused.items()):
         print(f"{what:42} {times:6}")
     faults = sum(len(costs) for costs in figures.again.values())

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
-from nanolocal.cli import output
+from nanolocal.cli import insecure, output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
 from nanolocal.errors import NoBuildFits
 
@@ -32,6 +32,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu-layers", type=_layers, default=0, metavar="N", help="as if the last N layers were on a GPU (NAME only)"
     )
+    insecure.add(parser)
     parser.set_defaults(run=run)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
-from nanolocal.cli import hubtoken, output
+from nanolocal.cli import hubtoken, insecure, output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
 from nanolocal.cli.pulled import as_json, fit_json, show, tell_done
 from nanolocal.errors import UsageError
@@ -45,6 +45,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only show what would be fetched")
     parser.add_argument("--yes", action="store_true", help="agree to the licence without being asked")
     parser.add_argument("--discard", action="store_true", help="delete what an unfinished pull has fetched")
+    insecure.add(parser)
     parser.set_defaults(run=run)
 
 
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         return _discard(args, paths.models, references)
     room = _room(paths, settings)
     pick = best_that_fits(room.budget, room.bandwidth)
-    source = Source(endpoint, "", paths.models, open_library(paths, settings), pick)
+    allows_plain = insecure.allows_plain(args, settings)
+    source = Source(endpoint, "", paths.models, open_library(paths, settings), pick, allows_plain)
     done = [_pull_one(args, source, reference, room) for reference in references]
     if wants_json(args):
         rows = [

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
-from nanolocal.cli import hubtoken, output
+from nanolocal.cli import hubtoken, insecure, output
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
 from nanolocal.settings import load as load_settings
 
@@ -16,6 +16,7 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser = parts.add_parser("repair", parents=[common], help="fetch again what is damaged of a build that was pulled")
     parser.add_argument("build", metavar="BUILD")
+    insecure.add(parser)
     parser.set_defaults(run=run)
 
 
@@ -62,7 +63,8 @@ async def _mend(args: argparse.Namespace, progress: output.Progress) -> "list[Me
     endpoint = pulledcard.endpoint_in(place if place.is_dir() else place.parent)
     is_trusted = endpoint == endpoint_of(settings.hub)  # a card may come from anybody, and name any hub
     token = hubtoken.find(args, endpoint) if is_trusted else ""
-    async with Links(endpoint, token, says=progress.show) as links:
+    allows_plain = insecure.allows_plain(args, settings)
+    async with Links(endpoint, token, allows_plain=allows_plain, says=progress.show) as links:
         control = Control()
         mended = await mending.mend(
             links, place, paths.models, library, control, lambda now: progress.show(line_of(now))

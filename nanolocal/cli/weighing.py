@@ -2,14 +2,14 @@
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build, Kind
-from nanolocal.cli import hubtoken
+from nanolocal.cli import hubtoken, insecure
 from nanolocal.errors import UsageError
 from nanolocal.paths import Paths
 from nanolocal.settings import Settings
@@ -40,6 +40,15 @@ class Question:
     def name(self) -> str:
         """What is to be weighed; empty for all that is stored."""
         return self.args.name or ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hub:
+    """Who is asked about what is not here, with which token, and whether over plain http to other machines too."""
+
+    endpoint: str
+    allows_plain: bool
+    token: str = ""
 
 
 def candidates(asked: Question) -> "list[Candidate]":
@@ -106,31 +115,32 @@ def _not_stored(asked: Question) -> "list[Candidate]":
         offers = list(from_offers(reference.model))
         if offers:
             return offers
+    asking = _Hub(endpoint, insecure.allows_plain(asked.args, asked.settings))
     if not reference.repo:
-        return _far(asked, endpoint, reference, "")
-    return hubtoken.with_token(asked.args, endpoint, lambda token: _far(asked, endpoint, reference, token))
+        return _far(asked, reference, asking)
+    return hubtoken.with_token(asked.args, endpoint, lambda token: _far(asked, reference, replace(asking, token=token)))
 
 
-def _far(asked: Question, endpoint: str, reference: "Reference", token: str) -> "list[Candidate]":
+def _far(asked: Question, reference: "Reference", asking: _Hub) -> "list[Candidate]":
     """By the headers of the build that is meant; by size where that is open, or it is a pipeline."""
     import asyncio
 
-    seen = asyncio.run(_sighted(endpoint, reference, token))
+    seen = asyncio.run(_sighted(reference, asking))
     if seen.repo:
         asked.told.update(repository=seen.repo, commit=seen.commit)
         asked.notes.append(f"{seen.repo} at commit {seen.commit[:8]}")
     if seen.headers:
-        return [_by_headers(asked, seen, token)]
+        return [_by_headers(asked, seen, asking)]
     if len(seen.options) > 1:
         asked.notes.append("for exact figures add :QUANT to the name; that reads a header alone")
     return _by_size(seen.options, reference)
 
 
-async def _sighted(endpoint: str, reference: "Reference", token: str) -> "Sighting":
+async def _sighted(reference: "Reference", asking: _Hub) -> "Sighting":
     from nanolocal.library.pull.links import Links
     from nanolocal.library.pull.sighting import sight
 
-    async with Links(endpoint, token) as links:
+    async with Links(asking.endpoint, asking.token, allows_plain=asking.allows_plain) as links:
         return await sight(links, reference)
 
 
@@ -146,13 +156,13 @@ def _by_size(options: "tuple[Option, ...]", reference: "Reference") -> "list[Can
     ]
 
 
-def _by_headers(asked: Question, seen: "Sighting", token: str) -> "Candidate":
+def _by_headers(asked: Question, seen: "Sighting", asking: _Hub) -> "Candidate":
     """The build of which only the header is fetched, some megabytes at most."""
     from nanolocal.library.fit.candidates import from_layout, probed_headers
     from nanolocal.library.naming import QUANTIZATION
     from nanolocal.library.pull.sighting import read_headers
 
-    remote = read_headers(seen, token)
+    remote = read_headers(seen, asking.token, allows_plain=asking.allows_plain)
     asked.notes.append(f"fetched {format_bytes(remote.fetched)} of {format_bytes(remote.layout.size_bytes)}")
     name = next(iter(seen.headers))
     found = QUANTIZATION.search(name)

@@ -44,7 +44,21 @@ def test_flipped_bits_are_found_and_mended(tmp_path: Path, chance: random.Random
     figures = Figures()
     trials.flipped(tmp_path / "room", chance, figures, 2, sends_digest=sends_digest)
     assert figures.violations == []
-    assert figures.again
+    assert figures.again if sends_digest else figures.unbounded
+
+
+def test_a_bit_that_flips_below_tls_is_a_broken_connection(tmp_path: Path, chance: random.Random) -> None:
+    figures = Figures()
+    trials.flipped_below_tls(tmp_path / "room", chance, figures, 3)
+    assert figures.violations == []
+    assert set(figures.again) == {Kind.FLIP_BELOW}
+
+
+def test_bits_that_flip_on_the_disk_cost_their_chunks(tmp_path: Path, chance: random.Random) -> None:
+    figures = Figures()
+    trials.flipped_on_the_disk(tmp_path / "room", chance, figures, 4)
+    assert figures.violations == []
+    assert len(figures.again) == 2
 
 
 def test_a_content_exchanged_on_the_way_is_never_mixed(tmp_path: Path, chance: random.Random) -> None:

@@ -213,6 +213,10 @@ class Handler(BaseHTTPRequestHandler):
                 self._drip(body[after:])
             case Kind.FLIP if body:
                 self._write(_flipped(body, min(after, len(body) - 1)))
+            case Kind.FLIP_BELOW if body:
+                self._write(body[: min(after, len(body) - 1)])
+                self.hub.wires[self.asked.host].flip(self.client_address[1], after)
+                self._write(body[min(after, len(body) - 1) :])
             case Kind.TOO_SHORT:
                 self._write(body[:-1])
             case _:

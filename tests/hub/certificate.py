@@ -1,6 +1,9 @@
 """A certificate of our own for hosts on loopback."""
 
 import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -30,3 +33,16 @@ def write_certificate(path: Path) -> None:
     )
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem))
+
+
+@contextmanager
+def trusted(path: Path) -> Iterator[None]:
+    """Have this process trust the certificate at ``path`` and no other, while the block runs."""
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(path)
+    try:
+        yield
+    finally:
+        del os.environ["SSL_CERT_FILE"]
+        if before is not None:
+            os.environ["SSL_CERT_FILE"] = before

@@ -22,7 +22,8 @@ class Kind(StrEnum):
     LOOP = "redirect loop"
     DOWNGRADE = "redirect to http"
     DRIP = "slow drip"
-    FLIP = "flipped bit"
+    FLIP = "flipped bit in plain http"
+    FLIP_BELOW = "flipped bit below TLS"
     TOO_LONG = "too long"
     TOO_SHORT = "too short"
     NEW_ETAG = "changed ETag"
@@ -64,6 +65,12 @@ class Asked:
     cookie: str = ""
     encoding: str = ""
     delivered: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes that were asked for, where the request is for a part."""
+        first, _, last = self.range.removeprefix("bytes=").partition("-")
+        return int(last) + 1 - int(first)
 
     @property
     def read(self) -> int:

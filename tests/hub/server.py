@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.hub.answers import Handler
 from tests.hub.faults import Asked, Plan, no_faults
 from tests.hub.stored import Repo
+from tests.hub.wire import Wire
 
 HOSTS = ("hub", "cdn", "elsewhere")
 
@@ -19,7 +20,8 @@ HOSTS = ("hub", "cdn", "elsewhere")
 class Hub:
     """What it holds, how it behaves, and everything it was asked.
 
-    ``accounts`` are the tokens it knows, each with the gated repositories whose licence was accepted.
+    ``accounts`` are the tokens it knows, each with the gated repositories whose licence was accepted. With a
+    ``certificate``, ``wires`` lead to all of its hosts but the one that nobody should trust.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Hub:
     certificate: Path | None = None
     asked: list[Asked] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
+    wires: dict[str, Wire] = field(default_factory=dict)
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,21 +68,22 @@ class Hub:
     @contextmanager
     def _serve(self, host: str) -> Iterator[None]:
         server = _Server(self, host)
-        is_safe = self.certificate is not None and host != "elsewhere"
-        if is_safe:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(str(self.certificate))
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        name = "localhost" if is_safe else "127.0.0.1"
-        self.addresses[host] = f"http{'s' if is_safe else ''}://{name}:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        port: int = server.server_address[1]
+        with ExitStack() as stack:
+            if self.certificate is None or host == "elsewhere":
+                self.addresses[host] = f"http://127.0.0.1:{port}"
+            else:
+                self.wires[host] = Wire(port)
+                self.addresses[host] = f"https://localhost:{stack.enter_context(self.wires[host].laid())}"
+                server.encrypt(self.certificate)
+            thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                server.shutdown()
+                thread.join()
+                server.server_close()
 
 
 class _Server(ThreadingHTTPServer):
@@ -91,6 +95,11 @@ class _Server(ThreadingHTTPServer):
         self.hub = hub
         self.host = host
         super().__init__(("127.0.0.1", 0), Handler)
+
+    def encrypt(self, certificate: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(certificate))
+        self.socket = context.wrap_socket(self.socket, server_side=True)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news."""

@@ -21,9 +21,15 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 def test_every_setting_is_read(tmp_path: Path) -> None:
     text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
     denied = 'deny = ["phi*"]\ndeny_licences = ["*nc*"]\nconfirm_pick = true\n'
-    path = written(tmp_path, f"{text}{denied}idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\ncache_mb = 0\n")
-    expected = Settings(("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65, cache_mb=0)
-    assert load(path) == expected
+    more = "idle_minutes = 0.5
+tariff = 0.287501
+watts = 65
+cache_mb = 0
+insecure_hub = true
+"
+    assert load(written(tmp_path, text + denied + more)) == Settings(
+        ("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65, cache_mb=0, insecure_hub=True
+    )
 
 
 @pytest.mark.parametrize(("written_as", "micro"), [("0.1", 100_000), ("0", 0), ("1", 10**6), ("100.0", 10**8)])
@@ -54,6 +60,7 @@ def test_a_tariff_is_exact(tmp_path: Path, written_as: str, micro: int) -> None:
         ("watts = 30.5\n", "watts cannot be 30.5"),
         ('prefer = "best"\n', "prefer cannot be 'best'"),
         ("confirm_pick = 1\n", "confirm_pick cannot be 1"),
+        ('insecure_hub = "yes"\n', "insecure_hub cannot be 'yes'"),
         ("= nonsense\n", "settings.toml"),
     ],
 )

@@ -19,7 +19,6 @@ from nanolocal.library.pull.hops import (
     MAX_REDIRECTS,
     endless,
     first_hop,
-    joined,
     next_hop,
     origin,
     parsed,
@@ -70,8 +69,8 @@ class Reply:
 class Links:
     """Connections to a hub, at ``endpoint``, and to wherever it sends us. To be entered with ``async with``.
 
-    The token goes to the endpoint's own origin and nowhere else. ``seconds`` is how long a silent server is waited for;
-    ``says`` hears why something has to wait.
+    The token goes to the endpoint's own origin and nowhere else. With ``allows_plain``, other machines are asked over
+    plain http too. ``seconds`` is how long a silent server is waited for; ``says`` hears why something has to wait.
     """
 
     def __init__(
@@ -79,12 +78,14 @@ class Links:
         endpoint: str,
         token: str = "",
         *,
+        allows_plain: bool = False,
         patience: Patience | None = None,
         seconds: float = 30.0,
         says: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._token = token
+        self._allows_plain = allows_plain
         self._patience = patience or Patience()
         self._seconds = seconds
         self._says = says
@@ -133,12 +134,19 @@ class Links:
             except (ValueError, RecursionError) as error:
                 says = f"{url} is no hub: what it answers is not JSON"
                 raise TransferFailed(safe_line(says), CHECK_ADDRESS) from error
-            return value, str(joined(parsed(reply.url), following)) if following else None
+            return value, str(self._after(parsed(reply.url), following)) if following else None
+
+    def check(self, url: str) -> None:
+        """Raise ``UsageError`` where ``url`` is no address that may be asked."""
+        self._first(url)
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Reply]:
-        """The answer to a GET of ``url``, redirects followed. Raises ``Fault``, or ``TransferFailed`` for a bad one."""
-        hop, first = first_hop(url), None
+        """The answer to a GET of ``url``, redirects followed. Raises ``Fault``, or ``TransferFailed`` for a bad one.
+
+        ``UsageError`` where it, or what it leads to, may not be asked.
+        """
+        hop, first = self._first(url), None
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._send(hop, headers)
             try:
@@ -149,8 +157,14 @@ class Links:
                     return
             finally:
                 await response.aclose()
-            hop = next_hop(hop, following)
+            hop = self._after(hop, following)
         raise endless(url)
+
+    def _first(self, url: str) -> "httpx.URL":
+        return first_hop(url, allows_plain=self._allows_plain)
+
+    def _after(self, hop: "httpx.URL", location: str) -> "httpx.URL":
+        return next_hop(hop, location, allows_plain=self._allows_plain)
 
     def _reply(self, response: "httpx.Response", first: Mapping[str, str]) -> Reply:
         url, is_hub = str(response.url), origin(response.url) == self._origin
@@ -186,7 +200,7 @@ def _http_errors(url: str) -> Iterator[None]:
         yield
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise TransferFailed(safe_line(f"{url[:200]} cannot be fetched: {error}"), _OFFLINE) from error
-    except (httpx.HTTPError, httpx.StreamError) as error:
+    except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:  # the last where a record comes damaged
         host = parsed(url).host
         says = f"{host} fell silent" if isinstance(error, httpx.ReadTimeout) else f"no connection to {host}: {error}"
         raise Fault(safe_line(says).rstrip(": ")) from error

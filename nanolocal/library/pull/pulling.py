@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The hub at ``endpoint``, a token for it, the library, our own ``models`` in it, and what is taken unasked."""
+    """The hub at ``endpoint``, a token for it, the library, our own ``models`` in it, and what is taken unasked.
+
+    ``allows_plain`` says that other machines may be asked over plain http.
+    """
 
     endpoint: str
     token: str
     models: Path
     library: Library
     pick: Pick
+    allows_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ async def pull(
     """
     from nanolocal.library.pull.links import Links
 
-    async with Links(source.endpoint, source.token, says=says) as links:
+    async with Links(source.endpoint, source.token, allows_plain=source.allows_plain, says=says) as links:
         prepared = await prepare(links, source.endpoint, reference, source.pick, source.models, file)
         copy = stored_copy(source.library, prepared.plan.files)
         if copy is not None and not prepared.spot.present:

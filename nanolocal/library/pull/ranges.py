@@ -32,9 +32,10 @@ class _Part:
 class Remote:
     """A file at ``url``, of a hub if ``is_hub``. ``token`` goes to the origin of ``url`` and nowhere else."""
 
-    def __init__(self, client: "httpx.Client", url: "httpx.URL", token: str, is_hub: bool) -> None:
+    def __init__(self, client: "httpx.Client", url: str, token: str, *, is_hub: bool, allows_plain: bool) -> None:
         self._client = client
-        self._url = url
+        self._url = first_hop(url, allows_plain=allows_plain)
+        self._allows_plain = allows_plain
         self._token = token
         self._is_hub = is_hub
         first = self._fetch(0, _PROBE_BYTES)
@@ -57,7 +58,7 @@ class Remote:
                 with self._client.stream("GET", url, headers=self._headers(url, start, end)) as answer:
                     if not answer.has_redirect_location:
                         return self._part(answer, start, end)
-                    url = next_hop(url, answer.headers["location"])
+                    url = next_hop(url, answer.headers["location"], allows_plain=self._allows_plain)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransferFailed(safe_line(f"{url.host} cannot be read: {error}"), _HINT) from error
         raise endless(str(self._url))
@@ -77,15 +78,15 @@ class Remote:
 
 
 @contextmanager
-def open_remote(url: str, token: str = "", *, is_hub: bool = False) -> Iterator[Remote]:
-    """Open the file at an http(s) address, of a hub or not; raises ``UsageError`` for another kind of address.
+def open_remote(url: str, token: str = "", *, is_hub: bool = False, allows_plain: bool = False) -> Iterator[Remote]:
+    """Open the file at an http(s) address, of a hub or not; raises ``UsageError`` for one that may not be asked.
 
     ``TransferFailed`` when it cannot be opened, ``AccessRefused`` where a hub wants a token.
     """
     import httpx
 
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=True) as client:
-        yield Remote(client, first_hop(url), token, is_hub)
+        yield Remote(client, url, token, is_hub=is_hub, allows_plain=allows_plain)
 
 
 def _part(answer: "httpx.Response", start: int, end: int) -> _Part:

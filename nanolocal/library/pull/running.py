@@ -51,6 +51,7 @@ async def prepare(
 
     Raises what ``planning.plan`` raises.
     """
+    links.check(reference.url or endpoint)
     typed = f"{reference.typed} --file {file}" if file else reference.typed
     earlier = begun(models, typed, endpoint)
     if earlier is not None:

@@ -48,14 +48,14 @@ async def sight(links: "Links", reference: "Reference") -> Sighting:
     return Sighting(listing.repo, listing.commit, (option,), headers)
 
 
-def read_headers(seen: Sighting, token: str) -> Remote:
+def read_headers(seen: Sighting, token: str, *, allows_plain: bool = False) -> Remote:
     """The headers of the build, all parts of it, at its commit; the token goes to the hub alone.
 
-    Raises ``Damaged``, ``TransferFailed`` or ``AccessRefused``.
+    Raises ``Damaged``, ``TransferFailed`` or ``AccessRefused``, and ``UsageError`` where plain http would be needed.
     """
     with ExitStack() as stack:
         files = [
-            (name, stack.enter_context(open_remote(url, token, is_hub=bool(seen.repo))))
+            (name, stack.enter_context(open_remote(url, token, is_hub=bool(seen.repo), allows_plain=allows_plain)))
             for name, url in seen.headers.items()
         ]
         return read_remote((name, file.size, file.read_range) for name, file in files)

@@ -12,6 +12,7 @@ from nanolocal.device.bandwidth import memory_bandwidth
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
 from tests.fakes.range_server import serving
 from tests.hub.faults import Fault, Kind, Once
+from tests.hub.mirror import MIRROR, be_a_mirror
 from tests.hub.server import Hub
 
 LLAMA_70B = Shape("llama", 8192, 80, 64, 8, 128, 28_672, 128_256)
@@ -141,6 +142,20 @@ def test_a_token_never_goes_to_a_plain_address(
         fit("fit", served.url, "--context", "2048")
         assert {token for _, token in served.tokens} == {""}
     assert hub.asked == []
+
+
+@pytest.mark.parametrize("named", ["owner/model", "owner/model:Q8_0", "http://other.example/m-Q8_0.gguf"])
+def test_plain_http_to_another_machine_has_to_be_wanted(
+    fit: Fit, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    add(hub, tmp_path, "Q8_0", shape=Shape("llama"))
+    be_a_mirror(hub, monkeypatch)
+    monkeypatch.setenv("HF_ENDPOINT", MIRROR)
+    fit("fit", named, code=2)
+    assert "plain http to" in fit.err and "--insecure" in fit.err and hub.asked == []
+    if "other" not in named:
+        assert len(rows(fit.json(named, "--context", "2048", "--insecure"))) == 1
+        assert fit.err.count("plain http is allowed: nobody vouches") == 1
 
 
 def test_a_page_and_a_file_of_the_hub_may_be_named_by_their_addresses(fit: Fit, hub: Hub, tmp_path: Path) -> None:

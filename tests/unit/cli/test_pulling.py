@@ -11,6 +11,7 @@ import pytest
 from nanolocal.cli.main import main
 from tests.fakes import stores
 from tests.hub.faults import Fault, Kind
+from tests.hub.mirror import MIRROR, be_a_mirror
 from tests.hub.server import Hub
 
 
@@ -164,6 +165,47 @@ def test_the_hub_of_the_settings_is_used(
     settings.write_text('hub = "ftp://example.org"\n')
     shell("models", "pull", "owner/model", code=2)
     assert "settings.toml, line 1: hub cannot be" in shell.err
+
+
+@pytest.fixture
+def mirror(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """One with a model, on another machine that speaks plain http."""
+    add(hub, tmp_path)
+    be_a_mirror(hub, monkeypatch)
+    monkeypatch.setenv("HF_ENDPOINT", MIRROR)
+    return hub
+
+
+@pytest.mark.parametrize("named", ["owner/model", f"{MIRROR}/owner/model", "http://other.example/small-Q8_0.gguf"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--json",)])
+def test_plain_http_is_refused_before_anything_is_asked_or_written(
+    shell: Shell, mirror: Hub, named: str, more: tuple[str, ...]
+) -> None:
+    assert shell("models", "pull", named, *more, code=2) == ""
+    error, hint = shell.err.splitlines()
+    assert "plain http to" in error and "--insecure" in hint
+    assert mirror.asked == [] and not (shell.home / "data").exists()
+
+
+def test_insecure_says_once_what_it_means_and_pulls_and_repairs(shell: Shell, mirror: Hub) -> None:
+    shell("models", "pull", "owner/model", "--insecure")
+    assert shell.err.count("plain http is allowed: nobody vouches for what arrives but the checksum") == 1
+    (path,) = (shell.home / "data" / "models").rglob("*.gguf")
+    shell("models", "repair", "small:Q8_0")
+    damage(path, path.stat().st_size - 1)
+    shell("models", "repair", "small:Q8_0", code=2)
+    assert "plain http to mirror.example is refused" in shell.err
+    assert "1 of 1 chunks repaired" in shell("models", "repair", "small:Q8_0", "--insecure")
+    assert shell.err.count("plain http is allowed") == 1
+    assert path.read_bytes() == mirror.repo().files["small-Q8_0.gguf"].content
+
+
+def test_insecure_in_the_settings_is_enough_and_quiet_is_quiet(shell: Shell, mirror: Hub) -> None:
+    (shell.home / "config").mkdir(parents=True)
+    (shell.home / "config" / "settings.toml").write_text("insecure_hub = true\n")
+    shell("models", "pull", "owner/model", "--quiet")
+    assert shell.err == ""
+    assert shell.files() == {"owner--model/small-Q8_0.gguf"}
 
 
 @pytest.mark.parametrize(("args", "says"), [

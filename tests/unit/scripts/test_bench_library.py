@@ -1,4 +1,4 @@
-"""The files that are measured are builds, and both ways of having them are measured."""
+"""The files that are measured are builds, both ways of having them are measured, and a fit that fetches a header."""
 
 import sys
 from pathlib import Path
@@ -24,3 +24,9 @@ def test_listing_is_measured_next_to_a_bare_python(tmp_path: Path, adopted: bool
     report = bench_library.measure(tmp_path, 3, 1, adopted)
     assert report["builds"] == 3
     assert report["models list, s"] > 0
+
+
+def test_what_a_fit_fetches_is_counted_by_the_hub(tmp_path: Path) -> None:
+    report = bench_library.fetched_by_fit(tmp_path)
+    assert report["model on a hub, bytes"] > 40 * 10**9
+    assert 0 < report["fetched by fit, %"] < 0.5

@@ -43,7 +43,15 @@ class Bench:
     def library(self) -> Library:
         return Library([self.models], self.root / "cache" / "builds.json", Adopted(self.root / "adopted.json"))
 
-    def pull(self, typed: str, file: str = "", *, agrees: bool = True, catalogue: Catalogue = NO_CATALOGUE) -> Done:
+    def pull(
+        self,
+        typed: str,
+        file: str = "",
+        *,
+        agrees: bool = True,
+        catalogue: Catalogue = NO_CATALOGUE,
+        allows_plain: bool = False,
+    ) -> Done:
         """As a face does it."""
         endpoint = self.endpoint or self.hub.endpoint
         self.asked: list[Prepared] = []
@@ -59,7 +67,7 @@ class Bench:
                 self.told.append(now)
                 self.on_progress(now, control)
 
-            source = Source(endpoint, self.token, self.models, self.library(), self.pick)
+            source = Source(endpoint, self.token, self.models, self.library(), self.pick, allows_plain)
             return await pull(source, parse(typed, "", catalogue), file, control, agree, tell, self.said.append)
 
         return asyncio.run(run())

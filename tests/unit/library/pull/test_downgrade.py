@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanolocal.errors import TransferFailed
+from nanolocal.errors import TransferFailed, UsageError
 from tests.hub.certificate import write_certificate
 from tests.hub.faults import Fault, Kind, Once
 from tests.hub.server import Hub
@@ -27,7 +27,7 @@ def test_a_hub_with_encryption_is_read(safe_pulling: Pulling) -> None:
 
 def test_a_redirect_to_an_address_without_encryption_is_refused(safe_pulling: Pulling) -> None:
     safe_pulling.hub.plan = Once(Fault(Kind.DOWNGRADE))
-    with pytest.raises(TransferFailed, match="without encryption"):
+    with pytest.raises(UsageError, match="without encryption"):
         safe_pulling.run()
     assert not [asked for asked in safe_pulling.hub.asked if asked.host == "elsewhere"]
 
