@@ -72,7 +72,7 @@ def isolate(package: str, files: Iterable[Path] = (), snapshots: Path | None = N
     # Its entry in /proc is made anew when the kernel is short of memory, and no rule would be about it, unless it is
     # held open.
     os.open("/proc/self", os.O_PATH)
-    grants = [(Path(place), landlock.READ) for place in (*_SYSTEM, *_libraries(), *files)]
+    grants = [(place, landlock.READ) for place in (*map(Path, _SYSTEM), *_libraries(), *files)]
     grants.append((Path(os.devnull), landlock.REWRITE))
     if snapshots is not None:
         grants.append((snapshots, landlock.REWRITE))
@@ -151,7 +151,7 @@ def _gpu_devices(package: str) -> list[Path]:
 
 
 def _reason(error: OSError) -> str:
-    if error.errno == errno.ENOSYS:
+    if error.errno in (errno.ENOSYS, errno.EINVAL):
         return "this kernel has none"
     if error.errno == errno.EOPNOTSUPP:
         return "switched off when this kernel was started (lsm=)"

@@ -35,7 +35,7 @@ _ON_OTHERS = (
 )
 """What begins with a process id: allowed on this one, and on 0, which means this one or its own group."""
 
-_GIVEN_UP = (
+_GIVEN_UP: tuple[tuple[int, int | None], ...] = (
     # Network: there are pipes to the parent, and nothing else.
     (41, 198),  # socket
     (53, 199),  # socketpair
@@ -121,9 +121,9 @@ _GIVEN_UP = (
 
 
 def restrict() -> None:
-    """Give up the calls above, for good. Raises ``OSError``; ENOSYS on another machine."""
+    """Give up the calls above, for good. Raises ``OSError``."""
     if platform.machine() not in _MACHINES or struct.calcsize("P") != 8:
-        raise OSError(errno.ENOSYS, f"nothing is known of system calls on {platform.machine()}")
+        raise OSError(f"the system calls of {platform.machine()} are not known")
     program = _program(*_MACHINES[platform.machine()], os.getpid())
     code = ctypes.create_string_buffer(b"".join(program))
     renounce_privileges()
@@ -148,10 +148,10 @@ def _program(column: int, machine: int, pid: int) -> list[bytes]:
         *_for(_CLONE3[column], [_instruction(_RETURN, _UNKNOWN)]),
         *_for(_CLONE[column], is_thread),
     ]
-    for numbers in _ON_OTHERS:
-        program += _for(numbers[column], is_own)
-    for numbers in _GIVEN_UP:
-        program += _for(numbers[column], [_instruction(_RETURN, _REFUSE)])
+    for theirs in _ON_OTHERS:
+        program += _for(theirs[column], is_own)
+    for given_up in _GIVEN_UP:
+        program += _for(given_up[column], [_instruction(_RETURN, _REFUSE)])
     return [*program, _instruction(_RETURN, _ALLOW)]
 
 
