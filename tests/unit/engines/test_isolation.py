@@ -17,14 +17,16 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from nanolocal.chat.ports import ImageJob, PromptSnapshot, TextJob
+from nanolocal.chat.ports import ImageJob, PromptCache, PromptSnapshot, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.engines import isolation, protocol, seccomp
 from nanolocal.engines.client import Child
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import EngineFailed
+from nanolocal.vault.promptcache import PromptCacheStore
 from tests.fakes import intruder, stores
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
+from tests.fakes.homes import home
 from tests.fakes.tiny_projector import write_tiny_projector
 from tests.unit.engines.helpers import Heard, asking, build_of, children, listen, with_pool
 from tests.unit.engines.test_eyes import looking, picture
@@ -142,6 +144,18 @@ def test_every_thread_of_an_engine_is_bound(answering: Build, painter: Build) ->
     assert with_pool(lambda pool: look(pool, painter, DRAWING)) == {("1", "2")}
 
 
+def test_an_engine_holds_its_entry_in_proc_open(answering: Build) -> None:
+    """Or the kernel, short of memory, forgets it and with it the rule that lets the engine read it."""
+
+    async def look(pool: EnginePool) -> tuple[set[str], str]:
+        await listen(pool, answering, asking("hi"))
+        entry = Path(f"/proc/{children()[0].pid}")
+        return {str(link.readlink()) for link in (entry / "fd").iterdir()}, str(entry)
+
+    held, entry = with_pool(look)
+    assert entry in held
+
+
 @needs_landlock
 def test_an_engine_takes_one_build_and_cannot_read_another(answering: Build, endless: Build, tmp_path: Path) -> None:
     other = tmp_path / "other.gguf"
@@ -191,34 +205,25 @@ def test_a_pipeline_in_another_programs_store_draws(painter: Build, tmp_path: Pa
     assert with_pool(lambda pool: listen(pool, linked, DRAWING)).done.picture is not None
 
 
-class Folder:
-    """A ``PromptCache`` of one conversation, in a folder of its own or, misled, outside it."""
+class Misled(PromptCacheStore):
+    """Names a place outside its folder, and looks what is there in the end."""
 
-    def __init__(self, folder: Path, outside: Path | None = None) -> None:
-        folder.mkdir()
-        self._folder = folder
-        self._path = (outside or folder) / "snapshot"
-        self._path.touch(0o600)
-        self.kept: PromptSnapshot | None = None
-
-    def folder(self) -> Path | None:
-        return self._folder
-
-    def find(self, sha256: str, chat_id: str) -> PromptSnapshot | None:
-        return self.kept
+    found: bytes | None = None
 
     def reserve(self, size: int) -> PromptSnapshot | None:
-        return PromptSnapshot(self._path, bytes(32), 0, size)
-
-    def keep(self, snapshot: PromptSnapshot, sha256: str, chat_id: str) -> None:
-        self.kept = snapshot
+        place = super().reserve(size)
+        assert place is not None
+        (outside := place.path.parent.with_name("outside")).touch(0o600)
+        return replace(place, path=outside)
 
     def drop(self, snapshot: PromptSnapshot) -> None:
-        self.kept = None
+        self.found = snapshot.path.read_bytes()
+        super().drop(snapshot)
 
 
-def long_chat(build: Build, cache: Folder) -> Heard:
-    job = replace(asking("a" * 600, max_tokens=8), chat_id="one")
+def long_turn(build: Build, cache: PromptCache, chat_id: str) -> Heard:
+    """In a pool, and so in a child, of its own."""
+    job = replace(asking("a" * 600, max_tokens=8), chat_id=chat_id)
 
     async def run() -> Heard:
         pool = EnginePool(10**10, threads=1, cache=cache)
@@ -231,20 +236,22 @@ def long_chat(build: Build, cache: Folder) -> Heard:
 
 
 def test_a_snapshot_is_written_by_one_child_and_read_by_the_next(endless: Build, tmp_path: Path) -> None:
-    cache = Folder(tmp_path / "prompts")
-    before = long_chat(endless, cache)
-    assert cache.kept is not None and cache.kept.size == cache.kept.path.stat().st_size > 0
-    after = long_chat(endless, cache)
+    with home(tmp_path / "home") as here:
+        cache = PromptCacheStore(here.vault.database, 1000)
+        chat_id, _, _ = here.turn("hello", "yes?")
+        before, after = (long_turn(endless, cache, chat_id) for _ in range(2))
     assert before.done.usage.cached_tokens == 0 < after.done.usage.cached_tokens
     assert after.text == before.text
 
 
 @needs_landlock
 def test_a_snapshot_goes_nowhere_else(endless: Build, tmp_path: Path) -> None:
-    cache = Folder(tmp_path / "prompts", outside=tmp_path)
-    assert long_chat(endless, cache).tokens == 8
-    assert cache.kept is None
-    assert (tmp_path / "snapshot").read_bytes() == b""
+    with home(tmp_path / "home") as here:
+        cache = Misled(here.vault.database, 1000)
+        chat_id, _, _ = here.turn("hello", "yes?")
+        assert long_turn(endless, cache, chat_id).tokens == 8
+        assert cache.found == b""
+        assert cache.find(endless.sha256, chat_id) is None
 
 
 def test_a_build_that_is_gone_is_still_named(tmp_path: Path) -> None:
