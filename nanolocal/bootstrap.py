@@ -15,8 +15,9 @@ from nanolocal.chat.turn import Chat
 from nanolocal.device.bandwidth import known_bandwidth, memory_bandwidth
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.power import Meter
-from nanolocal.engines import abilities
+from nanolocal.engines import abilities, isolation
 from nanolocal.engines.abilities import Abilities
+from nanolocal.engines.isolation import Isolation
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
@@ -54,6 +55,7 @@ __all__ = [
     "Session",
     "VaultState",
     "back_up_vault",
+    "engine_isolation",
     "erase_vault",
     "has_recovery_code",
     "llama_cpp_abilities",
@@ -261,6 +263,11 @@ def has_recovery_code(paths: Paths) -> bool:
 def snapshots(paths: Paths) -> list[Snapshot]:
     """The encrypted copies of the database, the newest first; needs no passphrase."""
     return listed_snapshots(paths.vault / "snapshots")
+
+
+def engine_isolation() -> Isolation:
+    """What an engine gives up on this machine."""
+    return isolation.ask()
 
 
 def llama_cpp_abilities() -> Abilities | None:

@@ -11,6 +11,7 @@ preflight raised anything but ``Damaged``, took a second, or left it to llama.cp
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
+from nanolocal.engines.isolation import SWITCH
 from nanolocal.errors import Damaged
 from nanolocal.formats.preflight import check_model
 from nanolocal.formats.safetensors_header import read_header
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where accepted files that ended a child are kept")
     args = parser.parse_args()
+    os.environ[SWITCH] = "off"  # an isolated child could open its first file alone
     with tempfile.TemporaryDirectory(prefix="headers-") as room:
         wrong = asyncio.run(run_gguf(args, Path(room))) if args.gguf else 0
         wrong += asyncio.run(run_safetensors(args, Path(room))) if args.safetensors else 0

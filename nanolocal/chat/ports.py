@@ -248,6 +248,10 @@ class PromptSnapshot:
 class PromptCache(Protocol):
     """Snapshots of what engines have read, one per build and conversation at most."""
 
+    def folder(self) -> Path | None:
+        """Where all of them lie, made if need be: an engine may look nowhere else. ``None`` where none can be."""
+        ...
+
     def find(self, sha256: str, chat_id: str) -> PromptSnapshot | None:
         """The one that is kept, if there is one."""
         ...

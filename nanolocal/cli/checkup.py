@@ -92,7 +92,22 @@ def _private(report: Table) -> Iterator[tuple[str, str]]:
     opened = {"absent": "none yet", "passphrase": "opened by a passphrase", "keyfile": "opened by a key file"}
     yield "vault", opened.get(str(report["vault"]), f"opened by the {report['vault']}")
     yield "ledger", report["ledger"]
+    yield "engines", _isolation(report["isolation"])
     yield from ((name.replace("_", " "), says) for name, says in report["memory_privacy"].items())
+
+
+def _isolation(isolation: Table) -> str:
+    """What a model file that takes its engine over could reach, and what keeps it."""
+    spared = {}
+    if isolation["landlock"]:
+        spared[f"Landlock {isolation['landlock']}"] = "none of your files"
+    if isolation["has_filter"]:
+        spared["seccomp"] = "no network, no program"
+    problems = "; ".join(isolation["problems"])
+    if not spared:
+        return f"a bad model file could do what you can: {problems}"
+    reached = f"a bad model file reaches {', '.join(spared.values())} ({', '.join(spared)})"
+    return f"{reached}; {problems}" if problems else reached
 
 
 def _program(report: Table) -> Iterator[tuple[str, str]]:

@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         "advice": [*_advice(machine, cards, abilities is not None and abilities.gpu_offload, free)],
         "vault": bootstrap.vault_state(paths),
         "ledger": _ledger(args),
+        "isolation": asdict(bootstrap.engine_isolation()),
         "memory_privacy": {check.id: check.says for check in privacy.memory_checks(privacy.System.here())},
         "directories": {name: str(path) for name, path in paths.named().items()},
     }

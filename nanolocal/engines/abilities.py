@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 
+from nanolocal.engines.isolation import isolate
 from nanolocal.engines.launch import child_environment
 
 _PATIENCE_S = 30
@@ -46,4 +47,5 @@ def find_out() -> Abilities:
 
 
 if __name__ == "__main__":
+    isolate("llama_cpp")
     sys.stdout.write(json.dumps(asdict(find_out())))

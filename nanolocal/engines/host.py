@@ -1,7 +1,8 @@
 """The child: ``python -I -m nanolocal.engines.host text|image`` runs one engine over its standard input and output.
 
 Frames alone go through the pipes: file descriptor 1 is moved away first, so that a library that prints ends up on
-standard error, which the parent keeps in memory. The child dies with its parent and leaves no core dump.
+standard error, which the parent keeps in memory. The child dies with its parent and leaves no core dump. It takes one
+build: before it looks at that, it gives up everything else (``isolation``).
 """
 
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -18,6 +20,7 @@ from typing import BinaryIO, Protocol
 from nanolocal import errors
 from nanolocal.engines import protocol
 from nanolocal.engines.failures import failed
+from nanolocal.engines.isolation import isolate_for
 from nanolocal.engines.protocol import (
     Beat,
     Cancel,
@@ -39,6 +42,7 @@ from nanolocal.engines.stopflag import StopFlag
 _BEAT_S = 1.0
 _ANSWER_S = 5.0
 _NICENESS = 5
+_ENGINES = {"text": "nanolocal.engines.llama", "image": "nanolocal.engines.diffusion"}
 _PACKAGES = {"text": ("llama-cpp-python",), "image": ("torch", "diffusers", "transformers")}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _SIGKILL = 1, 4, 9
 
@@ -79,6 +83,10 @@ class Host:
     def serve(self, kind: str) -> None:
         """Serve until the parent closes the pipe, or says that it is enough."""
         self._emit(Hello(protocol.VERSION, os.getpid(), _versions(kind)))
+        import_module(_ENGINES[kind])  # later Python could not store what it compiles
+        while not isinstance(first := self._take(), LoadText | LoadImage):
+            pass
+        isolate_for(first)  # binds this thread and those that it starts
         threading.Thread(target=self._receive, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         while True:
@@ -140,21 +148,27 @@ class Host:
             self._emit(Beat(time.process_time()))
 
     def _receive(self) -> None:
-        """Take requests; the end of the stream, or garbage in it, ends the process whatever it is doing."""
+        while True:
+            self._take()
+
+    def _take(self) -> protocol.Frame:
+        """Take a request; the end of the stream, or garbage in it, ends the process whatever it is doing."""
         try:
-            while (frame := protocol.read_frame(self._requests)) is not None:
-                if isinstance(frame, Cancel):
-                    self._stop.stop(frame.job)
-                elif isinstance(frame, Keep):
-                    self._places.put(frame)
-                elif isinstance(frame, LoadText | LoadImage | RunText | RunImage | Leave):
-                    self._inbox.put(frame)
-                else:
-                    raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no request")
+            frame = protocol.read_frame(self._requests)
+            if isinstance(frame, Cancel):
+                self._stop.stop(frame.job)
+            elif isinstance(frame, Keep):
+                self._places.put(frame)
+            elif isinstance(frame, LoadText | LoadImage | RunText | RunImage | Leave):
+                self._inbox.put(frame)
+            elif frame is not None:
+                raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no request")
         except protocol.ProtocolError as error:
             os.write(2, f"error: the parent sent {error}\n".encode("utf-8", "replace"))
             os._exit(2)
-        os._exit(0)
+        if frame is None:
+            os._exit(0)
+        return frame
 
 
 def main() -> int:

@@ -16,6 +16,11 @@ class Keeper:
         self._sha256 = sha256
         self._promised: dict[str, PromptSnapshot] = {}
 
+    async def folder(self) -> str:
+        """Where its files lie, ``""`` for nowhere."""
+        folder = None if self._cache is None else await asyncio.to_thread(self._cache.folder)
+        return "" if folder is None else str(folder)
+
     async def find(self, chat_id: str) -> PromptSnapshot | None:
         """What was kept of a conversation."""
         if self._cache is None or not chat_id:

@@ -11,12 +11,15 @@ _PASSED_ON = frozenset({
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "USERPROFILE",
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "HIP_PATH", "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR",
+    "NANOLOCAL_ISOLATION",
 })  # fmt: skip
 _FIXED = {
     "GGML_NO_BACKTRACE": "1",
     # A thread that waits spins for about half a millisecond, then sleeps: where no core is missing the wait is over
     # before; where one is, spinning on, as libgomp does, makes llama.cpp 200 times slower (engines/pace.py does more).
     "GOMP_SPINCOUNT": "10000",
+    # torch makes sure when it is imported that its folder for compiled code is there; this one is, and stays as it is.
+    "TORCHINDUCTOR_CACHE_DIR": os.sep,
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nanolocal.engines.ggml import context_parameters, library
+from nanolocal.engines.isolation import files_of, isolate
 from nanolocal.hardening import harden_process
 
 _NO_MAPPING = 0
@@ -37,8 +38,10 @@ def main() -> int:
     os.dup2(2, 1)  # whatever a library prints is no answer
     harden_process()
     question = json.load(sys.stdin)
+    path = Path(question["path"])
+    isolate("llama_cpp", files_of(path))
     try:
-        answer = measure(Path(question["path"]), int(question["n_ctx"]), str(question["kv"]))
+        answer = measure(path, int(question["n_ctx"]), str(question["kv"]))
     except Refused as refused:
         answer = {"refused": str(refused)}
     answers.write(json.dumps(answer))

@@ -37,7 +37,8 @@ class ProtocolError(Exception):
 class LoadText:
     """Load a GGUF file; ``build`` is the build's id, for messages, and ``kv`` what keys and values are kept as.
 
-    ``projector`` is the path of the file that lets it look at pictures, ``""`` where there is none.
+    ``projector`` is the path of the file that lets it look at pictures, ``""`` where there is none. ``snapshots`` is
+    the folder where every ``Keep`` will have its file, ``""`` where nothing is kept.
     """
 
     build: str
@@ -46,6 +47,7 @@ class LoadText:
     threads: int
     kv: str = "f16"
     projector: str = ""
+    snapshots: str = ""
 
 
 @dataclass(frozen=True, slots=True)

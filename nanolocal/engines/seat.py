@@ -141,7 +141,7 @@ class SeatedJob:
         try:
             async with _meanwhile(self._kill_on_stop(child)):
                 yield Loading(seat.build.id, 0.0)
-                child.send(self._load_request())
+                child.send(await self._load_request())
                 while not seat.is_loaded:
                     match await child.receive():
                         case protocol.Progress(fraction):
@@ -218,12 +218,17 @@ class SeatedJob:
         picture = None if done.picture is None else Attachment("picture.png", "image/png", done.picture)
         return EngineDone(usage, timing, Stopped(done.stopped), picture)
 
-    def _load_request(self) -> protocol.Request:
+    async def _load_request(self) -> protocol.Request:
         build = self._seat.build
         if isinstance(self._job, TextJob):
-            projector = "" if build.projector is None else str(build.projector)
-            threads = self._seat.threads
-            return protocol.LoadText(build.id, str(build.path), self._job.n_ctx, threads, projector=projector)
+            return protocol.LoadText(
+                build.id,
+                str(build.path),
+                self._job.n_ctx,
+                self._seat.threads,
+                projector="" if build.projector is None else str(build.projector),
+                snapshots=await self._seat.keeper.folder(),
+            )
         return protocol.LoadImage(build.id, str(build.path), self._seat.threads)
 
     def _send(self, child: Child, number: int, snapshot: PromptSnapshot | None) -> None:

@@ -68,6 +68,14 @@ class PromptCacheStore:
         self._free = free or (lambda: shutil.disk_usage(database.directory).free)
         self._being_written: dict[Path, OpenMark] = {}
 
+    def folder(self) -> Path | None:
+        """Where all of them lie; ``None`` where the disk does not take one."""
+        try:
+            make_private_directory(self._folder)
+        except (OSError, NanolocalError):
+            return None
+        return self._folder
+
     def find(self, sha256: str, chat_id: str) -> PromptSnapshot | None:
         """The snapshot of what the build with these files has read of a conversation."""
         with suppress(OSError, NanolocalError):

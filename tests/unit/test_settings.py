@@ -21,12 +21,7 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 def test_every_setting_is_read(tmp_path: Path) -> None:
     text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
     denied = 'deny = ["phi*"]\ndeny_licences = ["*nc*"]\nconfirm_pick = true\n'
-    more = "idle_minutes = 0.5
-tariff = 0.287501
-watts = 65
-cache_mb = 0
-insecure_hub = true
-"
+    more = "idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\ncache_mb = 0\ninsecure_hub = true\n"
     assert load(written(tmp_path, text + denied + more)) == Settings(
         ("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65, cache_mb=0, insecure_hub=True
     )

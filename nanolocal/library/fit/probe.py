@@ -25,7 +25,9 @@ from nanolocal.library.jsonfiles import read_object, write_object
 from nanolocal.safetext import safe_line
 
 TIMEOUT_S = 60.0
-_PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
+_PASSED_ON = (
+    "PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT", "NANOLOCAL_ISOLATION",
+)  # fmt: skip
 _MAX_ROWS = 2000
 _MAX_CACHE_BYTES = 2**20
 _MAX_REASON = 200
