@@ -35,7 +35,7 @@ def _above_zero(low: float | None, high: float | None, is_low_open: bool, sign: 
     bottom = max(low, 0) if low is not None else 0
     first = math.ceil(bottom)
     last = None if high is None else math.floor(high) - 1
-    found = []
+    found: list[str] = []
     if is_low_open and low == first and (last is None or first <= last):
         found.append(f'{sign}"{first}" {_SOME_FRACTION}')
         first += 1
@@ -49,7 +49,7 @@ def _listed(low: Decimal, high: Decimal, is_low_open: bool, is_high_open: bool) 
     for places in range(1, 4):
         step = Decimal(1).scaleb(-places)
         value = low.quantize(step, ROUND_CEILING)
-        found = []
+        found: list[str] = []
         while value <= high.quantize(step, ROUND_FLOOR) and len(found) < _MOST_LISTED:
             if not (is_low_open and value == low) and not (is_high_open and value == high):
                 found.append(f'"{value}"')
@@ -61,7 +61,7 @@ def _listed(low: Decimal, high: Decimal, is_low_open: bool, is_high_open: bool) 
 
 def _signed(first: int | None, last: int | None) -> list[str]:
     """Whole numbers from ``first`` to ``last``, without bounds where they are ``None``."""
-    found = []
+    found: list[str] = []
     if first is None or first < 0:
         nearest = 1 if last is None or last >= 0 else -last
         found += [f'"-" {digits}' for digits in _natural(nearest, None if first is None else -first)]
@@ -73,7 +73,7 @@ def _signed(first: int | None, last: int | None) -> list[str]:
 def _natural(first: int, last: int | None) -> list[str]:
     """Whole numbers from ``first`` (at least 0) to ``last``, without a zero in front."""
     longest = _MOST_DIGITS if last is None else len(str(last))
-    found = []
+    found: list[str] = []
     for length in range(len(str(first)), longest + 1):
         low = max(first, 10 ** (length - 1) if length > 1 else 0)
         high = 10**length - 1 if last is None else min(last, 10**length - 1)

@@ -1,7 +1,5 @@
 """The text engine: one model, one context, one conversation in memory. Runs in the child."""
 
-import codecs
-import io
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -9,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanolocal.chat.messages import Attachment, Message, Role, Stopped
+from nanolocal.engines.calls import Tools
 from nanolocal.engines.eyes import Eyes
-from nanolocal.engines.ggml import BATCH, PENALTY_WINDOW, Context, Model, Sampler, Sampling
-from nanolocal.engines.prompt import Prompter
-from nanolocal.engines.protocol import Delta, Done, Dropped, LoadText, Progress, Read, Reply, RunImage, RunText
+from nanolocal.engines.ggml import BATCH, Context, Model
+from nanolocal.engines.parts import Splitter, splitter
+from nanolocal.engines.prompt import Prompt, Prompter
+from nanolocal.engines.protocol import Done, Dropped, LoadText, Progress, Read, Reply, RunImage, RunText
+from nanolocal.engines.sampling import DRY_WINDOW, Sampler, Sampling, likely
+from nanolocal.engines.speech import Speech, odds
 from nanolocal.engines.stopflag import StopFlag
 from nanolocal.engines.tokens import Glance, Held, Token, size_of, steps_of
 from nanolocal.errors import EngineFailed, UsageError
@@ -54,7 +56,8 @@ class TextEngine:
         began = time.monotonic()
         n_ctx = self._context_size(job.n_ctx)
         messages = _messages(job)
-        prompt = self._prompter.prompt(messages, n_ctx, job.max_tokens)
+        tools = Tools(job.tools)
+        prompt = self._prompter.prompt(messages, n_ctx, job.max_tokens, tools)
         if prompt.dropped_messages:
             self._emit(Dropped(prompt.dropped_messages, prompt.dropped_tokens))
         self._widen(n_ctx)
@@ -65,7 +68,8 @@ class TextEngine:
         read_s = time.monotonic() - read_began
         written = _Written(Stopped.USER)
         if done == total:
-            written = self._write(job, min(job.max_tokens, n_ctx - done))
+            speech = Speech(self._model, self._splitter(prompt, tools), job.stop, self._emit)
+            written = self._write(job, speech, min(job.max_tokens, n_ctx - done))
         return Done(
             stopped=written.stopped,
             memory=0,
@@ -148,13 +152,15 @@ class TextEngine:
         text = [token for token in tokens if not isinstance(token, Glance)]
         return self._context.decode(text, self._held.position)
 
-    def _write(self, job: RunText, limit: int) -> "_Written":
+    def _splitter(self, prompt: Prompt, tools: Tools) -> Splitter:
+        return splitter(self._prompter.template, prompt.end, tools)
+
+    def _write(self, job: RunText, speech: Speech, limit: int) -> "_Written":
         """Write at most ``limit`` tokens."""
         seed = random.getrandbits(32) if job.seed is None else job.seed
-        how = Sampling(job.temperature, job.top_p, job.top_k, job.min_p, job.repeat_penalty, seed)
-        sampler = Sampler(self._model, how, self._held.text(PENALTY_WINDOW))
+        read = self._held.text(DRY_WINDOW)
+        sampler = Sampler(self._model, Sampling.of(job, seed), read, waits=not speech.is_answering)
         written = _Written(Stopped.LENGTH)
-        text = _Text()
         try:
             while written.tokens < limit:
                 token = sampler.choose(self._context)
@@ -162,18 +168,24 @@ class TextEngine:
                     written.stopped = Stopped.END
                     break
                 written.count()
-                self._send(text.take(self._model.piece(token)))
+                if job.logprobs is not None:
+                    self._emit(odds(self._model, likely(self._model, self._context, -1, token, job.logprobs)))
+                sampler.accept(token)
+                speech.take(token)
+                if speech.is_answering:
+                    sampler.begin_grammar()
+                if speech.is_over:
+                    written.stopped = Stopped.END
+                    break
                 if written.tokens < limit and not self._take([token]):
                     written.stopped = Stopped.USER
                     break
+            speech.rest()
+            if sampler.waits and written.stopped is Stopped.END:
+                raise EngineFailed("it ended before the answer that was to follow a grammar", "ask again")
         finally:
             sampler.close()
-        self._send(text.rest())
         return written
-
-    def _send(self, delta: Delta | None) -> None:
-        if delta is not None:
-            self._emit(delta)
 
 
 @dataclass(slots=True)
@@ -190,31 +202,6 @@ class _Written:
         self.tokens += 1
         if self.tokens == 1:
             self.first_at = self.last_at
-
-
-class _Text:
-    """Turns the bytes of tokens into text; a character (or line end) split over tokens comes whole with the last."""
-
-    def __init__(self) -> None:
-        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
-        self._tokens = 0
-
-    def take(self, data: bytes) -> Delta | None:
-        """The text that one more token completes."""
-        self._tokens += 1
-        return self._delta(self._decoder.decode(data))
-
-    def rest(self) -> Delta | None:
-        """What is left at the end, and tokens that had no text."""
-        text = self._decoder.decode(b"", final=True)
-        return self._delta(text) or (Delta("", self._tokens) if self._tokens else None)
-
-    def _delta(self, text: str) -> Delta | None:
-        if not text:
-            return None
-        tokens, self._tokens = self._tokens, 0
-        return Delta(text, tokens)
 
 
 def _messages(job: RunText) -> list[Message]:

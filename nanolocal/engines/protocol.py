@@ -11,14 +11,20 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import BinaryIO, get_type_hints
+from typing import BinaryIO, TypeVar, get_type_hints
 
-VERSION = 1
+F = TypeVar("F")
+S = TypeVar("S")
+
+VERSION = 2
 MAX_FRAME_BYTES = 16 * 2**20
 HEADER_BYTES = 4
 
 Pairs = tuple[tuple[str, str], ...]
 Pictures = tuple[tuple[int, bytes], ...]
+Biases = tuple[tuple[int, float], ...]
+Ranks = tuple[tuple[str, float], ...]
+Texts = tuple[str, ...]
 
 
 class ProtocolError(Exception):
@@ -51,7 +57,10 @@ class LoadImage:
 
 @dataclass(frozen=True, slots=True)
 class RunText:
-    """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in."""
+    """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in.
+
+    What is not said of the other fields is with ``chat.ports.TextJob``.
+    """
 
     job: int
     messages: Pairs
@@ -64,6 +73,22 @@ class RunText:
     repeat_penalty: float
     seed: int | None
     pictures: Pictures = ()
+    typical_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: bool = False
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: Biases = ()
+    grammar: str = ""
+    stop: Texts = ()
+    tools: str = ""
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +161,28 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of text, made of ``tokens`` tokens."""
+    """The next piece of text, made of ``tokens`` tokens; ``part`` is ``answer`` or ``reasoning``."""
 
     text: str
     tokens: int
+    part: str = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants the tool ``name``; ``arguments`` is a JSON object."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """The next token, the logarithm of its probability, and the likeliest ones in its place."""
+
+    text: str
+    logprob: float
+    top: Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +221,14 @@ class Failed:
 
 
 Request = LoadText | LoadImage | RunText | RunImage | Cancel
-Reply = Hello | Beat | Progress | Loaded | Dropped | Read | Delta | Step | Done | Failed
+Reply = Hello | Beat | Progress | Loaded | Dropped | Read | Delta | ToolCall | Odds | Step | Done | Failed
 Frame = Request | Reply
 
 _FRAMES: dict[str, type[Frame]] = {
     frame.__name__: frame
     for frame in (
         LoadText, LoadImage, RunText, RunImage, Cancel,
-        Hello, Beat, Progress, Loaded, Dropped, Read, Delta, Step, Done, Failed,
+        Hello, Beat, Progress, Loaded, Dropped, Read, Delta, ToolCall, Odds, Step, Done, Failed,
     )
 }  # fmt: skip
 
@@ -281,16 +324,29 @@ def _bytes(value: object) -> bytes:
         raise ValueError("expected base64") from error
 
 
-def _pairs(value: object) -> Pairs:
-    if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
-        raise TypeError("expected pairs of texts")
-    return tuple((_text(first), _text(second)) for first, second in value)
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    return value
 
 
-def _pictures(value: object) -> Pictures:
-    if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
-        raise TypeError("expected pictures")
-    return tuple((_whole(index), _bytes(data)) for index, data in value)
+def _texts(value: object) -> Texts:
+    if not isinstance(value, list):
+        raise TypeError("expected texts")
+    return tuple(_text(each) for each in value)
+
+
+def _pairs_of(
+    first: Callable[[object], F], second: Callable[[object], S]
+) -> Callable[[object], tuple[tuple[F, S], ...]]:
+    """A reader of pairs."""
+
+    def read(value: object) -> tuple[tuple[F, S], ...]:
+        if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
+            raise TypeError("expected pairs")
+        return tuple((first(one), second(other)) for one, other in value)
+
+    return read
 
 
 _READERS: dict[object, Callable[[object], object]] = {
@@ -299,6 +355,10 @@ _READERS: dict[object, Callable[[object], object]] = {
     float: _number,
     int | None: _whole_or_none,
     bytes | None: _bytes_or_none,
-    Pairs: _pairs,
-    Pictures: _pictures,
+    bool: _flag,
+    Texts: _texts,
+    Pairs: _pairs_of(_text, _text),
+    Pictures: _pairs_of(_whole, _bytes),
+    Biases: _pairs_of(_whole, _number),
+    Ranks: _pairs_of(_text, _number),
 }

@@ -5,19 +5,22 @@ top-k follows (or only the likeliest counts), the entries that can get through i
 operations; the chain then sees some dozens of entries and chooses what it would have chosen among all.
 """
 
+from __future__ import annotations
+
 import ctypes
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from types import ModuleType
-from typing import Protocol, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from nanolocal.engines.ggml import Model, library
 from nanolocal.errors import EngineFailed, UsageError
+
+if TYPE_CHECKING:  # imported where it is needed: the parent has no use for it
+    import numpy as np
+    import numpy.typing as npt
 
 PENALTY_WINDOW = 64
 """How many of the last tokens the repeat, frequency and presence penalties count."""
@@ -81,7 +84,7 @@ class Sampling:
     grammar: str = ""
 
     @classmethod
-    def of(cls, job: SampledJob, seed: int) -> "Sampling":
+    def of(cls, job: SampledJob, seed: int) -> Sampling:
         """How ``job`` wants it, with a seed that is known."""
         return cls(**{each.name: getattr(job, each.name) for each in fields(cls)} | {"seed": seed})
 
@@ -214,6 +217,8 @@ class Likely:
 
 def likely(model: Model, context: Reader, row: int, token: int, top: int) -> tuple[Likely, ...]:
     """``token`` and the ``top`` likeliest tokens after what was read in ``row``, before any sampler."""
+    import numpy as np
+
     logits = logits_of(library(), context, row, model.vocabulary_size)
     most = float(logits.max())
     norm = most + math.log(float(np.exp(logits - most, dtype=np.float32).sum(dtype=np.float64)))
@@ -224,16 +229,20 @@ def likely(model: Model, context: Reader, row: int, token: int, top: int) -> tup
 
 def logits_of(lib: ModuleType, context: Reader, row: int, size: int) -> Logits:
     """The logits of a row where llama.cpp keeps them, until it reads on; raises ``EngineFailed`` if it has none."""
+    import numpy as np
+
     address = ctypes.cast(lib.llama_get_logits_ith(context.pointer, row), ctypes.c_void_p).value
     if address is None:
         raise EngineFailed(f"llama.cpp predicted nothing in row {row}")
-    return np.frombuffer((ctypes.c_float * size).from_address(address), np.float32)
+    return np.frombuffer(memoryview((ctypes.c_float * size).from_address(address)), np.float32)
 
 
 class _Candidates:
     """llama.cpp's ``llama_token_data_array``, filled anew for every choice."""
 
     def __init__(self, lib: ModuleType, size: int) -> None:
+        import numpy as np
+
         self._array: Callable[..., ctypes.Structure] = lib.llama_token_data_array
         self._data = np.zeros(size, np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)]))
         self._pointer = ctypes.cast(self._data.ctypes.data, ctypes.POINTER(lib.llama_token_data))
@@ -261,7 +270,7 @@ class _Candidates:
     def finite(self, candidates: ctypes.Structure) -> Ids:
         """The tokens of ``candidates`` that are not ruled out."""
         filled = self._data[: candidates.size]
-        return filled["id"][filled["logit"] > -np.inf].astype(np.intp)
+        return filled["id"][filled["logit"] > -math.inf].astype("intp")
 
 
 def _largest(logits: Logits, count: int) -> Ids:
@@ -269,6 +278,8 @@ def _largest(logits: Logits, count: int) -> Ids:
 
     The ``count``-th largest of the maxima of groups cannot be above the ``count``-th largest logit.
     """
+    import numpy as np
+
     groups = len(logits) // _STRIDE
     if count >= groups:
         return np.arange(len(logits))
@@ -282,6 +293,8 @@ def _largest(logits: Logits, count: int) -> Ids:
 
 
 def _with(ids: Ids, more: Sequence[int]) -> Ids:
+    import numpy as np
+
     return np.union1d(ids, more).astype(np.intp) if more else ids
 
 

@@ -4,10 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
-from nanolocal.chat.events import ContextDropped, EngineDone, EngineEvent, ImageStep, Loading, Reading, TextDelta
-from nanolocal.chat.messages import Attachment, Stopped, Timing, Usage
+from nanolocal.chat.events import (
+    ContextDropped,
+    EngineDone,
+    EngineEvent,
+    ImageStep,
+    Loading,
+    Reading,
+    ReasoningDelta,
+    TextDelta,
+    TokenChosen,
+    ToolCalled,
+)
+from nanolocal.chat.messages import Attachment, Stopped, Timing, TokenOdds, ToolCall, Usage
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.engines import protocol
@@ -166,17 +177,17 @@ class SeatedJob:
 
     def _event(self, reply: protocol.Reply) -> EngineEvent | None:
         """What a reply means for the turn; raises what the child reports as failed."""
-        usage = self._usage
         match reply:
             case protocol.Dropped(messages, tokens):
                 return ContextDropped(messages, tokens)
             case protocol.Read(done, total, cached):
                 self._usage = Usage(prompt_tokens=done, cached_tokens=cached)
                 return Reading(done, total, cached)
-            case protocol.Delta(text, tokens):
+            case protocol.Delta() | protocol.ToolCall() | protocol.Odds():
                 self._has_delivered = True
-                self._usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens + tokens)
-                return TextDelta(safe(text), tokens)
+                tokens = reply.tokens if isinstance(reply, protocol.Delta) else 0
+                self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + tokens)
+                return _said(reply)
             case protocol.Step(step, total, preview) if isinstance(self._job, ImageJob):
                 self._has_delivered = True
                 self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
@@ -228,6 +239,17 @@ class SeatedJob:
         return kind(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
 
 
+def _said(reply: protocol.Delta | protocol.ToolCall | protocol.Odds) -> EngineEvent:
+    """What a model wrote, safe for a terminal."""
+    match reply:
+        case protocol.Delta(text, tokens, part):
+            return (ReasoningDelta if part == "reasoning" else TextDelta)(safe(text), tokens)
+        case protocol.ToolCall(name, arguments):
+            return ToolCalled(ToolCall(safe_line(name), arguments))
+        case protocol.Odds(text, logprob, top):
+            return TokenChosen(TokenOdds(safe(text), logprob, tuple((safe(other), odds) for other, odds in top)))
+
+
 def _as_clause(message: str) -> str:
     """A death ("ended by ...") goes on with the sentence; anything else is what the engine reports."""
     verbs = ("ended ", "was ", "did ", "stopped ", "sent ")
@@ -239,18 +261,12 @@ def _run_request(number: int, job: TextJob | ImageJob) -> protocol.Request:
         return protocol.RunImage(
             number, job.prompt, job.negative, job.width, job.height, job.steps, job.guidance, job.seed
         )
+    settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name != "messages"}
     return protocol.RunText(
         job=number,
         messages=tuple((str(message.role), message.text) for message in job.messages),
-        n_ctx=job.n_ctx,
-        max_tokens=job.max_tokens,
-        temperature=job.temperature,
-        top_p=job.top_p,
-        top_k=job.top_k,
-        min_p=job.min_p,
-        repeat_penalty=job.repeat_penalty,
-        seed=job.seed,
         pictures=tuple((n, item.data) for n, message in enumerate(job.messages) for item in message.attachments),
+        **settings,
     )
 
 
