@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         output.as_json(answer_as_json(answer))
     else:
         _finish(answer)
+        for call in answer.tool_calls:
+            output.note(f"it asks for {call.name} with {call.arguments}")
         tell_remarks(answer)
         progress.say(receipt(answer))
     if answer.problem:

@@ -71,8 +71,8 @@ def _elements(text: str, tools: Tools) -> list[Call]:
     """``<function=NAME><parameter=KEY>VALUE</parameter></function>``, also with JSON inside, or as ``<invoke``."""
     found = []
     for name, body in _ELEMENT.findall(text):
-        if body.strip().startswith("{"):
-            found += _call(name, _json(body.strip()))
+        if body.lstrip().startswith(("{", '"')):
+            found += _call(name, _json(body))
         else:
             found += _call(name, {key: tools.value(name, key, value) for key, value in _PARAMETER.findall(body)})
     return found
@@ -101,15 +101,13 @@ _SEPARATED = (
     ),
     re.compile(r"\[TOOL_CALLS\]\s*([\w.\-]+)\s*(?:\[CALL_ID\][^\[]*)?\[ARGS\](.*?)(?=\[TOOL_CALLS\]|\Z)", re.DOTALL),
 )
-_FENCE = re.compile(r"^```(?:json)?\s*|\s*```$")
+_FENCE = re.compile(r"^\s*```(?:json)?\s*")
 
 
 def _separated(text: str, _: Tools) -> list[Call]:
     """A name and JSON between markers: DeepSeek, Kimi, Mistral."""
     for pattern in _SEPARATED:
-        found = [
-            call for name, body in pattern.findall(text) for call in _call(name, _json(_FENCE.sub("", body.strip())))
-        ]
+        found = [call for name, body in pattern.findall(text) for call in _call(name, _json(_FENCE.sub("", body)))]
         if found:
             return found
     return []
@@ -130,14 +128,19 @@ def _braced(text: str, _: Tools) -> list[Call]:
     return found
 
 
-def _objects(text: str, _: Tools) -> list[Call]:
-    """JSON objects with a name and arguments, alone or in a list: Hermes, Qwen, Llama, Mistral, Granite, Cohere."""
+def _objects(text: str, tools: Tools) -> list[Call]:
+    """JSON objects with a name and arguments, alone or in a list: Hermes, Qwen, Llama, Mistral, Granite, Cohere.
+
+    Apertus has the name as the key of the arguments.
+    """
     found = []
     for value in _values(text):
         for item in value if isinstance(value, list) else [value]:
             fields = _fields(_fields(item).get("function")) or _fields(item)
             name = fields.get("name") or fields.get("tool_name")
             arguments = next((fields[key] for key in ("arguments", "parameters") if key in fields), None)
+            if len(fields) == 1 and fields.keys() <= tools.names:
+                ((name, arguments),) = fields.items()
             if isinstance(name, str) and arguments is not None:
                 found += _call(name, _json(arguments) if isinstance(arguments, str) else arguments)
     return found
@@ -179,10 +182,12 @@ def _call(name: str, arguments: object) -> list[Call]:
 
 
 def _json(text: str) -> object:
+    """The JSON that a text begins with; what it stands for, where it is JSON in quotes."""
     try:
-        return json.loads(text)
+        value, _ = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):
         return None
+    return _json(value) if isinstance(value, str) else value
 
 
 def _dump(arguments: object) -> str:

@@ -60,6 +60,7 @@ _CALLS = (
     ("<tool_calls>", "</tool_calls>"),
     ("<|tool_call_start|>", "<|tool_call_end|>"),
     ("<|tool_call>", "<tool_call|>"),
+    ("<|tools_prefix|>", "<|tools_suffix|>"),
     ("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"),
     ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),
     ("<|START_ACTION|>", "<|END_ACTION|>"),
@@ -67,6 +68,7 @@ _CALLS = (
     ("[TOOL_CALLS]", ""),
     ("<|tool_call|>", ""),
     ("<|python_tag|>", ""),
+    ("<|function_call|>", ""),
     (" functools", ""),
 )
 """What tool calls stand between; those without an end go on to the end of the answer."""
@@ -121,7 +123,7 @@ class _Tagged:
         self._open, self._close = named[0] if named else ("", "")
         self._wrappers = tuple(word for sign, words in _WRAPPERS if sign in template for word in words)
         self._calls = {start: end for start, end in _CALLS if tools and start in template}
-        self._is_bare = bool(tools) and any(words in template for words in _BARE)
+        self._is_bare = bool(tools) and self._calls.keys() <= {"<|python_tag|>"} and any(w in template for w in _BARE)
         self._tools = tools
         self._text = ""
         self._block = ""
@@ -220,13 +222,15 @@ class _Tagged:
     def _flow(self) -> list[Heard]:
         """What can go out of a part that has not ended."""
         if self._state == self._think:
-            surely = self._text[: len(self._text) - begun(self._text, (self._close,))]
-            held, part = len(self._text) - len(surely.rstrip()), Part.REASONING
+            words, part = (self._close,), Part.REASONING
         elif self._state == self._answer:
-            held, part = begun(self._text, (*self._calls, *self._wrappers)), Part.ANSWER
+            words, part = (*self._calls, *self._wrappers), Part.ANSWER
         else:
             return []
-        said, self._text = self._text[: len(self._text) - held], self._text[len(self._text) - held :]
+        said = self._text[: len(self._text) - begun(self._text, words)]
+        if part is Part.REASONING or self._calls:  # white space before a marker belongs to it
+            said = said.rstrip()
+        self._text = self._text[len(said) :]
         said = self._trimmed(said)
         return [Said(said, part)] if said else []
 

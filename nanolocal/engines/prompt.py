@@ -9,7 +9,7 @@ from nanolocal.engines.calls import NO_TOOLS, Tools
 from nanolocal.engines.ggml import Model
 from nanolocal.engines.templates import Piece, Template, TemplateFailed, tidy, without_system
 from nanolocal.engines.tokens import Glance, Token, size_of
-from nanolocal.errors import BuildFailed, NoBuildFits
+from nanolocal.errors import BuildFailed, NoBuildFits, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,11 @@ class Prompter:
     def prompt(self, messages: Sequence[Message], n_ctx: int, max_tokens: int, tools: Tools = NO_TOOLS) -> Prompt:
         """The prompt for ``messages`` that leaves room for an answer.
 
-        Raises ``NoBuildFits`` when the newest message alone is too long, ``BuildFailed`` when the template fails.
+        Raises ``NoBuildFits`` when the newest message alone is too long, ``BuildFailed`` when the template fails, and
+        ``UsageError`` when it has no place for ``tools``.
         """
+        if tools and "tools" not in self.template:
+            raise UsageError(f"{self._build} cannot be offered tools", "choose another build, or leave them out")
         room = prompt_room(n_ctx, max_tokens)
         talk = tidy(messages)
         tokens, end = self._tokens(talk, tools)
