@@ -221,12 +221,10 @@ class _Tagged:
 
     def _flow(self) -> list[Heard]:
         """What can go out of a part that has not ended."""
-        if self._state == self._think:
-            words, part = (self._close,), Part.REASONING
-        elif self._state == self._answer:
-            words, part = (*self._calls, *self._wrappers), Part.ANSWER
-        else:
+        if self._state not in (self._think, self._answer):
             return []
+        part = Part.REASONING if self._state == self._think else Part.ANSWER
+        words = (self._close,) if part is Part.REASONING else (*self._calls, *self._wrappers)
         said = self._text[: len(self._text) - begun(self._text, words)]
         if part is Part.REASONING or self._calls:  # white space before a marker belongs to it
             said = said.rstrip()

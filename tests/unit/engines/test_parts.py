@@ -112,8 +112,8 @@ CALLS = [
     ("[TOOL_CALLS]", f"Look:[TOOL_CALLS]weather[CALL_ID]abcdefghi[ARGS]{JSON}", "Look:"),
     ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n"
      f"{JSON}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>", ""),
-    ("<｜tool▁calls▁begin｜>", f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{JSON}<｜tool▁call▁end｜>"
-     "<｜tool▁calls▁end｜>", ""),
+    ("<｜tool▁calls▁begin｜>", f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{JSON}"
+     "<｜tool▁call▁end｜><｜tool▁calls▁end｜>", ""),
     ("<|tool_calls_section_begin|>", "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0"
      f"<|tool_call_argument_begin|>{JSON}<|tool_call_end|><|tool_calls_section_end|>", ""),
     ("<|tool_call>", '<|tool_call>call:weather{city:<|"|>Paris<|"|>,days:3}<tool_call|>', ""),

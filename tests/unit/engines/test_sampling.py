@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -237,7 +238,7 @@ BOTH = {
         {"properties": {"n": {"maximum": 0.5}, "yes": {"const": True}}, "anyOf": [{"required": ["yes"]}, {}]},
     ]
 }
-SCHEMAS = {
+SCHEMAS: dict[str, Any] = {
     "person": PERSON,
     "tree": TREE,
     "both": BOTH,
