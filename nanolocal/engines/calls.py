@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,7 +33,7 @@ class Tools:
         return bool(self.offered)
 
     @property
-    def names(self) -> Collection[str]:
+    def names(self) -> Set[str]:
         """What they are called."""
         return self._properties.keys()
 

@@ -207,7 +207,7 @@ def test_an_engine_that_dies_later_leaves_the_partial_answer_and_its_price(world
 def test_reasoning_is_counted_and_charged_but_neither_kept_nor_sent_again(world: World) -> None:
     before = world.ledger.balance()
     usage = EngineDone(Usage(5, 0, 3), Timing(), Stopped.END)
-    thought = [Reading(5, 5), ReasoningDelta("hm", 2), TextDelta("yes", 1), usage]
+    thought: Script = [Reading(5, 5), ReasoningDelta("hm", 2), TextDelta("yes", 1), usage]
     chat, engines = world.chat(thought, says("again"))
     events = play(chat, TurnRequest("hello"))
     answer = answer_of(events)
