@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote
 
 from nanolocal.chat.numerals import integers, numbers
+from nanolocal.chat.patterns import PatternRefused, pattern_grammar
 from nanolocal.errors import UsageError
 
 MOST_BYTES = 256 * 2**10
@@ -20,7 +21,7 @@ _MOST_ITEMS, _MOST_CHARACTERS = 200, 1000
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _REFUSED = (
     "not", "if", "dependentSchemas", "dependentRequired", "dependencies", "patternProperties", "propertyNames",
-    "minProperties", "maxProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "multipleOf", "pattern",
+    "minProperties", "maxProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "multipleOf",
     "$dynamicRef", "$recursiveRef",
 )  # fmt: skip
 _SILENT = (
@@ -30,7 +31,7 @@ _SILENT = (
 _IMPLIED = {
     "object": ("properties", "required", "additionalProperties"),
     "array": ("items", "prefixItems", "minItems", "maxItems"),
-    "string": ("minLength", "maxLength", "format"),
+    "string": ("minLength", "maxLength", "pattern", "format"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 }
 """Keywords that speak of one type, for schemas that do not name it."""
@@ -238,13 +239,25 @@ class _Grammar:
         layout = str(schema.get("format", ""))
         if layout in ("date", "time", "date-time", "uuid"):
             return rf'"\"" {layout} "\""'
-        if "minLength" not in schema and "maxLength" not in schema:
+        has_length = "minLength" in schema or "maxLength" in schema
+        if "pattern" in schema:
+            if has_length:
+                raise _refusal("it has a pattern beside a length")
+            return rf'"\"" {_pattern(str(schema["pattern"]))} "\""'
+        if not has_length:
             return "string"
         least = _count(schema, "minLength", 0)
         most = max(least, min(_count(schema, "maxLength", _MOST_CHARACTERS), _MOST_CHARACTERS))
         if least > _MOST_CHARACTERS or _count(schema, "maxLength", most) < least:
             raise _refusal(f"a text of at least {least} characters cannot be promised")
         return rf'"\"" plain{{{least},{most}}} "\""'
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        return pattern_grammar(pattern)
+    except PatternRefused as error:
+        raise _refusal(f"its pattern {pattern[:40]!r}: {error}") from error
 
 
 def _integer(schema: Schema, depth: int) -> str:

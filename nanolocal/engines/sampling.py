@@ -127,7 +127,7 @@ class Sampler:
         self._candidates = _Candidates(lib, self._size)
         self._biased = [token for token, _ in how.logit_bias if 0 <= token < self._size]
         self._recent = deque[int](maxlen=DRY_WINDOW if how.dry_multiplier else PENALTY_WINDOW)
-        for token in read[-DRY_WINDOW:]:
+        for token in read[-DRY_WINDOW:] if how.penalizes else ():
             self._say(token)
 
     @property
@@ -176,7 +176,7 @@ class Sampler:
         """The candidates: all that can be among the likeliest that the chain keeps."""
         kept = self._how.kept
         if not kept:
-            return self._candidates.all(logits)
+            return self._candidates.of(logits, _largest(logits, self._size))
         touched = self._touched()
         return self._candidates.of(logits, _with(_largest(logits, kept + len(touched)), touched))
 
@@ -246,11 +246,6 @@ class _Candidates:
         self._array: Callable[..., ctypes.Structure] = lib.llama_token_data_array
         self._data = np.zeros(size, np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)]))
         self._pointer = ctypes.cast(self._data.ctypes.data, ctypes.POINTER(lib.llama_token_data))
-        self._ids = np.arange(size)
-
-    def all(self, logits: Logits) -> ctypes.Structure:
-        """Every token."""
-        return self.of(logits, self._ids)
 
     def of(self, logits: Logits, ids: Ids) -> ctypes.Structure:
         """The tokens ``ids`` with their logits."""

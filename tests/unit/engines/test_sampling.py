@@ -245,13 +245,16 @@ SCHEMAS: dict[str, Any] = {
     "map": {"type": "object", "additionalProperties": {"type": ["boolean", "null"]}},
     "tuple": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "items": False},
     "anything": True,
+    "code": {"type": "string", "pattern": r"^[A-Z]{2}-(\d+|\"[^a-z]\\)$"},
+    "address": {"type": "string", "pattern": r"^[\w.-]{1,9}@[^@\s]{1,9}\.(com|org)$"},
+    "found": {"type": "string", "pattern": r"x|^y.z"},
 }
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_an_answer_with_a_schema_that_ends_is_valid(tiny: Bare, name: str) -> None:
-    """50 seeds, random weights, and an end that is likely wherever the grammar allows one."""
-    grammar, end = grammar_of(json.dumps(SCHEMAS[name])), ((tiny.model.eos, 22.0),)
+    """50 seeds, random weights, and an end that is likely wherever the grammar allows one, of texts as of all."""
+    grammar, end = grammar_of(json.dumps(SCHEMAS[name])), ((tiny.model.eos, 22.0), (ord('"'), 8.0))
     settings = [how(1.5, 0, top_p=1.0, min_p=0.0, seed=seed, logit_bias=end, grammar=grammar) for seed in range(50)]
     ended = [text for text in (tiny.answer(each, 200) for each in settings) if text is not None]
     for text in ended:
