@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nanolocal.chat.messages import Answer, Attachment, Stopped, Timing, Usage
+from nanolocal.chat.messages import Answer, Attachment, Stopped, Timing, TokenOdds, ToolCall, Usage
 from nanolocal.chat.routes import Route
 
 
@@ -29,6 +29,28 @@ class TextDelta:
 
     text: str
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The next piece of what the model thinks before it answers, safe for a terminal, and how many tokens it took."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The model wants a tool used."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChosen:
+    """How likely the next token was, of a job that asks for it."""
+
+    token: TokenOdds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +91,10 @@ class EngineDone:
     picture: Attachment | None = None
 
 
-EngineEvent = FirstUse | Loading | Reading | TextDelta | ImageStep | ContextDropped | EngineDone
+EngineEvent = (
+    FirstUse | Loading | Reading | TextDelta | ReasoningDelta | ToolCalled | TokenChosen | ImageStep | ContextDropped
+    | EngineDone
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +136,6 @@ class Finished:
 
 
 Event = (
-    RouteChosen | Held | CostSoFar | NotRead | FirstUse | Loading | Reading | TextDelta | ImageStep | ContextDropped
-    | Finished
+    RouteChosen | Held | CostSoFar | NotRead | FirstUse | Loading | Reading | TextDelta | ReasoningDelta | ToolCalled
+    | TokenChosen | ImageStep | ContextDropped | Finished
 )  # fmt: skip

@@ -1,20 +1,33 @@
 """What an engine is asked to do: the prompt, the build's card and the user's wishes joined into one job."""
 
+import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 from nanolocal.chat import remarks
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, PriceCard, StoredMessage, TextJob
 from nanolocal.chat.routes import Build, Kind, Route
+from nanolocal.chat.schemas import grammar_of
 from nanolocal.chat.usage import PICTURE_TOKENS
 from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
 
 _SAMPLING = {"max_tokens": 1024, "temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "repeat_penalty": 1.0}
+_RANGES = {
+    "temperature": (0.0, 5.0), "top_p": (0.0, 1.0), "top_k": (0, 1_000_000), "min_p": (0.0, 1.0),
+    "typical_p": (0.0, 1.0), "repeat_penalty": (0.1, 10.0), "frequency_penalty": (-2.0, 2.0),
+    "presence_penalty": (-2.0, 2.0), "dry_multiplier": (0.0, 10.0), "dry_base": (1.0, 4.0),
+    "dry_allowed_length": (1, 1000), "xtc_probability": (0.0, 1.0), "xtc_threshold": (0.0, 1.0), "mirostat": (0, 1),
+    "mirostat_tau": (0.0, 20.0), "mirostat_eta": (0.0, 1.0),
+}  # fmt: skip
+"""The settings of ``TextJob`` that say how a token is chosen, from which value to which."""
+_WHOLE: dict[str, Callable[[float], int]] = {"top_k": int, "dry_allowed_length": int, "mirostat": bool}
+_MOST_STOPS, _MOST_LOGPROBS = 16, 20
 _MIN_SIDE, _MAX_SIDE = 32, 4096
 _MAX_STEPS = 200
 MOST_PICTURE_BYTES = 11 * 2**20
@@ -33,20 +46,69 @@ def text_job(history: Sequence[Message], route: Route, wishes: Wishes) -> TextJo
     """A conversation for a text engine; raises ``UsageError`` for a setting out of range."""
     settings = _SAMPLING | dict(route.build.defaults)
     max_tokens = int(settings["max_tokens"]) if wishes.max_tokens is None else wishes.max_tokens
-    temperature = settings["temperature"] if wishes.temperature is None else wishes.temperature
     _in_range("--max-tokens", max_tokens, 1, 1_000_000)
-    _in_range("--temperature", temperature, 0.0, 5.0)
     return TextJob(
         messages=tuple(history),
         n_ctx=route.n_ctx,
         max_tokens=min(max_tokens, route.n_ctx),
-        temperature=temperature,
-        top_p=settings["top_p"],
-        top_k=int(settings["top_k"]),
-        min_p=settings["min_p"],
-        repeat_penalty=settings["repeat_penalty"],
         seed=_seed(wishes.seed),
+        logit_bias=wishes.logit_bias,
+        grammar=_grammar(wishes),
+        stop=_stops(wishes.stop),
+        tools=_tools(wishes.tools),
+        logprobs=_logprobs(wishes.logprobs),
+        **_sampling(settings, wishes),
     )
+
+
+def _sampling(settings: Mapping[str, float], wishes: Wishes) -> dict[str, Any]:
+    """How tokens are chosen: as wished, else as the build is used to; raises ``UsageError`` for a wrong wish."""
+    wished = dict(wishes.sampling)
+    if wishes.temperature is not None:
+        wished["temperature"] = wishes.temperature
+    for name, value in wished.items():
+        if name not in _RANGES:
+            raise UsageError(f"there is no setting {name[:40]!r}", f"those there are: {', '.join(_RANGES)}")
+        _in_range(f"--{name.replace('_', '-')}", value, *_RANGES[name])
+    chosen = {name: value for name, value in settings.items() if name in _RANGES} | wished
+    return {name: _WHOLE.get(name, float)(value) for name, value in chosen.items()}
+
+
+def _grammar(wishes: Wishes) -> str:
+    if wishes.schema is None:
+        return wishes.grammar or ""
+    if wishes.grammar:
+        raise UsageError("an answer follows a schema or a grammar, not both", "leave one of them out")
+    if wishes.tools:
+        raise UsageError("an answer that may call tools follows no schema", "leave the tools or the schema out")
+    return grammar_of(wishes.schema)
+
+
+def _stops(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(words) or len(words) > _MOST_STOPS:
+        raise UsageError(f"an answer is stopped by up to {_MOST_STOPS} texts, none of them empty", "--stop TEXT")
+    return words
+
+
+def _tools(tools: str | None) -> str:
+    """The tools on offer; raises ``UsageError`` for anything but OpenAI's form."""
+    if not tools:
+        return ""
+    try:
+        offered = json.loads(tools)
+        names = [tool["function"]["name"] for tool in offered]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        names = []
+    if not names or not all(isinstance(name, str) and name for name in names):
+        form = '[{"type": "function", "function": {"name": "NAME", "parameters": {"type": "object", ...}}}]'
+        raise UsageError("the tools are not a JSON list of functions", form)
+    return tools
+
+
+def _logprobs(count: int | None) -> int | None:
+    if count is not None:
+        _in_range("--logprobs", count, 0, _MOST_LOGPROBS)
+    return count
 
 
 def image_job(prompt: str, build: Build, wishes: Wishes) -> ImageJob:

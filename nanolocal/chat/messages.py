@@ -1,6 +1,7 @@
 """The values of a conversation: messages, usage, answers. Pure data; ids belong to the vault."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nanolocal.chat.routes import Route
@@ -76,8 +77,27 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a model wants of a tool; ``arguments`` is a JSON object."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOdds:
+    """A chosen token with the logarithm of its probability, and the likeliest ones in its place."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A finished (or interrupted) answer with its price. ``problem`` says what interrupted it, if anything.
+
+    ``reasoning`` is what the model thought first. It is counted, charged and shown, but neither kept nor sent again.
 
     ``remarks`` are sentences on what it did not take into account. ``energy_source`` says how ``energy_j`` is known.
     ``licence`` is what ``FirstUse`` said, where this was the build's first answer.
@@ -99,13 +119,18 @@ class Answer:
     remarks: tuple[str, ...] = ()
     energy_source: str = ""
     licence: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    token_odds: tuple[TokenOdds, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the user asked for beside the prompt; ``None`` leaves the choice to the build's defaults.
 
-    ``key`` is the name of an API key or a person, under which the ledger counts what it costs.
+    ``key`` is the name of an API key or a person, under which the ledger counts what it costs. ``sampling`` has
+    settings of ``TextJob`` by their names. ``schema`` is a JSON schema that the answer has to follow, ``grammar`` is
+    GBNF, ``tools`` a JSON list as OpenAI's API takes it.
     """
 
     model: str | None = None
@@ -121,6 +146,13 @@ class Wishes:
     height: int | None = None
     steps: int | None = None
     key: str | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop: tuple[str, ...] = ()
+    schema: str | None = None
+    grammar: str | None = None
+    tools: str | None = None
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,10 @@ class TextJob:
     """A conversation to continue with at most ``max_tokens`` tokens; ``None`` for the seed draws one.
 
     What was read of conversation ``chat_id`` may be kept, encrypted, until it goes on; ``""`` is never kept.
+    The answer ends before the first of the texts in ``stop``. ``grammar`` is GBNF. ``tools`` are those on offer, as the
+    JSON list that OpenAI's API takes. ``logprobs`` asks for so many of the likeliest tokens beside each chosen one.
+    ``logit_bias`` adds to the logits of tokens, by their numbers. What the other settings do is told by
+    ``engines.sampling.Sampling``; as they stand here, they do nothing.
     """
 
     messages: tuple[Message, ...]
@@ -56,6 +60,22 @@ class TextJob:
     repeat_penalty: float = 1.0
     seed: int | None = None
     chat_id: str = ""
+    typical_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: bool = False
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str = ""
+    stop: tuple[str, ...] = ()
+    tools: str = ""
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

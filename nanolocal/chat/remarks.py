@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+ONLY_THOUGHT = "The answer's tokens ended while it was still thinking; a longer answer has room for both."
+
 
 def left_out(tokens: int, messages: int = 0) -> str:
     """Of the conversation, from its start; ``messages`` is 0 where only the tokens are known."""

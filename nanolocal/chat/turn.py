@@ -28,10 +28,24 @@ from nanolocal.chat.events import (
     Loading,
     NotRead,
     Reading,
+    ReasoningDelta,
     RouteChosen,
     TextDelta,
+    TokenChosen,
+    ToolCalled,
 )
-from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
+from nanolocal.chat.messages import (
+    Answer,
+    Attachment,
+    Message,
+    Role,
+    Stopped,
+    Timing,
+    TokenOdds,
+    ToolCall,
+    TurnRequest,
+    Usage,
+)
 from nanolocal.chat.ports import (
     Engines,
     Hold,
@@ -62,6 +76,9 @@ class _Delivery:
 
     energy: ports.Metering
     pieces: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    token_odds: list[TokenOdds] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
     picture: Attachment | None = None
@@ -73,7 +90,8 @@ class _Delivery:
 
     @property
     def is_empty(self) -> bool:
-        return not any(self.pieces) and self.picture is None and not self.usage.pixel_steps
+        said = any(self.pieces) or any(self.reasoning) or bool(self.tool_calls)
+        return not said and self.picture is None and not self.usage.pixel_steps
 
     def take(self, event: EngineEvent) -> None:
         match event:
@@ -85,13 +103,25 @@ class _Delivery:
                 self.usage = replace(self.usage, prompt_tokens=total, cached_tokens=cached)
             case TextDelta(text, tokens):
                 self.pieces.append(text)
-                self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + tokens)
+                self._count(tokens)
+            case ReasoningDelta(text, tokens):
+                self.reasoning.append(text)
+                self._count(tokens)
+            case ToolCalled(call):
+                self.tool_calls.append(call)
+            case TokenChosen(token):
+                self.token_odds.append(token)
             case ContextDropped(messages, tokens):
                 self.dropped_tokens = tokens
                 self.remarks.append(remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens))
             case EngineDone(usage, timing, stopped, picture):
                 self.usage = replace(usage, loads=self.usage.loads)
                 self.timing, self.stopped, self.picture = timing, stopped, picture
+                if any(self.reasoning) and not any(self.pieces) and stopped is Stopped.LENGTH:
+                    self.remarks.append(remarks.ONLY_THOUGHT)
+
+    def _count(self, tokens: int) -> None:
+        self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +316,7 @@ class Chat:
                     if (now := plan.cost_so_far(_used(plan.job, delivery.usage, event))) != cost:
                         cost = now
                         yield CostSoFar(cost)
-                    if isinstance(event, TextDelta) and time.monotonic() - drafted >= _DRAFT_EVERY_S:
+                    if isinstance(event, TextDelta | ReasoningDelta) and time.monotonic() - drafted >= _DRAFT_EVERY_S:
                         self._keep_draft(plan, delivery)
                         drafted = time.monotonic()
         except EngineFailed as error:
@@ -339,6 +369,9 @@ class Chat:
             dropped_tokens=delivery.dropped_tokens,
             problem=delivery.problem,
             remarks=tuple(delivery.remarks),
+            reasoning="".join(delivery.reasoning),
+            tool_calls=tuple(delivery.tool_calls),
+            token_odds=tuple(delivery.token_odds),
             licence=delivery.licence,
         )
 

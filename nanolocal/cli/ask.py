@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nanolocal.chat.amounts import parse_credits
 from nanolocal.chat.choice import PREFERENCES
 from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
-from nanolocal.cli import output
+from nanolocal.cli import output, shaping
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, wants_json
 from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks, unsaid
 from nanolocal.errors import EngineFailed, UsageError
@@ -30,6 +30,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--chat", metavar="ID", help="continue this conversation")
     parser.add_argument("--no-store", action="store_true", help="keep nothing but the charge")
     add_wishes(parser)
+    shaping.add(parser)
     parser.set_defaults(run=run)
 
 
@@ -58,6 +59,7 @@ def wishes_of(args: argparse.Namespace, library: "Library") -> Wishes:
         max_credits_micro=None if args.max_credits is None else parse_credits(args.max_credits),
         store=not getattr(args, "no_store", False),
         key=args.key,
+        **shaping.wished(args),
     )
 
 
@@ -73,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         output.as_json(answer_as_json(answer))
     else:
         _finish(answer)
+        for call in answer.tool_calls:
+            output.note(f"it asks for {call.name} with {call.arguments}")
         tell_remarks(answer)
         progress.say(receipt(answer))
     if answer.problem:

@@ -17,10 +17,11 @@ from nanolocal.chat.events import (
     ImageStep,
     Loading,
     Reading,
+    ReasoningDelta,
     RouteChosen,
     TextDelta,
 )
-from nanolocal.chat.messages import Answer, TurnRequest
+from nanolocal.chat.messages import Answer, TokenOdds, TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
 from nanolocal.errors import EngineFailed
@@ -118,6 +119,9 @@ class _Show:
                 count = f"{self._tokens} token{'' if self._tokens == 1 else 's'}"
                 self._show("" if self._is_in_the_way else f"writing: {count}")
                 self._write(text)
+            case ReasoningDelta(text, tokens):
+                self._tokens += tokens
+                self._show(f"thinking: {self._tokens} token{'' if self._tokens == 1 else 's'}")
             case Finished(answer):
                 self.answer = answer
 
@@ -163,6 +167,9 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         usage["pixel_steps"] = picture_steps
     return {
         "text": answer.text,
+        "reasoning": answer.reasoning or None,
+        "tool_calls": [asdict(call) for call in answer.tool_calls],
+        **({"logprobs": [_odds_as_json(token) for token in answer.token_odds]} if answer.token_odds else {}),
         "model": answer.route.build.name,
         "build": answer.route.build.id,
         "task": answer.route.task,
@@ -181,6 +188,11 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "remarks": list(answer.remarks),
         "licence": answer.licence or None,
     }
+
+
+def _odds_as_json(token: TokenOdds) -> dict[str, object]:
+    top = [{"token": text, "logprob": round(logprob, 5)} for text, logprob in token.top]
+    return {"token": token.text, "logprob": round(token.logprob, 5), "top": top}
 
 
 def route_as_json(route: Route) -> dict[str, object]:

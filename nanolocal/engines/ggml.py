@@ -1,4 +1,4 @@
-"""llama.cpp through the low-level bindings: a model, a context over it and a sampler, each freed by ``close``.
+"""llama.cpp through the low-level bindings: a model and a context over it, each freed by ``close``.
 
 Only child processes use this: llama.cpp ends the process on a file that it does not expect. ``llama_cpp`` takes a
 quarter of a second to import and is imported where it is needed.
@@ -32,7 +32,6 @@ KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _ALL_LAYERS = 99
-PENALTY_WINDOW = 64
 
 
 def library() -> ModuleType:
@@ -297,52 +296,6 @@ def context_parameters(model: int, size: int, kv: str) -> ctypes.Structure:
     parameters.n_outputs_max = ROWS
     parameters.type_k = parameters.type_v = KV_TYPES[kv]
     return parameters
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is chosen; a ``temperature`` of 0 takes the likeliest."""
-
-    temperature: float
-    top_p: float
-    top_k: int
-    min_p: float
-    repeat_penalty: float
-    seed: int
-
-
-class Sampler:
-    """A chain of samplers in C: penalties, top-k first of the rest, so that they see few candidates."""
-
-    def __init__(self, model: Model, how: Sampling, read: Sequence[int]) -> None:
-        self._lib = lib = library()
-        parameters = lib.llama_sampler_chain_default_params()
-        parameters.no_perf = True
-        self._chain = lib.llama_sampler_chain_init(parameters)
-        if how.repeat_penalty != 1.0:
-            size = model.vocabulary_size
-            self._add(lib.llama_sampler_init_penalties(size, PENALTY_WINDOW, how.repeat_penalty, 0.0, 0.0))
-        if how.temperature <= 0:
-            self._add(lib.llama_sampler_init_greedy())
-        else:
-            self._add(lib.llama_sampler_init_top_k(how.top_k))
-            self._add(lib.llama_sampler_init_top_p(how.top_p, 1))
-            self._add(lib.llama_sampler_init_min_p(how.min_p, 1))
-            self._add(lib.llama_sampler_init_temp(how.temperature))
-            self._add(lib.llama_sampler_init_dist(how.seed & 0xFFFFFFFF))
-        for token in read[-PENALTY_WINDOW:]:
-            lib.llama_sampler_accept(self._chain, token)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        self._lib.llama_sampler_free(self._chain)
-
-    def choose(self, context: Context, row: int = -1) -> int:
-        """The next token after the one at index ``row`` of the step that ``context`` read last."""
-        return int(self._lib.llama_sampler_sample(self._chain, context.pointer, row))
-
-    def _add(self, sampler: object) -> None:
-        self._lib.llama_sampler_chain_add(self._chain, sampler)
 
 
 def _check(path: Path) -> Checked:

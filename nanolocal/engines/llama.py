@@ -7,18 +7,20 @@ prompt that is being read.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from nanolocal.chat.messages import Attachment, Message, Role, Stopped
 from nanolocal.engines import states
 from nanolocal.engines.answer import Answer
+from nanolocal.engines.calls import Tools
 from nanolocal.engines.eyes import Eyes
 from nanolocal.engines.failures import failed
-from nanolocal.engines.ggml import BATCH, PENALTY_WINDOW, ROWS, Context, Model, Part
+from nanolocal.engines.ggml import BATCH, ROWS, Context, Model, Part
 from nanolocal.engines.lookup import Lookup
 from nanolocal.engines.pace import Pace
+from nanolocal.engines.parts import splitter
 from nanolocal.engines.prompt import Prompter
 from nanolocal.engines.protocol import (
     Done,
@@ -36,8 +38,8 @@ from nanolocal.engines.protocol import (
 from nanolocal.engines.slots import Slot, Slots, common_beginning
 from nanolocal.engines.states import Reader, State, Unreadable
 from nanolocal.engines.stopflag import StopFlag
-from nanolocal.engines.tokens import Glance, Token, size_of, steps_of
-from nanolocal.errors import EngineFailed, OutOfMemory, UsageError
+from nanolocal.engines.tokens import Glance, Token, size_of, steps_of, text_of
+from nanolocal.errors import EngineFailed, NanolocalError, OutOfMemory, UsageError
 
 _PROGRESS_STEP = 0.02
 _MIN_CONTEXT = 64
@@ -58,19 +60,15 @@ class _Task:
     n_ctx: int
     tokens: list[Token]
     total: int
+    answer: Answer
     slot: Slot | None = None
     cached: int = 0
     read_at: float = 0.0
     read_s: float = 0.0
-    answer: Answer | None = None
+    is_writing: bool = False
     newest: int = 0
     lookup: Lookup | None = None
     cpu_s: float = 0.0
-    ended: Stopped | None = None
-
-    @property
-    def is_writing(self) -> bool:
-        return self.answer is not None
 
     @property
     def places(self) -> int:
@@ -114,10 +112,15 @@ class TextEngine:
             raise EngineFailed("a text engine draws no pictures")
         began = time.monotonic()
         n_ctx = self._context_size(job.n_ctx)
-        prompt = self._prompter.prompt(_messages(job), n_ctx, job.max_tokens)
+        tools = Tools(job.tools)
+        prompt = self._prompter.prompt(_messages(job), n_ctx, job.max_tokens, tools)
         if prompt.dropped_messages:
             self._emit(Dropped(job.job, prompt.dropped_messages, prompt.dropped_tokens))
-        self._tasks.append(_Task(job, began, n_ctx, prompt.tokens, size_of(prompt.tokens)))
+        total = size_of(prompt.tokens)
+        parts = splitter(self._prompter.template, prompt.end, tools)
+        limit = min(job.max_tokens, n_ctx - total)
+        answer = Answer(job, self._model, parts, text_of(prompt.tokens), limit, self._emit)
+        self._tasks.append(_Task(job, began, n_ctx, prompt.tokens, total, answer))
 
     def step(self) -> None:
         """Do a piece of work for every job that can go on; what goes wrong in it ends those that took part."""
@@ -130,12 +133,12 @@ class TextEngine:
         try:
             self._advance(seated)
         except Exception as error:  # whatever a library raises, each job gets one clear line
-            for task in seated:
+            for task in [task for task in seated if task in self._tasks]:
                 self._fail(task, error)
         self._share_cpu(seated)
-        for task in seated:
-            if task.ended is not None:
-                self._finish(task, task.ended)
+        for task in [task for task in seated if task in self._tasks]:
+            if task.answer.ended is not None:
+                self._finish(task, task.answer.ended)
 
     def leave(self) -> None:
         """Offer every conversation to be kept; the engine is not used after that."""
@@ -195,19 +198,21 @@ class TextEngine:
         for task, piece, guesses in pieces:
             _slot_of(task).held.add(piece)
             row += len(piece)
-            if task.is_writing:
-                right = self._write(task, row - 1, guesses)
-                if task.lookup is not None and is_alone:
-                    task.lookup.learn(len(guesses), right, seconds)
-            else:
-                self._has_read(task, row - 1)
+            try:
+                if not task.is_writing:
+                    self._has_read(task, row - 1)
+                else:
+                    right = self._write(task, row - 1, guesses)
+                    if task.lookup is not None and is_alone:
+                        task.lookup.learn(len(guesses), right, seconds)
+            except NanolocalError as error:
+                self._fail(task, error)
             row += len(guesses)
 
     def _part(self, task: _Task, piece: Sequence[Token], guesses: Sequence[int]) -> Part:
         held = _slot_of(task).held
-        text = [token for token in piece if not isinstance(token, Glance)]
         is_predicted = task.is_writing or len(held.tokens) + len(piece) == len(task.tokens)
-        return Part(_slot_of(task).sequence, [*text, *guesses], held.position, is_predicted + len(guesses))
+        return Part(_slot_of(task).sequence, [*text_of(piece), *guesses], held.position, is_predicted + len(guesses))
 
     def _next_piece(self, task: _Task, most: int) -> Sequence[Token]:
         held = len(_slot_of(task).held.tokens)
@@ -230,26 +235,20 @@ class TextEngine:
             return
         task.read_s = time.monotonic() - task.read_at
         self._read_rate = _rate(task.total - task.cached, task.read_s) or self._read_rate
-        limit = min(task.job.max_tokens, task.n_ctx - held.size)
-        task.answer = Answer(task.job, self._model, held.text(PENALTY_WINDOW), limit)
+        task.is_writing = True
         if self._context.sequences > 1:
-            task.lookup = Lookup(held.text(len(held.tokens)))
+            task.lookup = Lookup(text_of(task.tokens))
         self._write(task, row, [])
 
     def _write(self, task: _Task, row: int, guesses: Sequence[int]) -> int:
         """Write the prediction at ``row`` and those after it as far as ``guesses`` are right: so many are returned."""
         slot = _slot_of(task)
-        answer = task.answer
-        assert answer is not None
         right = 0
         while True:
-            task.newest = answer.choose(self._context, row + right)
-            delta, task.ended = answer.take(task.newest)
-            if delta is not None:
-                self._emit(delta)
+            task.newest = task.answer.write(self._context, row + right)
             if task.lookup is not None:
                 task.lookup.add(task.newest)
-            if task.ended is not None or right == len(guesses) or guesses[right] != task.newest:
+            if task.answer.ended is not None or right == len(guesses) or guesses[right] != task.newest:
                 break
             slot.held.add([task.newest])
             right += 1
@@ -259,26 +258,25 @@ class TextEngine:
 
     def _finish(self, task: _Task, stopped: Stopped) -> None:
         """The end of a job, whatever it came to."""
-        answer, slot = task.answer, task.slot
-        read = 0 if slot is None else slot.held.size
+        answer = task.answer
+        try:
+            answer.finish()
+        except EngineFailed as error:
+            self._fail(task, error)
+            return
+        read = 0 if task.slot is None else task.slot.held.size
         done = Done(
             job=task.job.job,
             stopped=stopped,
             memory=0,
-            prompt_tokens=read if answer is None else task.total,
+            prompt_tokens=task.total if task.is_writing else read,
             cached_tokens=task.cached,
+            completion_tokens=answer.tokens,
+            ttft_s=answer.first_at - task.began if answer.tokens else 0.0,
+            prompt_tok_s=_rate(task.total - task.cached, task.read_s),
+            decode_tok_s=_rate(answer.tokens - 1, answer.last_at - answer.first_at),
             cpu_s=task.cpu_s,
         )
-        if answer is not None:
-            if (rest := answer.rest()) is not None:
-                self._emit(rest)
-            done = replace(
-                done,
-                completion_tokens=answer.tokens,
-                ttft_s=answer.first_at - task.began if answer.tokens else 0.0,
-                prompt_tok_s=_rate(task.total - task.cached, task.read_s),
-                decode_tok_s=_rate(answer.tokens - 1, answer.last_at - answer.first_at),
-            )
         self._end(task)
         self._emit(done)
 
@@ -294,8 +292,7 @@ class TextEngine:
         self._stop.end(task.job.job)
         if task.slot is not None:
             self._slots.release(task.slot)
-        if task.answer is not None:
-            task.answer.close()
+        task.answer.close()
         if self._eyes is not None and not self._tasks:
             self._eyes.forget()
 
@@ -361,7 +358,7 @@ class TextEngine:
 
     def _state(self, slot: Slot) -> State | None:
         """What ``slot`` holds; ``None`` where that is more than text, or there is no memory for it."""
-        text = slot.held.text(len(slot.held.tokens))
+        text = text_of(slot.held.tokens)
         if len(text) < len(slot.held.tokens):
             return None
         try:

@@ -15,9 +15,12 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import BinaryIO, get_type_hints
+from typing import BinaryIO, TypeVar, get_type_hints
 
-VERSION = 2
+F = TypeVar("F")
+S = TypeVar("S")
+
+VERSION = 3
 LOADING = 0
 """The job number of what belongs to a load; jobs have higher ones."""
 MAX_FRAME_BYTES = 16 * 2**20
@@ -27,6 +30,9 @@ SEQUENCES = 4
 
 Pairs = tuple[tuple[str, str], ...]
 Pictures = tuple[tuple[int, bytes], ...]
+Biases = tuple[tuple[int, float], ...]
+Ranks = tuple[tuple[str, float], ...]
+Texts = tuple[str, ...]
 
 
 class ProtocolError(Exception):
@@ -64,7 +70,7 @@ class RunText:
     """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in.
 
     ``chat`` names the conversation, ``""`` for one that is not kept; ``snapshot`` is the file that it was last kept in,
-    sealed with ``snapshot_key``.
+    sealed with ``snapshot_key``. What is not said of the other fields is with ``chat.ports.TextJob``.
     """
 
     job: int
@@ -78,6 +84,22 @@ class RunText:
     repeat_penalty: float
     seed: int | None
     pictures: Pictures = ()
+    typical_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: bool = False
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: Biases = ()
+    grammar: str = ""
+    stop: Texts = ()
+    tools: str = ""
+    logprobs: int | None = None
     chat: str = ""
     snapshot: str = ""
     snapshot_key: bytes = b""
@@ -169,11 +191,31 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of text, made of ``tokens`` tokens."""
+    """The next piece of text, made of ``tokens`` tokens; ``part`` is ``answer`` or ``reasoning``."""
 
     job: int
     text: str
     tokens: int
+    part: str = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants the tool ``name``; ``arguments`` is a JSON object."""
+
+    job: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """The next token, the logarithm of its probability, and the likeliest ones in its place."""
+
+    job: int
+    text: str
+    logprob: float
+    top: Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +280,15 @@ class Left:
 
 
 Request = LoadText | LoadImage | RunText | RunImage | Cancel | Keep | Leave
-JobReply = Dropped | Read | Delta | Step | Done | Failed
+JobReply = Dropped | Read | Delta | ToolCall | Odds | Step | Done | Failed
 Reply = Hello | Beat | Progress | Loaded | JobReply | Leaving | Kept | Left
 Frame = Request | Reply
 
 _FRAMES: dict[str, type[Frame]] = {
     frame.__name__: frame
     for frame in (
-        LoadText, LoadImage, RunText, RunImage, Cancel, Keep, Leave,
-        Hello, Beat, Progress, Loaded, Dropped, Read, Delta, Step, Done, Failed, Leaving, Kept, Left,
+        LoadText, LoadImage, RunText, RunImage, Cancel, Keep, Leave, Hello, Beat, Progress, Loaded,
+        Dropped, Read, Delta, ToolCall, Odds, Step, Done, Failed, Leaving, Kept, Left,
     )
 }  # fmt: skip
 
@@ -342,16 +384,29 @@ def _bytes(value: object) -> bytes:
         raise ValueError("expected base64") from error
 
 
-def _pairs(value: object) -> Pairs:
-    if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
-        raise TypeError("expected pairs of texts")
-    return tuple((_text(first), _text(second)) for first, second in value)
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    return value
 
 
-def _pictures(value: object) -> Pictures:
-    if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
-        raise TypeError("expected pictures")
-    return tuple((_whole(index), _bytes(data)) for index, data in value)
+def _texts(value: object) -> Texts:
+    if not isinstance(value, list):
+        raise TypeError("expected texts")
+    return tuple(_text(each) for each in value)
+
+
+def _pairs_of(
+    first: Callable[[object], F], second: Callable[[object], S]
+) -> Callable[[object], tuple[tuple[F, S], ...]]:
+    """A reader of pairs."""
+
+    def read(value: object) -> tuple[tuple[F, S], ...]:
+        if not isinstance(value, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in value):
+            raise TypeError("expected pairs")
+        return tuple((first(one), second(other)) for one, other in value)
+
+    return read
 
 
 _READERS: dict[object, Callable[[object], object]] = {
@@ -361,6 +416,10 @@ _READERS: dict[object, Callable[[object], object]] = {
     int | None: _whole_or_none,
     bytes: _bytes,
     bytes | None: _bytes_or_none,
-    Pairs: _pairs,
-    Pictures: _pictures,
+    bool: _flag,
+    Texts: _texts,
+    Pairs: _pairs_of(_text, _text),
+    Pictures: _pairs_of(_whole, _bytes),
+    Biases: _pairs_of(_whole, _number),
+    Ranks: _pairs_of(_text, _number),
 }

@@ -4,10 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
-from nanolocal.chat.events import ContextDropped, EngineDone, EngineEvent, ImageStep, Loading, Reading, TextDelta
-from nanolocal.chat.messages import Attachment, Stopped, Timing, Usage
+from nanolocal.chat.events import (
+    ContextDropped,
+    EngineDone,
+    EngineEvent,
+    ImageStep,
+    Loading,
+    Reading,
+    ReasoningDelta,
+    TextDelta,
+    TokenChosen,
+    ToolCalled,
+)
+from nanolocal.chat.messages import Attachment, Stopped, Timing, TokenOdds, ToolCall, Usage
 from nanolocal.chat.ports import ImageJob, PromptSnapshot, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines import protocol
@@ -190,17 +201,17 @@ class SeatedJob:
 
     def _event(self, reply: protocol.Reply) -> EngineEvent | None:
         """What a reply means for the turn; raises what the child reports as failed."""
-        usage = self._usage
         match reply:
             case protocol.Dropped(_, messages, tokens):
                 return ContextDropped(messages, tokens)
             case protocol.Read(_, done, total, cached):
                 self._usage = Usage(prompt_tokens=done, cached_tokens=cached)
                 return Reading(done, total, cached)
-            case protocol.Delta(_, text, tokens):
+            case protocol.Delta() | protocol.ToolCall() | protocol.Odds():
                 self._has_delivered = True
-                self._usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens + tokens)
-                return TextDelta(safe(text), tokens)
+                tokens = reply.tokens if isinstance(reply, protocol.Delta) else 0
+                self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + tokens)
+                return _said(reply)
             case protocol.Step(_, step, total, preview) if isinstance(self._job, ImageJob):
                 self._has_delivered = True
                 self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
@@ -257,6 +268,17 @@ class SeatedJob:
         return kind(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
 
 
+def _said(reply: protocol.Delta | protocol.ToolCall | protocol.Odds) -> EngineEvent:
+    """What a model wrote, safe for a terminal."""
+    match reply:
+        case protocol.Delta(_, text, tokens, part):
+            return (ReasoningDelta if part == "reasoning" else TextDelta)(safe(text), tokens)
+        case protocol.ToolCall(_, name, arguments):
+            return ToolCalled(ToolCall(safe_line(name), arguments))
+        case protocol.Odds(_, text, logprob, top):
+            return TokenChosen(TokenOdds(safe(text), logprob, tuple((safe(other), odds) for other, odds in top)))
+
+
 def _as_clause(message: str) -> str:
     """A death ("ended by ...") goes on with the sentence; anything else is what the engine reports."""
     verbs = ("ended ", "was ", "did ", "stopped ", "sent ")
@@ -268,21 +290,15 @@ def _run_request(number: int, job: TextJob | ImageJob, snapshot: PromptSnapshot 
         return protocol.RunImage(
             number, job.prompt, job.negative, job.width, job.height, job.steps, job.guidance, job.seed
         )
+    settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in ("messages", "chat_id")}
     return protocol.RunText(
         job=number,
         messages=tuple((str(message.role), message.text) for message in job.messages),
-        n_ctx=job.n_ctx,
-        max_tokens=job.max_tokens,
-        temperature=job.temperature,
-        top_p=job.top_p,
-        top_k=job.top_k,
-        min_p=job.min_p,
-        repeat_penalty=job.repeat_penalty,
-        seed=job.seed,
         pictures=tuple((n, item.data) for n, message in enumerate(job.messages) for item in message.attachments),
         chat=job.chat_id,
         snapshot="" if snapshot is None else str(snapshot.path),
         snapshot_key=b"" if snapshot is None else snapshot.key,
+        **settings,
     )
 
 

@@ -56,22 +56,23 @@ class Template:
     def __init__(self, source: str | None, words: Mapping[str, str]) -> None:
         from jinja2 import TemplateError
 
-        self._words = {"tools": None, "documents": None, **words}
-        self._source = CHATML if source is None else source
-        if len(self._source.encode("utf-8", "replace")) > MAX_TEMPLATE_BYTES:
+        self._words: dict[str, object] = {"tools": None, "documents": None, **words}
+        self.source = CHATML if source is None else source
+        if len(self.source.encode("utf-8", "replace")) > MAX_TEMPLATE_BYTES:
             raise TemplateFailed(f"its chat template is longer than {MAX_TEMPLATE_BYTES // 1024} KiB")
         try:
-            self._template = _environment().from_string(self._source)
+            self._template = _environment().from_string(self.source)
         except (TemplateError, RecursionError) as error:
             raise TemplateFailed(f"its chat template is broken: {error}") from error
 
-    def render(self, messages: Sequence[Message]) -> list[Piece]:
-        """The prompt for ``messages``, ready for the answer; raises ``TemplateFailed``."""
+    def render(self, messages: Sequence[Message], tools: Sequence[object] = ()) -> list[Piece]:
+        """The prompt for ``messages``, ready for the answer, with ``tools`` on offer; raises ``TemplateFailed``."""
         marks = [f"\ue000{secrets.token_hex(6)}.{index}\ue001" for index in range(len(messages))]
+        words = self._words | ({"tools": list(tools)} if tools else {})
         talk = [{"role": str(m.role), "content": mark} for m, mark in zip(messages, marks, strict=True)]
         try:
             with _time_limit():
-                prompt = self._template.render(messages=talk, add_generation_prompt=True, **self._words)
+                prompt = self._template.render(messages=talk, add_generation_prompt=True, **words)
         except Exception as error:  # a template is foreign code: it can raise anything
             raise TemplateFailed(f"its chat template failed: {error or type(error).__name__}") from error
         pieces = _cut(prompt, marks, [self._contents(index, message) for index, message in enumerate(messages)])
@@ -87,7 +88,7 @@ class Template:
 
     def _content(self, message: Message) -> str:
         """A message's text; earlier reasoning goes where the template would cut it, had it seen the text."""
-        if message.role is Role.ASSISTANT and "</think>" in self._source:
+        if message.role is Role.ASSISTANT and "</think>" in self.source:
             return message.text.rpartition("</think>")[2].lstrip("\n")
         return message.text
 
@@ -164,6 +165,8 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
+    if isinstance(value, Iterator):  # what the filters map and select give
+        value = list(value)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

@@ -28,6 +28,11 @@ def size_of(tokens: Iterable[Token]) -> int:
     return sum(token.tokens if isinstance(token, Glance) else 1 for token in tokens)
 
 
+def text_of(tokens: Iterable[Token]) -> list[int]:
+    """Those of text."""
+    return [token for token in tokens if not isinstance(token, Glance)]
+
+
 def steps_of(tokens: Sequence[Token], most: int) -> Iterator[Sequence[Token]]:
     """``tokens`` as they are read: text at most ``most`` at a time, each part of a picture by itself."""
     start = 0
@@ -66,10 +71,6 @@ class Held:
         head = Held()
         head.add(self.tokens[:count])
         return head
-
-    def text(self, last: int) -> list[int]:
-        """The tokens of text among the ``last`` ones."""
-        return [token for token in self.tokens[-last:] if not isinstance(token, Glance)]
 
     def _count(self, tokens: Sequence[Token], sign: int) -> None:
         for token in tokens:

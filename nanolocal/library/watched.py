@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-from nanolocal.chat.events import EngineEvent, FirstUse, ImageStep, Loading, TextDelta
+from nanolocal.chat.events import EngineEvent, FirstUse, ImageStep, Loading, ReasoningDelta, TextDelta
 from nanolocal.chat.ports import Engines, ImageJob, TextJob
 from nanolocal.chat.routes import Build
 from nanolocal.errors import BuildFailed
@@ -36,7 +36,7 @@ class WatchedEngines:
                 async for event in events:
                     if isinstance(event, Loading):
                         is_loading = event.fraction < 1.0
-                    if isinstance(event, TextDelta | ImageStep) and not has_answered:
+                    if isinstance(event, TextDelta | ReasoningDelta | ImageStep) and not has_answered:
                         has_answered = True
                         self._library.health.worked(build)
                     yield event

@@ -26,13 +26,15 @@ _PREFERENCE = {
     "premium": "quality",
 }  # fmt: skip
 _THINKING = "thinking"
-_ALREADY = {"caching": "prompts are always cached here"}
+_ALREADY = {
+    "caching": "prompts are always cached here",
+    "reasoning-exclude": "what a model thinks is never part of its answer here",
+}
 _NOT_HERE = {
     "online": "nothing here goes online",
     "tools": "models call no tools here yet",
     "memory": "no memory beyond the conversation is kept yet",
     "redaction": "nothing leaves this machine, so nothing has to be struck out",
-    "reasoning-exclude": "what a model thinks is not shown apart yet",
 }
 
 

@@ -17,6 +17,7 @@ from nanolocal.chat.events import (
     Loading,
     NotRead,
     Reading,
+    ReasoningDelta,
     RouteChosen,
     TextDelta,
 )
@@ -101,7 +102,11 @@ class Presenter:
                 self._tell(f"reading {done / total if total else 1:.0%} of {count(total)} tokens{reused}")
                 self._update(context_used=total)
             case TextDelta(text, tokens):
-                self._write(text, tokens)
+                self._view.add(text)
+                self._count(tokens, "writing")
+            case ReasoningDelta(text, tokens):
+                await self._view.think(text)
+                self._count(tokens, "thinking")
             case ImageStep(step, total, preview):
                 self._tell(f"drawing, step {step} of {total}")
                 await self._view.show_step(preview)
@@ -122,19 +127,18 @@ class Presenter:
         self._show_status(self._status)
         self._tell("starting" if before is None else _trying_again(before, route))
 
-    def _write(self, text: str, tokens: int) -> None:
+    def _count(self, tokens: int, doing: str) -> None:
         progress = self.progress
         now = self._clock()
         if not progress.tokens:
             progress.began = now
         progress.tokens += tokens
-        self._view.add(text)
         if self._told and now - self._told < _RETELL_S:
             return
         self._told = now
         elapsed = now - progress.began
         rate = speed((progress.tokens - 1) / elapsed) if elapsed > 0 else ""
-        self._tell(" · ".join(part for part in ("writing", count_tokens(progress.tokens), rate) if part))
+        self._tell(" · ".join(part for part in (doing, count_tokens(progress.tokens), rate) if part))
 
     def _tell(self, phase: str) -> None:
         self.progress.phase = phase

@@ -138,14 +138,15 @@ def recount(path: Path, jobs: Iterator[Counted], report: Callable[[str], None]) 
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
     from nanolocal.engines import answer, llama
-    from nanolocal.engines.ggml import Context, Model, Sampler
+    from nanolocal.engines.ggml import Model
     from nanolocal.engines.protocol import LoadText, RunText
+    from nanolocal.engines.sampling import Reader, Sampler
     from nanolocal.engines.stopflag import StopFlag
 
     chosen: list[int] = []
 
     class Noting(Sampler):
-        def choose(self, context: Context, row: int = -1) -> int:
+        def choose(self, context: Reader, row: int = -1) -> int:
             chosen.append(super().choose(context, row))
             return chosen[-1]
 

@@ -3,9 +3,10 @@ from threading import Event
 
 import pytest
 from textual.widgets import Markdown
+from textual.widgets._collapsible import CollapsibleTitle
 from textual.widgets._markdown import MarkdownBlock
 
-from nanolocal.chat.events import ContextDropped, FirstUse, ImageStep, Loading, NotRead, Reading
+from nanolocal.chat.events import ContextDropped, FirstUse, ImageStep, Loading, NotRead, Reading, ReasoningDelta
 from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import EngineFailed, OutOfCredit
@@ -72,6 +73,26 @@ def test_every_phase_is_named() -> None:
         await stand.sees("writing · 1 token")
         gates[2].set()
         await stand.sees("oak:Q4_K_M · chat")
+
+    drive(body, session)
+
+
+def test_what_is_thought_is_folded_and_no_part_of_the_answer() -> None:
+    session = FakeSession()
+    gate = asyncio.Event()
+    session.chat.script = [ReasoningDelta("Two and\x1b[2J two", 3), gate, "Four."]
+
+    async def body(stand: Stand) -> None:
+        await stand.type("2 + 2", "enter")
+        await stand.sees("▶ thinking")
+        await stand.sees("thinking · 3 tokens")
+        await stand.misses("Two and")
+        await stand.pilot.click(CollapsibleTitle)
+        await stand.sees("Two and␛[2J two")
+        gate.set()
+        await stand.sees("▼ thought; it is not kept")
+        await stand.sees("Four.")
+        assert stand.app.screen.query_one(AnswerView).text == "Four."
 
     drive(body, session)
 

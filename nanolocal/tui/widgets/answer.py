@@ -18,6 +18,7 @@ from nanolocal.tui.stream import Coalescer
 from nanolocal.tui.turns import branch
 from nanolocal.tui.widgets.foot import Foot
 from nanolocal.tui.widgets.picture import PictureView
+from nanolocal.tui.widgets.thoughts import Thoughts
 
 _MARK = "●"
 
@@ -41,6 +42,7 @@ class AnswerView(Vertical):
         self._stream: MarkdownStream | None = None
         self._coalescer = Coalescer(self._write)
         self._preview: PictureView | None = None
+        self._thoughts: Thoughts | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the head, the text and the foot."""
@@ -95,8 +97,17 @@ class AnswerView(Vertical):
         self._text += piece
         self._coalescer.add(piece)
 
+    async def think(self, text: str) -> None:
+        """Take the next piece of what the model thinks before it answers."""
+        if self._thoughts is None:
+            self._thoughts = Thoughts()
+            await self.mount(self._thoughts, before=".answer-text")
+        self._thoughts.add(text)
+
     async def finish(self) -> None:
         """Put everything that arrived on the screen."""
+        if self._thoughts is not None:
+            await self._thoughts.finish()
         await self._coalescer.close()
         if self._stream is not None and self.is_attached:
             await self._stream.stop()

@@ -21,10 +21,24 @@ from nanolocal.chat.events import (
     Loading,
     NotRead,
     Reading,
+    ReasoningDelta,
     RouteChosen,
     TextDelta,
+    TokenChosen,
+    ToolCalled,
 )
-from nanolocal.chat.messages import Answer, Attachment, Role, Stopped, Timing, TurnRequest, Usage, Wishes
+from nanolocal.chat.messages import (
+    Answer,
+    Attachment,
+    Role,
+    Stopped,
+    Timing,
+    TokenOdds,
+    ToolCall,
+    TurnRequest,
+    Usage,
+    Wishes,
+)
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
@@ -188,6 +202,39 @@ def test_an_engine_that_dies_later_leaves_the_partial_answer_and_its_price(world
     assert answer.chat_id is not None
     assert world.store.path(answer.chat_id)[-1].stopped == "crash"
     assert world.ledger.balance() == before - answer.cost_micro < before
+
+
+def test_reasoning_is_counted_and_charged_but_neither_kept_nor_sent_again(world: World) -> None:
+    before = world.ledger.balance()
+    usage = EngineDone(Usage(5, 0, 3), Timing(), Stopped.END)
+    thought: Script = [Reading(5, 5), ReasoningDelta("hm", 2), TextDelta("yes", 1), usage]
+    chat, engines = world.chat(thought, says("again"))
+    events = play(chat, TurnRequest("hello"))
+    answer = answer_of(events)
+    assert (answer.text, answer.reasoning, answer.usage.completion_tokens) == ("yes", "hm", 3)
+    assert ReasoningDelta("hm", 2) in events
+    assert world.ledger.balance() == before - answer.cost_micro < before
+    assert answer.chat_id is not None
+    play(chat, TurnRequest("and?", chat_id=answer.chat_id))
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert [message.text for message in job.messages] == ["hello", "yes", "and?"]
+
+
+@pytest.mark.parametrize("stopped", [Stopped.LENGTH, Stopped.END])
+def test_reasoning_alone_is_paid_for_and_said(world: World, stopped: Stopped) -> None:
+    chat, _ = world.chat([Reading(5, 5), ReasoningDelta("hm", 2), EngineDone(Usage(5, 0, 2), Timing(), stopped)])
+    answer = answer_of(play(chat, TurnRequest("hello")))
+    assert (answer.text, answer.cost_micro > 0) == ("", True)
+    assert any("still thinking" in remark for remark in answer.remarks) is (stopped is Stopped.LENGTH)
+
+
+def test_a_tool_call_alone_is_an_answer_that_is_paid_for(world: World) -> None:
+    call, odds = ToolCall("look", '{"at": 3}'), TokenOdds("a", -0.5)
+    done = EngineDone(Usage(5, 0, 9), Timing(), Stopped.END)
+    chat, _ = world.chat([Reading(5, 5), TokenChosen(odds), ToolCalled(call), TextDelta("", 9), done])
+    answer = answer_of(play(chat, TurnRequest("hello")))
+    assert (answer.tool_calls, answer.token_odds, answer.cost_micro > 0) == ((call,), (odds,), True)
 
 
 def test_stop_keeps_the_partial_answer(world: World) -> None:

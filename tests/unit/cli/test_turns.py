@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from nanolocal.chat.events import CostSoFar, ImageStep, Reading
+from nanolocal.chat.events import CostSoFar, ImageStep, Reading, ReasoningDelta
 from nanolocal.chat.messages import TurnRequest
 from nanolocal.cli import output
 from nanolocal.cli.turns import take_turn, tell_remarks
@@ -42,6 +42,12 @@ def test_the_progress_line_tells_the_cost_so_far() -> None:
         "writing: 2 tokens, 0.000004 credits",
     ]
     assert progress_of(ImageStep(3, 12), CostSoFar(9))[-1] == "drawing: step 3 of 12, 0.000009 credits"
+
+
+def test_what_is_thought_is_progress_and_no_part_of_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = progress_of(ReasoningDelta("hm", 1), ReasoningDelta(", so", 2), "yes", say=True)
+    assert lines[1:] == ["thinking: 1 token", "thinking: 3 tokens", "writing: 4 tokens"]
+    assert capsys.readouterr().out == "yes"
 
 
 def test_progress_gives_way_to_a_text_on_the_same_terminal(

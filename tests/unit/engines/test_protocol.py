@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanolocal.engines import protocol
-from nanolocal.engines.protocol import Delta, Done, Frame, Hello, ProtocolError, RunText, Step
+from nanolocal.engines.protocol import Delta, Done, Frame, Hello, Odds, ProtocolError, RunText, Step, ToolCall
 
 FRAMES: list[Frame] = [
     Hello(1, 77, (("torch", "2"),)),
     RunText(3, (("user", "hé\n"), ("assistant", "")), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, None),
     RunText(4, (("user", "look"),), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, 1, ((0, b"\x89PNG\x00"), (0, b""))),
+    RunText(
+        5, (), 512, 9, 0.5, 0.9, 40, 0.0, 1.0, 1, mirostat=True, logit_bias=((1, -2.5),), stop=("a", ""), logprobs=0
+    ),
     Delta(1, "\u202e\x1b[2J", 2),
+    Delta(1, "hm", 1, "reasoning"),
+    ToolCall(1, "look", '{"at": 3}'),
+    Odds(1, "a", -0.5, (("a", -0.5), ("b", -2.0))),
     Step(2, 1, 4, b"\x89PNG\x00"),
     Done(1, "end", 5, prompt_tokens=7, decode_tok_s=1.5, picture=None),
 ]
@@ -62,7 +68,11 @@ def test_a_frame_that_is_too_long_is_not_sent() -> None:
         b'{"frame":"Beat","cpu_s":"1"}',
         b'{"frame":"Beat","cpu_s":true}',
         b'{"frame":"Beat","cpu_s":1,"more":1}',
-        b'{"frame":"Delta","job":1,"text":1,"tokens":1}',
+        b'{"frame":"Delta","job":1,"text":1,"tokens":1,"part":"answer"}',
+        b'{"frame":"Delta","job":1,"text":"a","tokens":1}',
+        b'{"frame":"Odds","job":1,"text":"a","logprob":"0","top":[]}',
+        b'{"frame":"Odds","job":1,"text":"a","logprob":0,"top":[["a"]]}',
+        b'{"frame":"ToolCall","job":1,"name":"a","arguments":{}}',
         b'{"frame":"Step","job":1,"step":1,"total":2,"preview":"%%"}',
         b'{"frame":"Hello","protocol":1,"pid":1,"versions":[["a"]]}',
         pytest.param(b"[" * 100_000, id="nested"),

@@ -25,9 +25,8 @@ def starter() -> Build:
     return build_of(path)
 
 
-def in_chat(chat: str, *texts: str, system: str | None = None, **settings: int) -> TextJob:
-    how = {"n_ctx": 2048, "max_tokens": 48} | settings
-    return TextJob(talk(*texts, system=system), **how, temperature=0.0, chat_id=chat)
+def in_chat(chat: str, *texts: str, system: str | None = None, n_ctx: int = 2048) -> TextJob:
+    return TextJob(talk(*texts, system=system), n_ctx, 48, temperature=0.0, chat_id=chat)
 
 
 def test_answers_written_together_are_those_written_alone(starter: Build) -> None:
