@@ -52,6 +52,13 @@ class ContextDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeDo:
+    """There was not the memory to answer as asked; ``what`` the engine does instead says a sentence."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class FirstUse:
     """The build is about to answer for the first time on this device; ``licence`` is a sentence about its licence."""
 
@@ -69,7 +76,7 @@ class EngineDone:
     picture: Attachment | None = None
 
 
-EngineEvent = FirstUse | Loading | Reading | TextDelta | ImageStep | ContextDropped | EngineDone
+EngineEvent = FirstUse | MadeDo | Loading | Reading | TextDelta | ImageStep | ContextDropped | EngineDone
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,6 @@ class Finished:
 
 
 Event = (
-    RouteChosen | Held | CostSoFar | NotRead | FirstUse | Loading | Reading | TextDelta | ImageStep | ContextDropped
-    | Finished
+    RouteChosen | Held | CostSoFar | NotRead | FirstUse | MadeDo | Loading | Reading | TextDelta | ImageStep
+    | ContextDropped | Finished
 )  # fmt: skip

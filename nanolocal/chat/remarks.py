@@ -16,6 +16,18 @@ def cut_off(tokens: int) -> str:
     return f"The end of the prompt ({_tokens(tokens)}) did not fit and was not drawn; a shorter one is drawn whole."
 
 
+def smaller_numbers() -> str:
+    """Of a build whose keys and values found no memory."""
+    return (
+        "There was too little memory, so this build keeps what it reads in fewer bits now: answers may differ a little."
+    )
+
+
+def shorter_context(n_ctx: int) -> str:
+    """Of a build whose context found no memory."""
+    return f"There was too little memory, so this build reads at most {_tokens(n_ctx)} at once now."
+
+
 def unseen(pictures: int, unanswered: int) -> str:
     """Of the messages just before the prompt, those that no text follows from."""
     kinds = ((pictures, "picture", ""), (unanswered, "prompt", " without an answer"))
