@@ -16,16 +16,11 @@ def cut_off(tokens: int) -> str:
     return f"The end of the prompt ({_tokens(tokens)}) did not fit and was not drawn; a shorter one is drawn whole."
 
 
-def smaller_numbers() -> str:
-    """Of a build whose keys and values found no memory."""
-    return (
-        "There was too little memory, so this build keeps what it reads in fewer bits now: answers may differ a little."
-    )
-
-
-def shorter_context(n_ctx: int) -> str:
-    """Of a build whose context found no memory."""
-    return f"There was too little memory, so this build reads at most {_tokens(n_ctx)} at once now."
+def made_do(n_ctx: int | None, *, fewer_bits: bool) -> str:
+    """Of a build that found too little memory; it has ``n_ctx`` tokens of context where that is less than was meant."""
+    shorter = [] if n_ctx is None else [f"reads at most {_tokens(n_ctx)} at once"]
+    smaller = ["keeps what it reads in fewer bits, so answers may differ a little"] if fewer_bits else []
+    return f"There was too little memory: this build now {' and '.join([*shorter, *smaller])}."
 
 
 def unseen(pictures: int, unanswered: int) -> str:

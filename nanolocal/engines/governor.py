@@ -6,14 +6,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from nanolocal.chat.context import PICTURE_TOKENS, prompt_room
-from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 
 LEAST_CONTEXT = 2048
 _HALF_LIFE = 8
 """After so many answers of other builds, one that a build gave counts half."""
-_BYTES_PER_TOKEN = 3
 _OVERHEAD = {Kind.TEXT: 64 * 2**20, Kind.EMBEDDING: 64 * 2**20, Kind.IMAGE: 400 * 2**20}
 """Bytes that a child needs beside its weights where the build's footprint is not known."""
 _SIZE_OF_KV = {"f16": 1.0, "q8_0": 34 / 64}
@@ -52,39 +49,15 @@ class Setup:
     kv: str = "f16"
 
     def smaller(self, at_least: int) -> "Setup | None":
-        """What to try where this found no memory: smaller keys and values, then half the context.
+        """What to try where this found no memory: smaller keys and values, then half the context with large ones.
 
-        ``None`` where neither is left, or the half would not hold ``at_least`` tokens.
+        That takes less again, and works for models whose keys cannot be made smaller. ``None`` where the half would not
+        hold ``at_least`` tokens, and for a build that has no context.
         """
         if self.n_ctx and self.kv == "f16":
             return replace(self, kv="q8_0")
         half = self.n_ctx // 2
-        return replace(self, n_ctx=half) if half >= max(at_least, LEAST_CONTEXT) else None
-
-
-def setup_for(job: TextJob | ImageJob, known: Setup | None) -> Setup:
-    """What the job asks for, within what is known to work as long as that holds the prompt."""
-    if isinstance(job, ImageJob):
-        return Setup(0)
-    if known is None:
-        return Setup(job.n_ctx)
-    is_enough = known.n_ctx >= least_context(job, prompt_tokens(job))
-    return Setup(min(job.n_ctx, known.n_ctx) if is_enough else job.n_ctx, known.kv)
-
-
-def prompt_tokens(job: TextJob) -> int:
-    """Roughly what the prompt is long, before a tokenizer has seen it; rather too much than too little."""
-    pictures = sum(len(message.attachments) for message in job.messages)
-    size = sum(len(message.text.encode("utf-8", "replace")) for message in job.messages)
-    return size // _BYTES_PER_TOKEN + pictures * PICTURE_TOKENS // 2
-
-
-def least_context(job: TextJob, tokens: int) -> int:
-    """The smallest context, a power of two, from which nothing of a prompt of so many ``tokens`` is left out."""
-    n_ctx = LEAST_CONTEXT
-    while prompt_room(n_ctx, job.max_tokens) < tokens:
-        n_ctx *= 2
-    return n_ctx
+        return Setup(half) if half >= max(at_least, LEAST_CONTEXT) else None
 
 
 def peak(build: Build, setup: Setup) -> int:

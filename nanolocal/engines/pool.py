@@ -6,18 +6,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
-from nanolocal.chat import remarks
-from nanolocal.chat.events import EngineDone, EngineEvent, ImageStep, MadeDo, Reading, TextDelta
+from nanolocal.chat.events import EngineDone, EngineEvent, MadeDo, Reading
 from nanolocal.chat.messages import Stopped, Timing, Usage
 from nanolocal.chat.ports import EngineStatus, ImageJob, PromptCache, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines import governor
-from nanolocal.engines.governor import Gauge, Governor, Setup, Unmeasured, least_context, prompt_tokens, setup_for
+from nanolocal.engines.attempts import Attempts
+from nanolocal.engines.governor import Gauge, Governor, Setup, Unmeasured
 from nanolocal.engines.keeping import Keeper
 from nanolocal.engines.launch import threads_for, usable_cores
 from nanolocal.engines.loading import Loader
 from nanolocal.engines.seat import Seat, SeatedJob
-from nanolocal.errors import EngineFailed, OutOfMemory, UsageError
+from nanolocal.errors import EngineFailed, NoBuildFits, OutOfMemory, UsageError
 
 STALL_S = 60.0
 _GRACE_S = 20.0
@@ -55,6 +55,7 @@ class EnginePool:
         self._seats: dict[str, Seat] = {}
         self._leaving: dict[Seat, asyncio.Task[None]] = {}
         self._setups: dict[str, Setup] = {}
+        self._told: dict[str, str] = {}
         self._change = asyncio.Event()
         self._is_closed = False
 
@@ -66,24 +67,25 @@ class EnginePool:
         ``UsageError`` for a job that no engine takes.
         """
         _check_job(build, job)
-        setup = setup_for(job, self._setups.get(build.sha256))
-        has_room = False
+        attempts = Attempts(job, self._setups.get(build.sha256))
         while True:
-            trial = _Trial(job, setup)
             try:
-                async with aclosing(self._try(build, trial, stop)) as events:
+                async with aclosing(self._attempt(build, attempts, stop)) as events:
                     async for event in events:
-                        trial.take(event)
+                        attempts.take(event)
+                        if isinstance(event, Reading) and self._is_news(build, attempts.remark):
+                            yield MadeDo(attempts.remark)
                         yield event
                 return
-            except OutOfMemory:
-                if not await self._clear(build) or has_room:
-                    setup, before = self._smaller(build, trial), setup
-                    if setup == before:
-                        raise
-                    yield MadeDo(_what(before, setup))
-                has_room = True
-                if trial.has_delivered or stop.is_set():
+            except (OutOfMemory, NoBuildFits) as error:
+                is_memory = isinstance(error, OutOfMemory)
+                others_left = is_memory and await self._clear(build)
+                goes_on = attempts.falls_back(error, others_left=others_left)
+                if goes_on:
+                    self._setups[build.sha256] = attempts.setup
+                elif is_memory:
+                    self._setups.pop(build.sha256, None)
+                if not goes_on or attempts.has_delivered or stop.is_set():
                     raise
 
     def resident(self) -> tuple[str, ...]:
@@ -130,33 +132,30 @@ class EnginePool:
                 seat.kill()
         await asyncio.gather(*(seat.unload(_GRACE_S) for seat in seats), *self._leaving.values())
 
-    async def _try(self, build: Build, trial: "_Trial", stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
-        async with self._seat_for(build, trial, stop) as seat:
+    async def _attempt(self, build: Build, attempts: Attempts, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
+        async with self._seat_for(build, attempts, stop) as seat:
             if seat is None:
                 yield EngineDone(Usage(), Timing(), Stopped.USER)
                 return
-            async with aclosing(SeatedJob(seat, trial.job, stop).events()) as events:
+            async with aclosing(SeatedJob(seat, attempts.job, stop).events()) as events:
                 async for event in events:
                     yield event
 
-    def _smaller(self, build: Build, trial: "_Trial") -> Setup:
-        """What comes after a trial that found no memory, for as long as the pool lives; the same where nothing does."""
-        smaller = trial.setup.smaller(trial.least_context)
-        if smaller is None:
-            self._setups.pop(build.sha256, None)
-            return trial.setup
-        self._setups[build.sha256] = smaller
-        return smaller
+    def _is_news(self, build: Build, remark: str) -> bool:
+        """Whether it was not said before about this build."""
+        before, self._told[build.sha256] = self._told.get(build.sha256, ""), remark or self._told.get(build.sha256, "")
+        return remark not in ("", before)
 
     @asynccontextmanager
-    async def _seat_for(self, build: Build, trial: "_Trial", stop: asyncio.Event) -> AsyncIterator[Seat | None]:
+    async def _seat_for(self, build: Build, attempts: Attempts, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
         """Hold the seat of ``build``, waiting for it if need be; ``None`` when stopped before that."""
-        while (seat := self._try_seat(build, trial.setup)) is None and not stop.is_set():
+        while (seat := self._try_seat(build, attempts.setup)) is None and not stop.is_set():
             await _first_of(self._change, stop)
         if seat is None:
             yield None
             return
-        self._governor.used(build.id, trial.chat_id)
+        job = attempts.job
+        self._governor.used(build.id, job.chat_id if isinstance(job, TextJob) else "")
         try:
             yield seat
         finally:
@@ -264,36 +263,6 @@ class EnginePool:
         """Wake everyone who waits for a seat."""
         self._change.set()
         self._change = asyncio.Event()
-
-
-class _Trial:
-    """A job, as it is tried with ``setup``."""
-
-    def __init__(self, job: TextJob | ImageJob, setup: Setup) -> None:
-        self.job = replace(job, n_ctx=setup.n_ctx) if isinstance(job, TextJob) else job
-        self.setup = setup
-        self.has_delivered = False
-        self._tokens = prompt_tokens(job) if isinstance(job, TextJob) else 0
-
-    @property
-    def chat_id(self) -> str:
-        """The conversation it is in."""
-        return self.job.chat_id if isinstance(self.job, TextJob) else ""
-
-    @property
-    def least_context(self) -> int:
-        """What holds the whole prompt."""
-        return least_context(self.job, self._tokens) if isinstance(self.job, TextJob) else 0
-
-    def take(self, event: EngineEvent) -> None:
-        """Learn from what the engine says."""
-        if isinstance(event, Reading):
-            self._tokens = event.total
-        self.has_delivered |= isinstance(event, TextDelta | ImageStep)
-
-
-def _what(before: Setup, after: Setup) -> str:
-    return remarks.smaller_numbers() if before.kv != after.kv else remarks.shorter_context(after.n_ctx)
 
 
 def _is_same(one: Build, other: Build) -> bool:

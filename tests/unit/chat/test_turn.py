@@ -30,7 +30,7 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
 from nanolocal.device.power import Meter
-from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, OutOfMemory, UsageError
+from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths

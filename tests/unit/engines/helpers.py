@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -75,7 +75,7 @@ async def listen(
     return heard
 
 
-def with_pool(work: Callable[[EnginePool], Coroutine[object, object, T]], memory: int = 10**10, **how: float) -> T:
+def with_pool(work: Callable[[EnginePool], Coroutine[object, object, T]], memory: int = 10**10, **how: Any) -> T:
     """Run ``work`` with a pool of its own and leave no child behind."""
 
     async def run() -> T:

@@ -11,10 +11,11 @@ from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.engines import governor
-from nanolocal.engines.governor import Governor, Resident, Setup, least_context, prompt_tokens, setup_for
+from nanolocal.engines.attempts import least_context, prompt_tokens, setup_for
+from nanolocal.engines.governor import Governor, Resident, Setup
 
 FOOTPRINT = Footprint(file=500, mapped=400, used=300, held=100, loading=50, per_token=64)
-BUILD = Build("b:Q4", "B", Kind.TEXT, Path("b.gguf"), "Q4", 1000, "sha", kv_bytes_per_token=32, footprint=FOOTPRINT)
+BUILD = Build("b:Q4", "B", Kind.TEXT, Path("b.gguf"), "Q4", 1000, "sha", kv_bytes_per_token=64, footprint=FOOTPRINT)
 
 residents = st.lists(
     st.builds(
@@ -128,7 +129,11 @@ def test_less_and_less_will_have_to_do_and_the_prompt_is_held_to_the_end() -> No
     steps, setup = [], Setup(16_384)
     while (smaller := setup.smaller(at_least=3000)) is not None:
         steps.append(setup := smaller)
-    assert steps == [Setup(16_384, "q8_0"), Setup(8192, "q8_0"), Setup(4096, "q8_0")]
+    assert steps == [
+        Setup(16_384, "q8_0"), Setup(8192), Setup(8192, "q8_0"), Setup(4096), Setup(4096, "q8_0"),
+    ]  # fmt: skip
+    sizes = [governor.peak(BUILD, setup) for setup in steps]
+    assert sizes == sorted(sizes, reverse=True)
     assert Setup(0).smaller(0) is None
     assert Setup(2048, "q8_0").smaller(0) is None
 
@@ -157,7 +162,7 @@ def test_what_is_known_to_work_is_used_as_long_as_it_holds_the_prompt() -> None:
 
 def test_memory_is_reckoned_with_what_keys_and_values_take() -> None:
     assert governor.peak(BUILD, Setup(256)) == FOOTPRINT.peak(256)
-    saved = int(32 * 256 * 30 / 64)
+    saved = int(64 * 256 * 30 / 64)
     assert governor.peak(BUILD, Setup(256, "q8_0")) == FOOTPRINT.peak(256) - saved
     assert governor.needed(BUILD, Setup(256, "q8_0")) == FOOTPRINT.needed(256) - saved
     unknown = replace(BUILD, footprint=None)
