@@ -66,6 +66,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     turns = commands.add_parser("turns")
     turns.add_argument("--turns", type=int, default=200)
+    turns.add_argument("--skip", type=int, default=0, metavar="N", help="not the first N: a trace in pieces")
     turns.add_argument("--limit", type=int, default=LIMIT_MIB, help="of each group, in MiB")
     cycles = commands.add_parser("cycles")
     cycles.add_argument("--cycles", type=int, default=1000)
@@ -157,12 +158,12 @@ class Group:
 
 
 def write_builds(home: Path) -> None:
-    """Two that talk and one that sees, of realistic proportions; the one that paints comes with the program."""
+    """Two that talk (290 and 380 MB, experts) and one that sees; the one that paints comes with the program."""
     models = home / "data/models"
     shapes = {
-        "talker": Shape("llama", 1024, 8, 16, 4, 64, 2816, 32_000),
-        "coder": Shape("llama", 1024, 16, 16, 4, 64, 3584, 32_000),
-        "seer": Shape("llama", 768, 8, 12, 4, 64, 2048, 32_000),
+        "talker": Shape("qwen3moe", 1024, 6, 16, 4, 64, 384, 16_000, experts=32, experts_used=2),
+        "coder": Shape("qwen3moe", 1024, 8, 16, 4, 64, 384, 16_000, experts=32, experts_used=2),
+        "seer": Shape("llama", 768, 8, 12, 4, 64, 2048, 16_000),
     }
     for name, shape in shapes.items():
         write_blank_gguf(models / name / f"{name}-Q8_0.gguf", shape, "Q8_0")
@@ -282,7 +283,7 @@ class Session:
 
 def compare(args: argparse.Namespace) -> int:
     """The trace in both sessions; what each took, and what was wrong."""
-    names = trace(args.turns, random.Random(args.seed))
+    names = trace(args.skip + args.turns, random.Random(args.seed))[args.skip :]
     switches = sum(one != other for one, other in pairwise(names))
     print(
         f"{args.turns} turns, {switches} changes of build: {dict(Counter(names))}; limit {args.limit} MiB", flush=True

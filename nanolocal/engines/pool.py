@@ -81,9 +81,9 @@ class EnginePool:
                 is_memory = isinstance(error, OutOfMemory)
                 others_left = is_memory and await self._clear(build)
                 goes_on = attempts.falls_back(error, others_left=others_left)
-                if goes_on:
+                if goes_on and attempts.remark:
                     self._setups[build.sha256] = attempts.setup
-                elif is_memory:
+                elif goes_on or is_memory:
                     self._setups.pop(build.sha256, None)
                 if not goes_on or attempts.has_delivered or stop.is_set():
                     raise
@@ -142,9 +142,11 @@ class EnginePool:
                     yield event
 
     def _is_news(self, build: Build, remark: str) -> bool:
-        """Whether it was not said before about this build."""
-        before, self._told[build.sha256] = self._told.get(build.sha256, ""), remark or self._told.get(build.sha256, "")
-        return remark not in ("", before)
+        """Whether there is something to say about a build that was not said before."""
+        if not remark or self._told.get(build.sha256) == remark:
+            return False
+        self._told[build.sha256] = remark
+        return True
 
     @asynccontextmanager
     async def _seat_for(self, build: Build, attempts: Attempts, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
