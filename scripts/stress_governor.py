@@ -443,7 +443,7 @@ async def cycle(pool: EnginePool, build: Build, fault: str, counts: Counts) -> N
                 seen[type(event)] += 1
                 if when is not None and act is not None and not done and when(event, seen):
                     done = True
-                    act(children()[0].pid)
+                    act(await the_child())
         counts.ends["answered"] += 1
         if done:
             counts.wrong.append(f"{fault}: answered all the same")
@@ -459,6 +459,13 @@ async def cycle(pool: EnginePool, build: Build, fault: str, counts: Counts) -> N
         await asyncio.sleep(0.001)
     if left := children():
         counts.wrong.append(f"{fault or 'whole'}: {len(left)} children are left")
+
+
+async def the_child() -> int:
+    """Its process id; one that was just started may not show what it is yet."""
+    while not (found := children()):
+        await asyncio.sleep(0.001)
+    return found[0].pid
 
 
 def judge(samples: Sequence[tuple[int, float]], counts: Counts, orphans: int) -> None:

@@ -91,7 +91,8 @@ class Resident:
 class Governor:
     """Decides who stays within ``budget`` bytes. ``pins`` are patterns of build ids, such as ``qwen3*``.
 
-    A pinned build leaves only for one that the budget cannot hold beside it, and is never unloaded for being idle.
+    A pinned build leaves only for one that the budget, or what is free, cannot hold beside it: not for being idle, and
+    not where others going would do.
     """
 
     def __init__(self, budget: int, pins: Collection[str] = ()) -> None:
