@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,9 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Footprint, Kind
 from nanolocal.engines import governor
 from nanolocal.engines.attempts import least_context, prompt_tokens, setup_for
+from nanolocal.engines.failures import failed
 from nanolocal.engines.governor import Governor, Resident, Setup
+from nanolocal.errors import BuildFailed
 
 FOOTPRINT = Footprint(file=500, mapped=400, used=300, held=100, loading=50, per_token=64)
 BUILD = Build("b:Q4", "B", Kind.TEXT, Path("b.gguf"), "Q4", 1000, "sha", kv_bytes_per_token=64, footprint=FOOTPRINT)
@@ -168,3 +171,17 @@ def test_memory_is_reckoned_with_what_keys_and_values_take() -> None:
     unknown = replace(BUILD, footprint=None)
     assert governor.needed(unknown, Setup(256)) == 0
     assert governor.peak(unknown, Setup(256)) > unknown.size_bytes
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (MemoryError(), "OutOfMemory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "OutOfMemory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "OutOfMemory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "EngineFailed"),
+        (BuildFailed("no"), "BuildFailed"),
+    ],
+)
+def test_a_lack_of_memory_is_told_from_other_failures(error: Exception, name: str) -> None:
+    assert failed(1, error).error == name
