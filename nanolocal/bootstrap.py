@@ -14,6 +14,7 @@ from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Chat
 from nanolocal.device.bandwidth import known_bandwidth, memory_bandwidth
 from nanolocal.device.machine import Machine, inspect
+from nanolocal.device.memory import Memory
 from nanolocal.device.power import Meter
 from nanolocal.engines import abilities, isolation
 from nanolocal.engines.abilities import Abilities
@@ -171,7 +172,9 @@ def open_session(
     budget = machine.memory_budget(settings.memory_mb)
     prompt_cache = PromptCacheStore(vault.database, settings.cache_mb)
     prompt_cache.trim()
-    engines = EnginePool(budget, cache=prompt_cache)
+    engines = EnginePool(
+        budget, cache=prompt_cache, gauge=Memory(), pins=settings.keep_loaded, unload_s=60 * settings.unload_minutes
+    )
     bandwidth = known_bandwidth(paths.bandwidth) or PLAIN_BANDWIDTH
 
     def around() -> Surroundings:

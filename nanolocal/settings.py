@@ -46,6 +46,10 @@ class Settings:
     """The most that the vault keeps on disk of what engines have read; 0 keeps nothing, without it the disk decides."""
     insecure_hub: bool = False
     """Ask other machines for models over plain http too, as ``--insecure`` does: nobody vouches for what they send."""
+    unload_minutes: float = 10
+    """An engine leaves memory when it has not been asked for so long, fractions too; 0 never."""
+    keep_loaded: tuple[str, ...] = ()
+    """Builds that stay in memory while others fit beside them, and however long they are idle: ids or "qwen3*"."""
 
 
 def load(path: Path) -> Settings:
@@ -117,6 +121,8 @@ def _is_number(value: object) -> TypeGuard[int | Decimal]:
 _CHECKS: dict[str, Callable[[object], object]] = {
     "model_directories": _names,
     "memory_mb": _whole(0, math.inf),
+    "unload_minutes": _minutes,
+    "keep_loaded": _names,
     "prefer": _one_of(*PREFERENCES),
     "deny": _names,
     "deny_licences": _names,

@@ -74,6 +74,13 @@ class ContextDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeDo:
+    """There was not the memory to answer as asked; ``what`` the engine does instead says a sentence."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class FirstUse:
     """The build is about to answer for the first time on this device; ``licence`` is a sentence about its licence."""
 
@@ -92,8 +99,8 @@ class EngineDone:
 
 
 EngineEvent = (
-    FirstUse | Loading | Reading | TextDelta | ReasoningDelta | ToolCalled | TokenChosen | ImageStep | ContextDropped
-    | EngineDone
+    FirstUse | MadeDo | Loading | Reading | TextDelta | ReasoningDelta | ToolCalled | TokenChosen | ImageStep
+    | ContextDropped | EngineDone
 )  # fmt: skip
 
 
@@ -136,6 +143,6 @@ class Finished:
 
 
 Event = (
-    RouteChosen | Held | CostSoFar | NotRead | FirstUse | Loading | Reading | TextDelta | ReasoningDelta | ToolCalled
-    | TokenChosen | ImageStep | ContextDropped | Finished
+    RouteChosen | Held | CostSoFar | NotRead | FirstUse | MadeDo | Loading | Reading | TextDelta | ReasoningDelta
+    | ToolCalled | TokenChosen | ImageStep | ContextDropped | Finished
 )  # fmt: skip

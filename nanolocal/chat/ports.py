@@ -150,6 +150,17 @@ class Router(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """A build in memory: its bytes, whether it is loading, answering, idle or leaving, and for how long it is idle."""
+
+    build_id: str
+    memory: int
+    state: str
+    is_pinned: bool
+    idle_s: float
+
+
 class Engines(Protocol):
     """Runs builds."""
 

@@ -18,6 +18,13 @@ def cut_off(tokens: int) -> str:
     return f"The end of the prompt ({_tokens(tokens)}) did not fit and was not drawn; a shorter one is drawn whole."
 
 
+def made_do(n_ctx: int | None, *, fewer_bits: bool) -> str:
+    """Of a build that found too little memory; it has ``n_ctx`` tokens of context where that is less than was meant."""
+    shorter = [] if n_ctx is None else [f"reads at most {_tokens(n_ctx)} at once"]
+    smaller = ["keeps what it reads in fewer bits, so answers may differ a little"] if fewer_bits else []
+    return f"There was too little memory: this build now {' and '.join([*shorter, *smaller])}."
+
+
 def unseen(pictures: int, unanswered: int) -> str:
     """Of the messages just before the prompt, those that no text follows from."""
     kinds = ((pictures, "picture", ""), (unanswered, "prompt", " without an answer"))

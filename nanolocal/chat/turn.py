@@ -26,6 +26,7 @@ from nanolocal.chat.events import (
     Held,
     ImageStep,
     Loading,
+    MadeDo,
     NotRead,
     Reading,
     ReasoningDelta,
@@ -97,6 +98,8 @@ class _Delivery:
         match event:
             case FirstUse(_, licence):
                 self.licence = licence
+            case MadeDo(what):
+                self.remarks.append(what)
             case Loading(_, fraction) if fraction >= 1.0:
                 self.usage = replace(self.usage, loads=1)
             case Reading(_, total, cached):

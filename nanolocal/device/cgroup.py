@@ -60,6 +60,14 @@ def limits(proc: Path = Path("/proc"), root: Path = Path("/")) -> Limits:
     )
 
 
+def oom_kills(proc: Path = Path("/proc"), root: Path = Path("/")) -> int | None:
+    """Processes of this group, or without one of this system, that were ended for their memory; ``None`` if unknown."""
+    own = next(_levels(proc, root, "memory"), None)
+    files = [proc / "vmstat"] if own is None else [own / "memory.events", own / "memory.oom_control", proc / "vmstat"]
+    counts = (line.split() for file in files for line in _lines(file))
+    return next((int(count[1]) for count in counts if count[0] == "oom_kill" and count[1].isdigit()), None)
+
+
 def _levels(proc: Path, root: Path, controller: str) -> Iterator[Path]:
     """Every group from this process's own upwards, in both versions: a system may use one for each controller."""
     groups = _groups(proc / "self/cgroup")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nanolocal.engines import protocol
+from nanolocal.engines.governor import Gauge, Unmeasured
 from nanolocal.engines.launch import child_environment
 from nanolocal.engines.protocol import (
     LOADING,
@@ -36,6 +37,7 @@ _CPU_STEP_S = 0.05
 _REASONS = ("assert", "error", "what()", "terminate", "exception", "fatal", "failed", "killed")
 _MAX_REASON = 300
 _CRASHES = {signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, getattr(signal, "SIGBUS", None)}
+_KILLED = getattr(signal, "SIGKILL", None)
 _SHORT_OF_MEMORY = ("bad_alloc", "out of memory", "alloc")
 
 
@@ -51,11 +53,13 @@ class ChildDied(Exception):
     """The child is gone; the text says how, in words for the user.
 
     ``of_its_work`` means that what it was doing ended it: not a signal from outside, the system short of memory, or us.
+    ``of_memory`` means that the system was short of it.
     """
 
-    def __init__(self, how: str, *, of_its_work: bool = False) -> None:
+    def __init__(self, how: str, *, of_its_work: bool = False, of_memory: bool = False) -> None:
         super().__init__(how)
         self.of_its_work = of_its_work
+        self.of_memory = of_memory
 
 
 @dataclass(slots=True)
@@ -69,10 +73,18 @@ class _Pulse:
 class Child:
     """A running engine process. Make one with ``start``; it belongs to the event loop that started it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, stall_s: float, keeper: "Keeper | None" = None) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        stall_s: float,
+        keeper: "Keeper | None" = None,
+        gauge: Gauge | None = None,
+    ) -> None:
         self._process = process
         self._stall_s = stall_s
         self._keeper = keeper
+        self._gauge = gauge or Unmeasured()
+        self._oom_kills = self._gauge.oom_kills()
         self._inboxes: dict[int, asyncio.Queue[Reply | None]] = {LOADING: asyncio.Queue()}
         self._working: set[int] = set()
         self._stderr = bytearray()
@@ -82,10 +94,13 @@ class Child:
         self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._keep_stderr())]
 
     @classmethod
-    async def start(cls, kind: str, stall_s: float, keeper: "Keeper | None" = None) -> "Child":
+    async def start(
+        cls, kind: str, stall_s: float, keeper: "Keeper | None" = None, gauge: Gauge | None = None
+    ) -> "Child":
         """Start a child for ``text`` or ``image``; ``stall_s`` is how long it may stand still while it should work.
 
-        ``keeper`` is told of what it is about to forget; without one that is lost.
+        ``keeper`` is told of what it is about to forget; without one that is lost. ``gauge`` tells whether the system
+        ends processes for their memory.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", "-W", "ignore", "-m", "nanolocal.engines.host", kind),
@@ -95,7 +110,7 @@ class Child:
             env=child_environment(os.environ),
             start_new_session=True,
         )
-        return cls(process, stall_s, keeper)
+        return cls(process, stall_s, keeper, gauge)
 
     @property
     def is_alive(self) -> bool:
@@ -128,7 +143,9 @@ class Child:
         if reply is None:
             inbox.put_nowait(None)
             obituary = self._obituary()
-            raise ChildDied(obituary, of_its_work=self._is_stuck or self._has_crashed(obituary))
+            of_memory = self._is_short_of_memory(obituary)
+            of_its_work = self._is_stuck or (self._has_crashed and not of_memory)
+            raise ChildDied(obituary, of_its_work=of_its_work, of_memory=of_memory)
         return reply
 
     def rest(self, job: int = LOADING) -> None:
@@ -236,9 +253,16 @@ class Child:
             self._stderr += data
             del self._stderr[:-_STDERR_BYTES]
 
-    def _has_crashed(self, obituary: str) -> bool:
-        is_crash = not self._verdict and -(self._process.returncode or 0) in _CRASHES
-        return is_crash and not any(word in obituary.lower() for word in _SHORT_OF_MEMORY)
+    @property
+    def _has_crashed(self) -> bool:
+        return not self._verdict and -(self._process.returncode or 0) in _CRASHES
+
+    def _is_short_of_memory(self, obituary: str) -> bool:
+        """Whether it says so as it crashes, or the system has ended it for that; assumed where nobody counts."""
+        if self._has_crashed:
+            return any(word in obituary.lower() for word in _SHORT_OF_MEMORY)
+        is_killed = not self._verdict and -(self._process.returncode or 0) == _KILLED
+        return is_killed and ((kills := self._gauge.oom_kills()) is None or kills > (self._oom_kills or 0))
 
     def _obituary(self) -> str:
         if self._verdict:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.messages import Stopped
-from nanolocal.engines.failures import failed
+from nanolocal.engines.failures import failed, is_of_memory
 from nanolocal.engines.manifest import check_pipeline
 from nanolocal.engines.protocol import Done, Dropped, Failed, LoadImage, Progress, Reply, RunImage, RunText, Step
 from nanolocal.engines.stopflag import StopFlag
-from nanolocal.errors import BuildFailed, EngineFailed
+from nanolocal.errors import BuildFailed, EngineFailed, OutOfMemory
 from nanolocal.formats.preflight import check_weights
 
 if TYPE_CHECKING:
@@ -204,8 +204,8 @@ def _load(folder: Path, threads: int, emit: Callable[[Reply], None]) -> Diffusio
         )
     except Exception as error:  # torch, diffusers, transformers and safetensors each raise their own
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        failed = EngineFailed if isinstance(error, MemoryError | ImportError) or "alloc" in str(error) else BuildFailed
-        raise failed(f"diffusers cannot load {folder.name}: {first_line}", "get the files again") from error
+        kind = OutOfMemory if is_of_memory(error) else EngineFailed if isinstance(error, ImportError) else BuildFailed
+        raise kind(f"diffusers cannot load {folder.name}: {first_line}", "get the files again") from error
     emit(Progress(0.9))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

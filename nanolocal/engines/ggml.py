@@ -32,6 +32,8 @@ KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _ALL_LAYERS = 99
+_NO_MEMORY = -2
+"""What ``llama_decode`` returns where a step finds none."""
 
 
 def library() -> ModuleType:
@@ -85,7 +87,7 @@ class Model:
     """A loaded GGUF file. ``on_progress`` gets 0..1.
 
     Raises ``Damaged`` for a file that does not add up, before llama.cpp is even in memory, ``BuildFailed`` for one that
-    llama.cpp does not load, and ``EngineFailed`` when it is gone or there is no memory for it.
+    llama.cpp does not load, ``EngineFailed`` when it is gone and ``OutOfMemory`` when there is none for it.
     """
 
     def __init__(self, path: Path, on_progress: Callable[[float], None]) -> None:
@@ -106,7 +108,7 @@ class Model:
         self.pointer = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self.pointer:
             reason = log.last_error() or "no reason given"
-            error = EngineFailed if "alloc" in reason else BuildFailed
+            error = OutOfMemory if "alloc" in reason else BuildFailed
             raise error(f"llama.cpp cannot load {path.name}: {reason}")
         self._vocabulary = lib.llama_model_get_vocab(self.pointer)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
@@ -223,7 +225,7 @@ class Context:
         """Read at most ``BATCH`` tokens with at most ``ROWS`` rows; false when the stop flag ended it midway.
 
         A prediction is found at the index of its token among all of the step. Raises ``EngineFailed`` when llama.cpp
-        cannot; what the context then holds of these sequences is not known.
+        cannot, ``OutOfMemory`` for want of that; what the context then holds of these sequences is not known.
         """
         batch = self._batch
         index = 0
@@ -241,7 +243,8 @@ class Context:
         self._compute_with(self._pace.before(began))
         result = self._lib.llama_decode(self.pointer, batch)
         if result not in (0, 2):
-            raise EngineFailed(f"llama.cpp cannot read on after {parts[0].position} tokens (llama_decode: {result})")
+            error = OutOfMemory if result == _NO_MEMORY else EngineFailed
+            raise error(f"llama.cpp cannot read on after {parts[0].position} tokens (llama_decode: {result})")
         if result == 0:
             self._pace.after(index, time.monotonic() - began)
         return bool(result == 0)

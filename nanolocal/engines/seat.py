@@ -23,7 +23,9 @@ from nanolocal.chat.ports import ImageJob, PromptSnapshot, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
+from nanolocal.engines.governor import Resident, Setup
 from nanolocal.engines.keeping import Keeper
+from nanolocal.engines.loading import Loader
 from nanolocal.errors import BuildFailed, EngineFailed, NanolocalError, NoBuildFits, OutOfMemory, UsageError
 from nanolocal.safetext import safe, safe_line
 
@@ -36,27 +38,31 @@ _FAILURES: dict[str, type[EngineFailed]] = {
 _AGAIN = "try again; if it happens again, choose another build"
 _GRACE_S = 5.0
 """How long a child may take to stop a job before it is killed."""
+_PATIENCE = 10
+"""So many times as long as a child may stand still, a load may take to get on."""
 
 
 @dataclass(slots=True, eq=False)
 class Seat:
     """A build in memory, or on its way there. ``memory`` in bytes: an estimate until the child has measured it.
 
-    ``active`` jobs hold it. ``loading`` is held while it is brought into memory.
+    ``active`` jobs hold it; the longest context that one asked for is that of ``setup``. It took ``load_s`` to load.
     """
 
     build: Build
+    setup: Setup
     memory: int
     threads: int
     stall_s: float
     keeper: Keeper
+    loader: Loader
     active: int = 1
+    load_s: float = 0.0
     used_at: float = 0.0
     child: Child | None = None
     is_loaded: bool = False
     is_killed: bool = False
     jobs: int = 0
-    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     expected: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,9 +79,24 @@ class Seat:
         return self.active > 0
 
     @property
+    def state(self) -> str:
+        """What it does, in a word."""
+        return "loading" if not self.is_ready else "answering" if self.is_busy else "idle"
+
+    @property
     def has_room(self) -> bool:
         """Whether one more job can run on it now: text engines answer several at once."""
         return not self.active or (self.is_ready and self.build.kind is Kind.TEXT and self.active < protocol.SEQUENCES)
+
+    @property
+    def resident(self) -> Resident:
+        """It, as the governor sees it."""
+        return Resident(self.build.id, self.memory, self.load_s, self.is_busy)
+
+    def grow(self, n_ctx: int, memory: int) -> None:
+        """It is about to make room for a longer context, and then takes so much."""
+        self.setup = Setup(n_ctx, self.setup.kv)
+        self.memory = self.expected = max(memory, self.memory)
 
     def measured(self, memory: int) -> None:
         """The child takes that; one that may yet load a projector keeps the room that was made for it."""
@@ -128,12 +149,13 @@ class SeatedJob:
         except ChildDied as death:
             if not self._stop.is_set():
                 is_builds_fault = death.of_its_work and not self._has_delivered
-                raise self._failure(str(death), _AGAIN, BuildFailed if is_builds_fault else EngineFailed) from death
+                kind = BuildFailed if is_builds_fault else OutOfMemory if death.of_memory else EngineFailed
+                raise self._failure(str(death), _AGAIN, kind) from death
             yield EngineDone(self._usage, Timing(load_s=self._load_s), Stopped.USER)
 
     async def _load_and_work(self, is_ready: bool) -> AsyncGenerator[EngineEvent]:
         if not is_ready:
-            async with self._seat.loading, aclosing(self._load()) as events:
+            async with self._seat.loader.turn(self._stop), aclosing(self._load()) as events:
                 async for event in events:
                     yield event
         async with aclosing(self._work()) as events:
@@ -144,9 +166,10 @@ class SeatedJob:
         seat = self._seat
         if seat.is_ready:
             return
-        began = time.monotonic()
         await seat.unload()
-        seat.child = child = await Child.start(seat.build.kind, seat.stall_s, seat.keeper)
+        await seat.loader.wait_for_memory(seat.build, seat.setup, self._stop)
+        began = time.monotonic()
+        seat.child = child = await Child.start(seat.build.kind, seat.stall_s, seat.keeper, seat.loader.gauge)
         if seat.is_killed:
             child.kill("was unloaded")
         try:
@@ -154,7 +177,7 @@ class SeatedJob:
                 yield Loading(seat.build.id, 0.0)
                 child.send(await self._load_request())
                 while not seat.is_loaded:
-                    match await child.receive():
+                    match await self._news_of_load(child):
                         case protocol.Progress(fraction):
                             yield Loading(seat.build.id, min(fraction, 0.99))
                         case protocol.Failed(_, error, message, hint):
@@ -165,9 +188,19 @@ class SeatedJob:
             yield Loading(seat.build.id, 1.0)
         finally:
             child.rest()
-            self._load_s = time.monotonic() - began
+            self._load_s = seat.load_s = time.monotonic() - began
             if not seat.is_loaded:
                 child.kill("was stopped while it loaded")
+
+    async def _news_of_load(self, child: Child) -> protocol.Reply:
+        """The next reply of a load; without one for long, however busy the child is, it is ended."""
+        patience_s = _PATIENCE * self._seat.stall_s
+        try:
+            async with asyncio.timeout(patience_s):
+                return await child.receive()
+        except TimeoutError:
+            child.kill(f"made no progress for {patience_s:.0f} seconds while it loaded")
+            return await child.receive()
 
     async def _work(self) -> AsyncGenerator[EngineEvent]:
         child = self._seat.child
@@ -232,11 +265,13 @@ class SeatedJob:
     async def _load_request(self) -> protocol.Request:
         build = self._seat.build
         if isinstance(self._job, TextJob):
+            setup = self._seat.setup
             return protocol.LoadText(
                 build.id,
                 str(build.path),
-                self._job.n_ctx,
+                setup.n_ctx,
                 self._seat.threads,
+                setup.kv,
                 projector="" if build.projector is None else str(build.projector),
                 snapshots=await self._seat.keeper.folder(),
             )
@@ -281,7 +316,7 @@ def _said(reply: protocol.Delta | protocol.ToolCall | protocol.Odds) -> EngineEv
 
 def _as_clause(message: str) -> str:
     """A death ("ended by ...") goes on with the sentence; anything else is what the engine reports."""
-    verbs = ("ended ", "was ", "did ", "stopped ", "sent ")
+    verbs = ("ended ", "was ", "did ", "stopped ", "sent ", "made ")
     return message if message.startswith(verbs) else f"failed: {message}"
 
 

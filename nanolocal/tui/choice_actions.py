@@ -36,7 +36,8 @@ class ChoiceActions:
         library, choice = self._stage.session.library, self._stage.conversation.choice
         builds = await asyncio.to_thread(library.builds)
         problems = await asyncio.to_thread(library.problems)
-        self._stage.app.push_screen(ModelsScreen(builds, problems, choice.pinned), self._chosen)
+        engines = self._stage.session.engines.status()
+        self._stage.app.push_screen(ModelsScreen(builds, problems, engines, choice.pinned), self._chosen)
 
     async def _chosen(self, name: str | None) -> None:
         if name is not None:

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from nanolocal.chat.amounts import format_bytes, most_credits, short_credits
 from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
-from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.ports import EngineStatus, StoredMessage
 from nanolocal.chat.routes import Build, Route, in_words
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import NanolocalError, OutOfCredit
@@ -16,6 +16,7 @@ from nanolocal.safetext import safe_line
 _LOW_MICRO = 10_000
 _LOW_ANSWERS = 3
 _LEAST_NOTE = 20
+_SHOWN_IDLE_S = 60
 _ENDINGS = {
     Stopped.USER: "stopped, kept",
     Stopped.CRASH: "engine died, kept",
@@ -98,6 +99,12 @@ def understood(route: Route) -> str:
 def build_name(build: Build) -> str:
     """The model's name with its quantization."""
     return safe_line(f"{build.name} {build.quantization}")
+
+
+def engine_row(status: EngineStatus) -> str:
+    """What the model choice says about a build in memory."""
+    idle = f" for {status.idle_s / 60:.0f} min" if status.idle_s >= _SHOWN_IDLE_S else ""
+    return f"{format_bytes(status.memory)} in memory, {status.state}{idle}{', stays' if status.is_pinned else ''}"
 
 
 def build_row(build: Build) -> str:

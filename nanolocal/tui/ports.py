@@ -8,7 +8,7 @@ from typing import Protocol
 from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.events import Event
 from nanolocal.chat.messages import TurnRequest, Usage
-from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.ports import EngineStatus, StoredMessage
 from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged
@@ -231,6 +231,10 @@ class LibraryPort(Protocol):
 
 class EnginesPort(Protocol):
     """The running engines."""
+
+    def status(self) -> Sequence[EngineStatus]:
+        """What is in memory."""
+        ...
 
     def kill(self, build_id: str) -> None:
         """End the engine of a build at once."""

@@ -15,6 +15,7 @@ from nanolocal.chat.events import (
     Held,
     ImageStep,
     Loading,
+    MadeDo,
     NotRead,
     Reading,
     ReasoningDelta,
@@ -113,7 +114,7 @@ class Presenter:
             case ContextDropped(messages, tokens):
                 words = remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens)
                 await self._note(words)
-            case NotRead(what) | FirstUse(_, what):
+            case NotRead(what) | FirstUse(_, what) | MadeDo(what):
                 await self._note(what)
 
     def _choose(self, route: Route) -> None:

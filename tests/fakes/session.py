@@ -10,7 +10,7 @@ from nanolocal.bootstrap import Session
 from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.events import Event, Finished, Held, Loading, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
-from nanolocal.chat.ports import StoredMessage
+from nanolocal.chat.ports import EngineStatus, StoredMessage
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
@@ -277,6 +277,10 @@ class FakeVault:
 class FakeEngines:
     killed: list[str] = field(default_factory=list)
     on_kill: Callable[[], None] = lambda: None
+    resident: tuple[EngineStatus, ...] = ()
+
+    def status(self) -> tuple[EngineStatus, ...]:
+        return self.resident
 
     def kill(self, build_id: str) -> None:
         self.killed.append(build_id)

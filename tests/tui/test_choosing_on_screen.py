@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nanolocal.chat.messages import Attachment
+from nanolocal.chat.ports import EngineStatus
 from nanolocal.chat.routes import RunnerUp
 from nanolocal.errors import EngineFailed
 from nanolocal.settings import Settings
@@ -51,6 +52,21 @@ def test_a_preference_goes_with_every_request_and_stands_in_the_status_line() ->
 
     drive(body, session)
     assert [request.wishes.prefer for request in session.chat.requests] == ["fast", "fast", None]
+
+
+def test_the_choice_says_what_is_in_memory() -> None:
+    session = _session()
+    session.engines.resident = (
+        EngineStatus(TEXT_BUILD.id, 731_000_000, "idle", False, 300.0),
+        EngineStatus(LARGER.id, 1_200_000_000, "answering", True, 0.0),
+    )
+
+    async def body(stand: Stand) -> None:
+        await stand.type("/model", "enter")
+        await stand.sees("731 MB in memory, idle for 5 min")
+        await stand.sees("1.2 GB in memory, answering, stays")
+
+    drive(body, session)
 
 
 def test_off_stays_with_who_answered_last_and_draws_all_the_same() -> None:

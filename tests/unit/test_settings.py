@@ -1,5 +1,6 @@
 """The settings file: optional, and strict about what it holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
     denied = 'deny = ["phi*"]\ndeny_licences = ["*nc*"]\nconfirm_pick = true\n'
     more = "idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\ncache_mb = 0\ninsecure_hub = true\n"
-    assert load(written(tmp_path, text + denied + more)) == Settings(
-        ("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65, cache_mb=0, insecure_hub=True
+    stay = 'unload_minutes = 1.5\nkeep_loaded = ["qwen3*"]\n'
+    expected = Settings(("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65)
+    assert load(written(tmp_path, text + denied + more + stay)) == replace(
+        expected, cache_mb=0, insecure_hub=True, unload_minutes=1.5, keep_loaded=("qwen3*",)
     )
 
 
@@ -41,6 +44,8 @@ def test_a_tariff_is_exact(tmp_path: Path, written_as: str, micro: int) -> None:
         ("memory_mb = true\n", "memory_mb cannot be True"),
         ("memory_mb = 0.5\n", "memory_mb cannot be 0.5"),
         ("idle_minutes = nan\n", "idle_minutes cannot be nan"),
+        ("unload_minutes = -1\n", "unload_minutes cannot be -1"),
+        ('keep_loaded = "qwen3"\n', "keep_loaded cannot be 'qwen3'"),
         (f"idle_minutes = 1{'0' * 400}\n", "idle_minutes cannot be 1"),
         ("tariff = -0.1\n", "line 1: tariff cannot be -0.1"),
         ("tariff = nan\n", "tariff cannot be nan"),

@@ -7,9 +7,10 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from nanolocal.chat.ports import EngineStatus
 from nanolocal.chat.routes import Build
 from nanolocal.safetext import safe_line
-from nanolocal.tui.lines import build_row
+from nanolocal.tui.lines import build_row, engine_row
 from nanolocal.tui.ports import ProblemPort
 from nanolocal.tui.screens.overlay import Overlay
 
@@ -23,17 +24,25 @@ class ModelsScreen(Overlay[str]):
     TITLE_TEXT = "Who answers this conversation"
     HINT = "Enter chooses · Esc leaves it"
 
-    def __init__(self, builds: Sequence[Build], problems: Sequence[ProblemPort], current: str | None) -> None:
+    def __init__(
+        self,
+        builds: Sequence[Build],
+        problems: Sequence[ProblemPort],
+        engines: Sequence[EngineStatus],
+        current: str | None,
+    ) -> None:
         super().__init__()
         self._builds = list(builds)
         self._problems = [safe_line(f"{problem.path.name}: {problem.reason}") for problem in problems]
+        self._resident = {engine.build_id: engine_row(engine) for engine in engines}
         self._current = current
 
     def compose_body(self) -> ComposeResult:
         """Auto, then the builds, then what could not be used."""
         options = [Option(self._line("auto", "nanolocal chooses for each prompt", self._current is None))]
         for build in self._builds:
-            options.append(Option(self._line(safe_line(build.name), build_row(build), self._current == build.id)))
+            detail = " · ".join(filter(None, (build_row(build), self._resident.get(build.id))))
+            options.append(Option(self._line(safe_line(build.name), detail, self._current == build.id)))
         yield OptionList(*options, id="rows", compact=True, markup=False)
         if self._problems:
             unusable = "\n".join(["", "Not usable:", *self._problems])

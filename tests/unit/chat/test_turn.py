@@ -19,6 +19,7 @@ from nanolocal.chat.events import (
     Held,
     ImageStep,
     Loading,
+    MadeDo,
     NotRead,
     Reading,
     ReasoningDelta,
@@ -43,7 +44,7 @@ from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.chat.turn import Chat
 from nanolocal.device.power import Meter
-from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, OutOfMemory, UsageError
+from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
 from nanolocal.ledger.budgets import Scope
 from nanolocal.ledger.wallet import Wallet
 from nanolocal.paths import Paths
@@ -185,12 +186,12 @@ def test_a_build_that_was_chosen_for_one_prompt_answers_no_further_ones(world: W
     assert [answer.route.build.id for answer in (first, once, third)] == [TEXT.id, worse.id, TEXT.id]
 
 
-def test_without_memory_for_its_context_a_build_tries_half_of_it_first(world: World) -> None:
-    roomy = replace(TEXT, context_length=8192)
-    chat, engines = world.chat([OutOfMemory("there is no memory")], says("short of breath"), builds=(roomy,))
-    answer = answer_of(play(chat, TurnRequest("hello", wishes=Wishes(store=False))))
-    assert [job.n_ctx for job in engines.jobs if isinstance(job, TextJob)] == [8192, 4096]
-    assert (answer.route.build.id, "8,192" in answer.remarks[0]) == (roomy.id, True)
+def test_what_an_engine_makes_do_with_is_said(world: World) -> None:
+    chat, _ = world.chat([Loading(TEXT.id, 1.0), MadeDo("It reads less."), Loading(TEXT.id, 1.0), *says("fine")])
+    events = play(chat, TurnRequest("hello"))
+    assert MadeDo("It reads less.") in events
+    answer = answer_of(events)
+    assert (answer.remarks, answer.usage.loads) == (("It reads less.",), 1)
 
 
 def test_an_engine_that_dies_later_leaves_the_partial_answer_and_its_price(world: World) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nanolocal.device.cgroup import Limits, limits
+from nanolocal.device.cgroup import Limits, limits, oom_kills
 
 GIB = 2**30
 V1_NONE = "9223372036854771712"
@@ -110,3 +110,27 @@ def test_what_cannot_be_understood_limits_nothing(kernel: Kernel, group: str) ->
 
 def test_without_proc_nothing_is_limited(tmp_path: Path) -> None:
     assert limits(tmp_path / "proc", tmp_path) == Limits()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_processes_ended_for_their_memory_are_counted_in_the_own_group(kernel: Kernel, version: int) -> None:
+    (kernel.root / "proc/vmstat").write_text("nr_free_pages 7\noom_kill 9\n")
+    if version == 1:
+        kernel.belongs("4:memory:/a")
+        kernel.mounts("35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory")
+        kernel.group("sys/fs/cgroup/memory/a", memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 3")
+    else:
+        kernel.belongs("0::/a")
+        kernel.mounts(V2)
+        kernel.group("sys/fs/cgroup/a", memory__events="low 0\noom 4\noom_kill 3\noom_group_kill 0")
+    assert oom_kills(kernel.root / "proc", kernel.root) == 3
+
+
+def test_without_a_group_that_counts_the_whole_system_does(kernel: Kernel) -> None:
+    assert oom_kills(kernel.root / "proc", kernel.root) is None
+    (kernel.root / "proc/vmstat").write_text("nr_free_pages 7\noom_kill 9\n")
+    assert oom_kills(kernel.root / "proc", kernel.root) == 9
+    kernel.belongs("0::/")
+    kernel.mounts(V2)
+    kernel.group("sys/fs/cgroup", memory__stat="anon 5")
+    assert oom_kills(kernel.root / "proc", kernel.root) == 9
