@@ -19,6 +19,7 @@ from nanolocal.routing.quality import EVERYTHING, expected_quality
 from nanolocal.routing.speed import answer_tokens, wait_for
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import Guess, guess_task
+from nanolocal.routing.trust import Trust
 
 IMAGE_TASKS = (Task.IMAGE_GEN, Task.IMAGE_EDIT)
 SURE = 0.3
@@ -48,6 +49,7 @@ class TaskRouter:
         self._builds = builds
         self._around = around
         self._rules = rules or Rules()
+        self._trust = Trust()
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
@@ -58,7 +60,8 @@ class TaskRouter:
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
-        turn = _Turn(request, guess, around, prefer, asked.model is not None)
+        trust = self._trust.tries(builds, around.tallies)
+        turn = _Turn(request, guess, around, prefer, asked.model is not None, trust)
         rejected = [gone for build in candidates if (gone := self._gate(build, turn, demand, asked)) is not None]
         out = {item.build_id for item in rejected}
         fitting = [build for build in candidates if build.id not in out]
@@ -125,13 +128,14 @@ class TaskRouter:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What one decision is about."""
+    """What one decision is about; ``prior`` is the number of tries that an expectation counts as here."""
 
     request: RouteRequest
     guess: Guess
     around: Surroundings
     prefer: str
     is_pinned: bool
+    prior: float
 
     @property
     def holds(self) -> bool:
@@ -161,8 +165,9 @@ class _Turn:
         return case.made_of(tasks, weights, [self._candidate(build, tasks) for build in builds])
 
     def _candidate(self, build: Build, tasks: Mapping[str, float]) -> Candidate:
+        tallies = self.around.tallies
         expected = {
-            task: expected_quality(build, task, self.around.tallies.get((build.sha256, task))) for task in tasks
+            task: expected_quality(build, task, tallies.get((build.sha256, task)), self.prior) for task in tasks
         }
         new = len(self.request.prompt) // _BYTES_PER_TOKEN + 1
         everything = new + self.request.history_bytes // _BYTES_PER_TOKEN
