@@ -1,7 +1,7 @@
 """How good a build is expected to be at a task, 0 to 1: its card, else published scores, else its size; then evidence.
 
 A score is what a model has above chance, so that is what quantization takes its share of. What was seen on this device
-moves it like a Beta posterior: the expectation counts as much as twenty tries, or as many as ``trust`` finds.
+moves it like a Beta posterior: the expectation counts as much as some tries, as many as ``trust`` finds.
 """
 
 import math

@@ -15,6 +15,8 @@ from nanolocal.routing.lexicon import kinds_of
 from nanolocal.routing.weights import Limits, Scored, Weights, weights
 
 _FOLLOW_UP_WORDS = 12
+_TELLING_WORDS = 4
+"""A follow-up of fewer words leans on the turn before all the more, however sure those words make the classifier."""
 _TURNS_BACK = 3
 _FOLLOW_UP = re.compile(
     r"(?:and|or|but|now|again|also|then|instead|what about|how about|same|another|one more|the (?:other|second|last)|"
@@ -28,6 +30,11 @@ _OF_PICTURES = frozenset(
     ("x:picture", "x:picture verb", "x:edit verb", "x:style", "r:wish to draw", "r:picture of", "r:drawing flags")
 )
 _LIKE_CAPTIONS = frozenset(("r:phrase", "r:fragments", "r:thing first", "r:short order"))
+_OF_TEXT = frozenset(
+    f"x:{kind}"
+    for kind in ("code name", "code thing", "poem", "summary", "limits", "language name", "translate", "rewrite")
+)
+"""Kinds of words that prompts for text share with few wishes for a picture: at most one in ten of the training's."""
 _ANEW = re.compile(r"\b(?:another|again|one more|anew|noch ein|encore un|otr[oa]|outr[oa]|un altr[oa])|再|もう")
 
 
@@ -83,7 +90,8 @@ def is_follow_up(prompt: str) -> bool:
 def _mixed(own: Guess, before: Guess, prompt: str) -> dict[str, float]:
     """The more a follow-up says by itself, the less the turn before it counts; after text no picture can be meant."""
     changes_text = own.task is Task.IMAGE_EDIT and before.task not in PICTURE_TASKS and not _names_picture(prompt)
-    share, old = 0.0 if changes_text else own.confidence, before.probabilities
+    telling = min(1.0, len(words_of(trimmed(prompt))) / _TELLING_WORDS)
+    share, old = 0.0 if changes_text else own.confidence * telling, before.probabilities
     return {label: share * chance + (1 - share) * old[label] for label, chance in own.probabilities.items()}
 
 
@@ -106,6 +114,8 @@ def _may_draw(marks: Set[str]) -> bool:
 
     What the words of training make likely is not enough: a picture costs minutes, and a question about it one key.
     """
+    if marks & _OF_TEXT:
+        return False
     return bool(marks & _OF_PICTURES) or ("r:question word" not in marks and bool(marks & _LIKE_CAPTIONS))
 
 

@@ -2,7 +2,7 @@
 
 Empirical Bayes by the method of moments: squared distances between what was seen and what was expected, less what
 chance explains, are the variance of the expectations' errors; a Beta distribution as wide as that is worth so many
-tries. It starts from the usual error, so that a few tries move little.
+tries. It starts from a small error, so that a few tries move little.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from nanolocal.chat.routes import Build, Tally
 from nanolocal.routing.labels import LABELS
 from nanolocal.routing.quality import expected_quality
 
-_USUAL_ERROR = 0.11
-"""Standard deviation of published scores around what a build does here; worth about twenty tries."""
-_USUAL_CELLS = 4.0
+_USUAL_ERROR = 0.08
+"""Standard deviation of expectations around what a build does here, until more is known."""
+_USUAL_CELLS = 8.0
 """Pairs of build and task, much tried, after which what was seen here counts as much as what is usual."""
 _MUCH_TRIED = 8.0
 _SPREAD = 0.24

@@ -14,7 +14,7 @@ from nanolocal.routing.labels import LABELS
 from router_tasks.learn import Learned
 from router_tasks.rows import Row
 
-LIMITS = {"sure": 0.5, "picture": 0.85, "maybe_picture": 0.12}
+LIMITS = {"sure": 0.5, "picture": 0.7, "maybe_picture": 0.12}
 _CLIPPED = 0.9995
 """The share of weights that eight bits hold; the few beyond it are cut."""
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanolocal.chat.routes import Build, Kind, Tally
-from nanolocal.routing.quality import PRIOR_TRIES
 from nanolocal.routing.trust import Trust, prior_tries
 
 PLAIN = Build(
@@ -22,8 +21,8 @@ def seen(*shares: float, tries: float = 40.0) -> dict[tuple[str, str], Tally]:
     return {pair: Tally(tries * shares[n % len(shares)], tries) for n, pair in enumerate(pairs)}
 
 
-def test_what_nothing_is_known_of_is_worth_about_twenty_tries() -> None:
-    assert abs(prior_tries(BUILDS, {}) - PRIOR_TRIES) < 0.5
+def test_where_nothing_was_tried_expectations_are_worth_some_dozens_of_tries() -> None:
+    assert 20 < prior_tries(BUILDS, {}) < 60
 
 
 def test_expectations_that_hold_here_are_trusted_more_and_others_less() -> None:
@@ -38,7 +37,7 @@ def test_what_chance_explains_is_no_error() -> None:
 
 def test_one_surprise_moves_little() -> None:
     one = dict(list(seen(0.1).items())[:1])
-    assert prior_tries(BUILDS, one) > PRIOR_TRIES / 2
+    assert prior_tries(BUILDS, one) > 2 * prior_tries(BUILDS, seen(0.1))
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 500)), max_size=16))
