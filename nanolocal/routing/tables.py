@@ -71,7 +71,7 @@ def choose(guess: Guess, rows: Sequence[Row]) -> Choice:
 
 
 def _shown(table: Mapping[str, float], task: str) -> float:
-    """What a table says about a task; the mean of its kin alone is drawn towards that of everything, the fewer the more.
+    """What a table says about a task; its kin alone are drawn towards everything, the fewer the more.
 
     How tasks differ tells more than how sub-tasks of one do, so a single one of the kin counts for two thirds.
     """
