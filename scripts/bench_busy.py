@@ -39,9 +39,10 @@ sys.path.insert(0, str(ROOT))
 
 from nanolocal.engines import protocol  # noqa: E402
 from nanolocal.engines.client import Child  # noqa: E402
-from nanolocal.engines.ggml import Context, Model, Part, Sampler, Sampling  # noqa: E402
+from nanolocal.engines.ggml import Context, Model, Part  # noqa: E402
 from nanolocal.engines.launch import child_environment, usable_cores  # noqa: E402
 from nanolocal.engines.pace import Pace, Usage  # noqa: E402
+from nanolocal.engines.sampling import Sampler, Sampling  # noqa: E402
 from tests.fakes.blank_gguf import Shape, write_blank_gguf  # noqa: E402
 
 SHAPE = Shape("qwen3", 1024, 28, 16, 8, 128, 3072, 151_936, is_tied=True)

@@ -25,6 +25,7 @@ from nanolocal.chat.routes import Build, Kind, Tally
 from nanolocal.routing import preferences
 from nanolocal.routing.case import Candidate, Case
 from nanolocal.routing.quality import EVERYTHING, expected_quality
+from nanolocal.routing.trust import prior_tries
 from nanolocal.vault.experience import WEIGHTS, tallied
 
 TASKS = (
@@ -130,9 +131,11 @@ def _lived(of: User, seed: int, turns: int, *, told: tuple[float, float], items:
 
 def _picked(builds: Sequence[Build], task: str, seen: Mapping[tuple[str, str], Tally]) -> Build:
     """As the router does, among builds that are equally quick."""
-    tasks = {task: 0.9, EVERYTHING: 0.1}
+    tasks, prior = {task: 0.9, EVERYTHING: 0.1}, prior_tries(builds, seen)
     candidates = tuple(
-        Candidate(each.id, {key: expected_quality(each, key, seen.get((each.sha256, key))).value for key in tasks})
+        Candidate(
+            each.id, {key: expected_quality(each, key, seen.get((each.sha256, key)), prior).value for key in tasks}
+        )
         for each in builds
     )
     best = Case(tasks, preferences.weights("balanced", task, holds=False), candidates).ranking()[0]

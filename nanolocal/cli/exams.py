@@ -139,11 +139,9 @@ class _Sitting:
 
     async def _one(self, route: "Route", exam: "Exam", stop: "asyncio.Event") -> _Result | None:
         from nanolocal.routing.exams.sitting import sit
-        from nanolocal.routing.quality import expected_quality
 
         build, items = route.build, exam.items[: self._items]
-        experience = self._session.experience
-        before = expected_quality(build, exam.task, experience.tallies().get((build.sha256, exam.task)))
+        before = self._expected(build, exam)
         marks = list[bool]()
         async with aclosing(sit(self._session.engines, route, exam, items, stop)) as answers:
             self._show(build, exam, marks)
@@ -153,9 +151,17 @@ class _Sitting:
                 self._show(build, exam, marks)
         if len(marks) < len(items):
             return None
-        experience.keep_exam(build.sha256, exam.task, sum(marks), len(marks))
-        after = expected_quality(build, exam.task, experience.tallies().get((build.sha256, exam.task)))
-        return _Result(build.id, exam.task, sum(marks), len(marks), before.value, after.value)
+        self._session.experience.keep_exam(build.sha256, exam.task, sum(marks), len(marks))
+        return _Result(build.id, exam.task, sum(marks), len(marks), before, self._expected(build, exam))
+
+    def _expected(self, build: "Build", exam: "Exam") -> float:
+        """What the router expects of ``build`` at the exam's task now."""
+        from nanolocal.routing.quality import expected_quality
+        from nanolocal.routing.trust import prior_tries
+
+        tallies = self._session.experience.tallies()
+        prior = prior_tries(self._session.library.builds(), tallies)
+        return expected_quality(build, exam.task, tallies.get((build.sha256, exam.task)), prior).value
 
     def _show(self, build: "Build", exam: "Exam", marks: Sequence[bool]) -> None:
         left = ""

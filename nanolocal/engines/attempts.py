@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from nanolocal.chat import remarks
-from nanolocal.chat.context import PICTURE_TOKENS, prompt_room
+from nanolocal.chat.context import prompt_room
 from nanolocal.chat.events import EngineEvent, ImageStep, Reading, TextDelta
 from nanolocal.chat.ports import ImageJob, TextJob
+from nanolocal.chat.usage import PICTURE_TOKENS
 from nanolocal.engines.governor import LEAST_CONTEXT, Setup
 from nanolocal.errors import NanolocalError, NoBuildFits, OutOfMemory
 

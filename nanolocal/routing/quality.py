@@ -1,7 +1,7 @@
 """How good a build is expected to be at a task, 0 to 1: its card, else published scores, else its size; then evidence.
 
 A score is what a model has above chance, so that is what quantization takes its share of. What was seen on this device
-moves it like a Beta posterior: the expectation counts as much as twenty tries.
+moves it like a Beta posterior: the expectation counts as much as some tries, as many as ``trust`` finds.
 """
 
 import math
@@ -30,8 +30,11 @@ class Expected(NamedTuple):
     known: str
 
 
-def expected_quality(build: Build, task: str, seen: Tally | None = None) -> Expected:
-    """How good ``build`` is at ``task`` (a sub-task, a task or ``*``), given what was ``seen`` of it there."""
+def expected_quality(build: Build, task: str, seen: Tally | None = None, prior: float = PRIOR_TRIES) -> Expected:
+    """How good ``build`` is at ``task`` (a sub-task, a task or ``*``), given what was ``seen`` of it there.
+
+    ``prior`` is the number of tries that the expectation before them counts as.
+    """
     scored = lookup(build.quality, task)
     gained = lookup(build.strengths, task)
     if scored is not None:
@@ -45,7 +48,7 @@ def expected_quality(build: Build, task: str, seen: Tally | None = None) -> Expe
     value = min(max(value, _LEAST), _MOST)
     if seen is None or not seen.tries:
         return Expected(value, known)
-    moved = (PRIOR_TRIES * value + seen.wins) / (PRIOR_TRIES + seen.tries)
+    moved = (prior * value + seen.wins) / (prior + seen.tries)
     return Expected(moved, f"{known} and {seen.tries:.0f} tries here" if seen.tries >= 1 else known)
 
 

@@ -21,6 +21,7 @@ from nanolocal.routing.preferences import Asked
 from nanolocal.routing.quality import EVERYTHING, expected_quality
 from nanolocal.routing.speed import answer_tokens, wait_for
 from nanolocal.routing.surroundings import Surroundings
+from nanolocal.routing.trust import Trust
 
 if TYPE_CHECKING:
     from nanolocal.chat.ports import RouteRequest
@@ -54,6 +55,7 @@ class TaskRouter:
         self._builds = builds
         self._around = around
         self._rules = rules or Rules()
+        self._trust = Trust()
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
@@ -71,7 +73,8 @@ class TaskRouter:
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
         demand = demand_of(request, kind, around.memory_budget)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
-        turn = _Turn(request, guess, around, prefer, asked.model is not None)
+        trust = self._trust.tries(builds, around.tallies)
+        turn = _Turn(request, guess, around, prefer, asked.model is not None, trust)
         rejected = [gone for build in candidates if (gone := self._gate(build, turn, demand, asked)) is not None]
         out = {item.build_id for item in rejected}
         fitting = [build for build in candidates if build.id not in out]
@@ -136,13 +139,14 @@ class TaskRouter:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What one decision is about."""
+    """What one decision is about; ``prior`` is the number of tries that an expectation counts as here."""
 
     request: RouteRequest
     guess: Guess
     around: Surroundings
     prefer: str
     is_pinned: bool
+    prior: float
 
     @property
     def holds(self) -> bool:
@@ -179,7 +183,8 @@ class _Turn:
     def _candidate(self, build: Build, work: _Work) -> Candidate:
         around, usage = self.around, work.usage
         expected = {
-            task: expected_quality(build, task, around.tallies.get((build.sha256, task))) for task in work.tasks
+            task: expected_quality(build, task, around.tallies.get((build.sha256, task)), self.prior)
+            for task in work.tasks
         }
         is_current = build.id == self.request.current_build_id
         new = work.new_tokens if is_current else usage.prompt_tokens

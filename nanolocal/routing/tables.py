@@ -14,6 +14,8 @@ from nanolocal.routing.tasks import Guess
 
 MARGIN = 0.005
 """How much better than the best all-round candidate another has to promise to be."""
+_EVERYTHING_COUNTS = 0.5
+"""How many of a task's kin the mean of everything counts as, where the task itself is not shown."""
 _CALLED = {
     "coding": "code", "programming": "code", "humaneval": "code/complete", "mbpp": "code/write",
     "livecodebench": "code/write", "gsm8k": "math/word_problem", "math_500": "math/competition",
@@ -52,7 +54,7 @@ def choose(guess: Guess, rows: Sequence[Row]) -> Choice:
     counted = shares(guess)
 
     def expected(row: Row, tasks: Mapping[str, float]) -> float:
-        return sum(share * (lookup(tables[row.id], task) or 0.0) for task, share in tasks.items())
+        return sum(share * _shown(tables[row.id], task) for task, share in tasks.items())
 
     def best_at(tasks: Mapping[str, float]) -> Row:
         return min(rows, key=lambda row: (-round(expected(row, tasks), 6), row.params_b, row.id))
@@ -66,6 +68,19 @@ def choose(guess: Guess, rows: Sequence[Row]) -> Choice:
     if gain < MARGIN:
         return Choice(round_best.id, (seen, f"best all round; {task_best.id} promises only {gain:.3f} more"))
     return Choice(task_best.id, (seen, f"{gain:.3f} better at this than {round_best.id}, the best all round"))
+
+
+def _shown(table: Mapping[str, float], task: str) -> float:
+    """What a table says about a task; its kin alone are drawn towards everything, the fewer the more.
+
+    How tasks differ tells more than how sub-tasks of one do, so a single one of the kin counts for two thirds.
+    """
+    value = lookup(table, task) or 0.0
+    coarse = task.partition("/")[0]
+    if task in table or coarse in table or EVERYTHING not in table:
+        return value
+    kin = sum(key.startswith(f"{coarse}/") for key in table)
+    return (kin * value + _EVERYTHING_COUNTS * table[EVERYTHING]) / (kin + _EVERYTHING_COUNTS)
 
 
 def named(quality: Mapping[str, float]) -> dict[str, float]:

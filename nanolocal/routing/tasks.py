@@ -4,7 +4,7 @@ Nothing is loaded at import; the first guess reads the weights (about 1 MB) and 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from nanolocal.chat.routes import Task
@@ -15,6 +15,8 @@ from nanolocal.routing.lexicon import kinds_of
 from nanolocal.routing.weights import Limits, Scored, Weights, weights
 
 _FOLLOW_UP_WORDS = 12
+_TELLING_WORDS = 4
+"""A follow-up of fewer words leans on the turn before all the more, however sure those words make the classifier."""
 _TURNS_BACK = 3
 _FOLLOW_UP = re.compile(
     r"(?:and|or|but|now|again|also|then|instead|what about|how about|same|another|one more|the (?:other|second|last)|"
@@ -24,6 +26,15 @@ _FOLLOW_UP = re.compile(
     r"plus|moins|fais[- ]le|en [a-zçñ]+$|y|ahora|otra|más|menos|hazlo|sigue|e|agora|mais|outra|faça|ora|ancora|"
     r"più|meno)\b|[再更那还]|然后|现在|继续|改成|短一点|もっと|もう|続け|それ|では|今度は"
 )
+_OF_PICTURES = frozenset(
+    ("x:picture", "x:picture verb", "x:edit verb", "x:style", "r:wish to draw", "r:picture of", "r:drawing flags")
+)
+_LIKE_CAPTIONS = frozenset(("r:phrase", "r:fragments", "r:thing first", "r:short order"))
+_OF_TEXT = frozenset(
+    f"x:{kind}"
+    for kind in ("code name", "code thing", "poem", "summary", "limits", "language name", "translate", "rewrite")
+)
+"""Kinds of words that prompts for text share with few wishes for a picture: at most one in ten of the training's."""
 _ANEW = re.compile(r"\b(?:another|again|one more|anew|noch ein|encore un|otr[oa]|outr[oa]|un altr[oa])|再|もう")
 
 
@@ -56,14 +67,16 @@ def guess_task(prompt: str, earlier: Sequence[str] = (), using: Weights | None =
     if not prompt.strip():
         return Guess(Task.CHAT, 0.0, "", is_sure=False)
     model = using or weights()
-    scored = model.score(features_of(prompt))
-    own = _guess(scored.probabilities, scored, language_of(prompt), model.limits)
+    features = features_of(prompt)
+    scored, draws = model.score(features), _may_draw(frozenset(features.marks.values()))
+    own = _guess(scored.probabilities, scored, language_of(prompt), model.limits, may_draw=draws)
     if not earlier or not (is_follow_up(prompt) or own.task is Task.IMAGE_EDIT):
         return own
     before = guess_task(earlier[-1], earlier[-_TURNS_BACK:-1], model)
     if not before.probabilities:
         return own
-    joined = _guess(_mixed(own, before, prompt), scored, own.language, model.limits)
+    draws = draws or before.task in PICTURE_TASKS
+    joined = _guess(_mixed(own, before, prompt), scored, own.language, model.limits, may_draw=draws)
     return _told_from(before, own, joined, prompt)
 
 
@@ -77,7 +90,8 @@ def is_follow_up(prompt: str) -> bool:
 def _mixed(own: Guess, before: Guess, prompt: str) -> dict[str, float]:
     """The more a follow-up says by itself, the less the turn before it counts; after text no picture can be meant."""
     changes_text = own.task is Task.IMAGE_EDIT and before.task not in PICTURE_TASKS and not _names_picture(prompt)
-    share, old = 0.0 if changes_text else own.confidence, before.probabilities
+    telling = min(1.0, len(words_of(trimmed(prompt))) / _TELLING_WORDS)
+    share, old = 0.0 if changes_text else own.confidence * telling, before.probabilities
     return {label: share * chance + (1 - share) * old[label] for label, chance in own.probabilities.items()}
 
 
@@ -95,13 +109,26 @@ def _told_from(before: Guess, own: Guess, joined: Guess, prompt: str) -> Guess:
     return joined
 
 
-def _guess(probabilities: Mapping[str, float], scored: Scored, language: str, limits: Limits) -> Guess:
+def _may_draw(marks: Set[str]) -> bool:
+    """Whether a prompt shows by itself that a picture is meant: by such a word, or by its shape where it asks nothing.
+
+    What the words of training make likely is not enough: a picture costs minutes, and a question about it one key.
+    """
+    if marks & _OF_TEXT:
+        return False
+    return bool(marks & _OF_PICTURES) or ("r:question word" not in marks and bool(marks & _LIKE_CAPTIONS))
+
+
+def _guess(
+    probabilities: Mapping[str, float], scored: Scored, language: str, limits: Limits, *, may_draw: bool
+) -> Guess:
     tasks = dict.fromkeys(Task, 0.0)
     for label, chance in probabilities.items():
         tasks[LABELS[label]] += chance
     ranked = sorted(Task, key=lambda task: -tasks[task])
     picture = tasks[Task.IMAGE_GEN]
-    if ranked[0] in PICTURE_TASKS and sum(tasks[task] for task in PICTURE_TASKS) < limits.picture:
+    is_likely = sum(tasks[task] for task in PICTURE_TASKS) >= limits.picture
+    if ranked[0] in PICTURE_TASKS and not (is_likely and may_draw):
         ranked = [task for task in ranked if task not in PICTURE_TASKS]
     task = ranked[0]
     label = max((label for label in LABELS if LABELS[label] is task), key=lambda label: probabilities[label])

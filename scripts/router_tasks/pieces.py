@@ -34,20 +34,21 @@ def texts_of(data: Path, rng: random.Random) -> Texts:
         "dialogue": list(_dialogues(data, rng)),
         "question": [record["q"] for record in rng.sample(trivia, 1500)],
         "exam": list(_trivia_exams(trivia, rng)),
-        "wikiask": list(_questions_over(articles, rng)),
+        "wikiask": list(_asked_over(articles, rng, "forms_questions.txt")),
         "sorting": list(_sortings(rng)),
         "science": list(_cloze(lectures, rng)),
         "smalltalk": list(_smalltalk(data, rng)),
         "tldr": list(_commands(data, rng)),
         "animal": ["cat", "dog", "frog", "owl", "horse"],
         "animal2": ["cat", "frog", "snail", "goose", "camel"],
+        "wikitell": list(_asked_over(articles, rng, "forms_accounts.txt")),
     }
     return Texts({name: sorted(values) for name, values in slots.items()})
 
 
-def _questions_over(articles: Sequence[Sequence[str]], rng: random.Random) -> Iterator[str]:
-    """An article's opening with a question about its subject."""
-    forms = lines_of("forms_questions.txt")
+def _asked_over(articles: Sequence[Sequence[str]], rng: random.Random, name: str) -> Iterator[str]:
+    """An article's opening with a question about its subject, in the forms of the file ``name``."""
+    forms = lines_of(name)
     for article in rng.sample(list(articles), 500):
         ask = rng.choice(forms).format(title=article[0])
         text = "\n\n".join(article[1:])[: rng.choice((300, 700, 1500))]

@@ -38,3 +38,11 @@ def test_names_that_others_use_and_names_nobody_knows_are_no_trouble() -> None:
 
 def test_keys_are_read_however_they_are_written_and_what_means_the_same_is_averaged() -> None:
     assert named({"MATH-500": 0.4, "aime": 0.2, "Code": 0.5}) == {"math/competition": pytest.approx(0.3), "code": 0.5}
+
+
+def test_one_sub_task_alone_says_less_of_its_kin_than_several() -> None:
+    steady = Row("steady", 7, {"math/word_problem": 0.66, "*": 0.6})
+    one = Row("one", 8, {"math/logic": 0.72, "*": 0.5})
+    several = Row("several", 8, {"math/logic": 0.72, "math/competition": 0.72, "math/arithmetic": 0.72, "*": 0.5})
+    assert choose(SURE, [steady, one]).id == "steady"
+    assert choose(SURE, [steady, several]).id == "several"

@@ -79,6 +79,9 @@ def test_pictures_are_recognised_and_text_is_left_alone() -> None:
         "How do I draw a horse?",
         "Write an svg of a blue house",
         "plot the function with matplotlib",
+        "Paint a triangle with a javascript function",
+        "Which colours does the flag of Mali show: red, green, blue, yellow?",
+        "Two sketches in python of a sorting algorithm",
         "Describe the picture on the wall of the haunted house in a poem",
     ],
 )
