@@ -55,6 +55,7 @@ TICK_S = 0.01
 FOREIGN, ATTEMPTS = 0.08, 8
 """Cores that further programs may use while a figure is taken; how often it is taken again."""
 STALL_S = 900.0
+ENDLESS = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 DEFAULT = "llama-bench"
 
@@ -198,7 +199,7 @@ def busy_core(core: int | None) -> Iterator[list[int]]:
     if core is None:
         yield []
         return
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS], start_new_session=True)
     os.sched_setaffinity(process.pid, {core})
     try:
         yield [process.pid]

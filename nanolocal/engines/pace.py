@@ -17,7 +17,7 @@ _DOUBT = 0.25
 """How far from a whole number of free cores the nearest number of threads is still taken for certain."""
 _FASTER, _SLOWER = 0.95, 1.3
 """A token takes so much of the time it took before, or less: better. So much or more: something has changed."""
-_SHORTEST_S, _LONGEST_S = 1.0, 30.0
+_SHORTEST_S, _LONGEST_S = 4.0, 60.0
 """How long the result of a trial holds, twice as long after each one that changed nothing."""
 
 
