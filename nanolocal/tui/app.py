@@ -157,7 +157,7 @@ class NanolocalApp(App[str]):
         machine = await asyncio.to_thread(self._survey)
         builds = await asyncio.to_thread(session.library.builds)
         await self._go_to(chat)
-        chat.composer.put(FIRST_PROMPT)
+        chat.composer.suggest(FIRST_PROMPT)
         chat.tell(RECOVERY_OFFER)
         self._watch_idleness()
         await self.push_screen(MachineScreen(machine, builds))

@@ -90,6 +90,21 @@ def test_the_first_run_makes_the_vault_with_a_passphrase_given_twice() -> None:
     assert session.chat.requests[0].prompt == FIRST_PROMPT
 
 
+def test_what_is_typed_replaces_the_first_prompt() -> None:
+    session = FakeSession()
+
+    async def body(stand: Stand) -> None:
+        await stand.until(lambda: isinstance(stand.app.screen, WelcomeScreen))
+        await stand.pilot.press("escape")
+        await stand.until(lambda: isinstance(stand.app.screen, MachineScreen))
+        await stand.pilot.press("enter")
+        await stand.sees(FIRST_PROMPT)
+        await stand.pilot.press("h", "i")
+        assert stand.chat.composer.box.text == "hi"
+
+    drive_app(_app(Door(session, None), FakeVaultState.ABSENT), body, session, (60, 16))
+
+
 def test_the_first_run_can_be_skipped_with_a_key_file() -> None:
     session = FakeSession()
     door = Door(session, None)

@@ -122,6 +122,11 @@ class Composer(Vertical):
         self.attach(*attachments, keep=False)
         self.box.focus()
 
+    def suggest(self, text: str) -> None:
+        """Fill the box with what the first key that is typed replaces."""
+        self.put(text)
+        self.box.select_all()
+
     def set_aside(self) -> None:
         """Remember what is typed, because a command takes its place."""
         self._aside = self.box.text or self._aside
