@@ -154,7 +154,7 @@ def report_sources(data: Path, rows: Sequence[Row]) -> None:
     import tempfile
 
     from router_tasks.corpus import LABELLED, collect, family, to_train_on, without
-    from router_tasks.judge import best_temperature, scores_of
+    from router_tasks.judge import best_temperature, careful_temperature, scores_of
     from router_tasks.learn import Plan, examples_of, learn
     from router_tasks.store import store
 
@@ -168,8 +168,9 @@ def report_sources(data: Path, rows: Sequence[Row]) -> None:
     unseen = [row for row in everything if family(row) in LABELLED]
     sample = unseen[::4]
     temperature = best_temperature(scores_of(learned, sample), sample)
+    caution = careful_temperature(scores_of(learned, sample), sample) / temperature
     with tempfile.TemporaryDirectory() as folder:
-        store(learned, temperature, seen, Path(folder))
+        store(learned, temperature, caution, seen, Path(folder))
         stored = weights(Path(folder))
     guesses = [guess_task(row.text, using=stored) for row in unseen]
     print(f"\nTrained without {', '.join(LABELLED)}; temperature {temperature:.2f}")

@@ -31,7 +31,7 @@ def main(words: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
     from router_tasks.corpus import LABELLED, collect, family, own, to_train_on, without
-    from router_tasks.judge import best_temperature, figures, scores_of
+    from router_tasks.judge import best_temperature, careful_temperature, figures, scores_of
     from router_tasks.learn import Plan, examples_of, learn
     from router_tasks.public import to_learn_from
     from router_tasks.store import store
@@ -40,20 +40,23 @@ def main(words: list[str] | None = None) -> int:
     rows = own(chosen.seed)[::12] if chosen.tiny else collect(chosen.data, chosen.seed)
     plan = Plan(seed=chosen.seed, epochs=1, runs=1) if chosen.tiny else Plan(seed=chosen.seed)
     print(f"{len(rows):,} prompts read, {time.process_time() - began:.0f} s of processor time", flush=True)
-    temperature, measured = 1.0, {}
+    temperature, careful, measured = 1.0, 1.0, {}
     unseen = [row for row in rows if family(row) in LABELLED]
     if unseen:
         first = learn(examples_of(to_train_on(without(rows, LABELLED), chosen.seed)), plan)
         fair = to_learn_from(unseen)
         temperature = best_temperature(scores_of(first, fair), fair)
+        careful = careful_temperature(scores_of(first, unseen), unseen)
         for source in LABELLED:
             mine = [row for row in unseen if family(row) == source]
-            measured[source] = figures(scores_of(first, mine), mine, temperature)
+            measured[source] = figures(scores_of(first, mine), mine, careful)
+        measured["all of these"] = figures(scores_of(first, unseen), unseen, careful)
         mine = [row for row in fair if family(row) == "dolly"]
-        measured["dolly, its second labels allowed"] = figures(scores_of(first, mine), mine, temperature)
-        print(f"temperature {temperature:.2f}, {time.process_time() - began:.0f} s of processor time", flush=True)
+        measured["dolly, its second labels allowed"] = figures(scores_of(first, mine), mine, careful)
+        found = f"temperature {temperature:.2f}, careful {careful:.2f}"
+        print(f"{found}, {time.process_time() - began:.0f} s of processor time", flush=True)
     learned = learn(examples_of(to_train_on(rows, chosen.seed)), plan)
-    store(learned, temperature, rows, chosen.out, measured)
+    store(learned, temperature, careful / temperature, rows, chosen.out, measured)
     size = (chosen.out / "tasks.npz").stat().st_size
     print(
         f"{len(learned.keys):,} features, {size:,} bytes, {time.process_time() - began:.0f} s of processor time",

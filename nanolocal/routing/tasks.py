@@ -42,10 +42,10 @@ _ANEW = re.compile(r"\b(?:another|again|one more|anew|noch ein|encore un|otr[oa]
 class Guess:
     """A task with what speaks for it.
 
-    ``confidence`` is the calibrated chance, 0 to 1, that ``task`` is right; below the threshold on the card ``is_sure``
-    is false and the best all-round build should answer. ``subtask`` is the likeliest fine label (``math/logic``), empty
-    where there is none. ``probabilities`` are over the fine labels. ``may_be_picture`` says that the prompt reads
-    somewhat like the wish for a picture: worth a question, not a picture.
+    ``confidence`` is a careful chance, 0 to 1, that ``task`` is right; below the threshold on the card ``is_sure`` is
+    false and the best all-round build should answer. ``subtask`` is the likeliest fine label (``math/logic``), empty
+    where there is none. ``probabilities`` are the likeliest ones over the fine labels. ``may_be_picture`` says that the
+    prompt reads somewhat like the wish for a picture: worth a question, not a picture.
     """
 
     task: Task
@@ -123,7 +123,7 @@ def _guess(
     probabilities: Mapping[str, float], scored: Scored, language: str, limits: Limits, *, may_draw: bool
 ) -> Guess:
     tasks = dict.fromkeys(Task, 0.0)
-    for label, chance in probabilities.items():
+    for label, chance in _flatter(probabilities, limits.caution).items():
         tasks[LABELS[label]] += chance
     ranked = sorted(Task, key=lambda task: -tasks[task])
     picture = tasks[Task.IMAGE_GEN]
@@ -142,3 +142,10 @@ def _guess(
         may_be_picture=task not in PICTURE_TASKS and picture >= limits.maybe_picture,
         is_sure=tasks[task] >= limits.sure,
     )
+
+
+def _flatter(probabilities: Mapping[str, float], caution: float) -> dict[str, float]:
+    """The chances at a temperature that is so many times as high."""
+    grown = {label: chance ** (1 / caution) for label, chance in probabilities.items()}
+    total = sum(grown.values())
+    return {label: value / total for label, value in grown.items()}

@@ -29,11 +29,16 @@ _TELLING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From the card: least confidence to trust a task, least chance to draw, and least chance to ask about drawing."""
+    """From the card: least confidence to trust a task, least chance to draw, and least chance to ask about drawing.
+
+    ``caution`` is how much flatter than the likeliest chances those are that confidence is taken from, so that what is
+    0.7 sure is right as often as ``scripts/train_router.py`` demands, whoever wrote the prompt.
+    """
 
     sure: float
     picture: float
     maybe_picture: float
+    caution: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ TASKS = list(dict.fromkeys(LABELS.values()))
 _TASK_OF = np.array([[LABELS[label] is task for task in TASKS] for label in COLUMN], dtype=np.float64)
 _TEMPERATURES = np.arange(0.3, 2.01, 0.02)
 
+SURE, RIGHT = 0.7, 0.92
+"""What is at least so confident is to be right at least so often, on sources that were left out of training."""
+
 
 def scores_of(learned: Learned, rows: Sequence[Row]) -> Floats:
     """Raw scores, one row a prompt, one column a label."""
@@ -33,10 +36,10 @@ def is_right(rows: Sequence[Row]) -> Floats:
 
 
 def figures(scores: Floats, rows: Sequence[Row], temperature: float) -> dict[str, float]:
-    """Accuracy by task, and at a confidence of 0.7 the share of prompts and the accuracy on them."""
+    """Accuracy by task, and where it is sure the share of prompts and the accuracy on them."""
     shares = chances(scores, temperature)
     right = is_right(rows)[np.arange(len(rows)), shares.argmax(axis=1)]
-    sure = shares.max(axis=1) >= 0.7
+    sure = shares.max(axis=1) >= SURE
     found = {
         "prompts": len(rows),
         "accuracy": right.mean(),
@@ -55,3 +58,15 @@ def best_temperature(scores: Floats, rows: Sequence[Row]) -> float:
         return float(np.mean([found[sources == source].mean() for source in sorted(set(sources))]))
 
     return float(_TEMPERATURES[int(np.argmin([loss(float(t)) for t in _TEMPERATURES]))])
+
+
+def careful_temperature(scores: Floats, rows: Sequence[Row]) -> float:
+    """The least temperature under which a confidence of ``SURE`` is right in ``RIGHT`` of the prompts."""
+    right = is_right(rows)
+
+    def is_careful(temperature: float) -> bool:
+        shares = chances(scores, temperature)
+        sure = shares.max(axis=1) >= SURE
+        return float(right[sure, shares[sure].argmax(axis=1)].mean()) >= RIGHT
+
+    return next((float(t) for t in _TEMPERATURES if is_careful(float(t))), float(_TEMPERATURES[-1]))

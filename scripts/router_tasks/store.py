@@ -44,6 +44,7 @@ SOURCES = (
 def store(
     learned: Learned,
     temperature: float,
+    caution: float,
     rows: Sequence[Row],
     folder: Path,
     unseen: Mapping[str, Mapping[str, float]] | None = None,
@@ -56,11 +57,11 @@ def store(
     scales = np.maximum(np.quantile(np.abs(learned.weights), _CLIPPED, axis=0), 1e-6) / 127
     table = np.clip(np.round(learned.weights / scales), -127, 127).astype(np.int8)
     np.savez(folder / "tasks.npz", keys=learned.keys, table=table, scales=scales.astype(np.float32))
-    card = _card(temperature, rows) | {"on sources left out of training": unseen or {}}
+    card = _card(temperature, caution, rows) | {"on sources left out of training": unseen or {}}
     (folder / "tasks.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _card(temperature: float, rows: Sequence[Row]) -> dict[str, object]:
+def _card(temperature: float, caution: float, rows: Sequence[Row]) -> dict[str, object]:
     return {
         "what": "nanolocal's task classifier: a softmax regression over hashed words and shapes of a prompt.",
         "made by": "scripts/train_router.py; scripts/eval_router.py measures it.",
@@ -68,7 +69,7 @@ def _card(temperature: float, rows: Sequence[Row]) -> dict[str, object]:
         "features": VERSION,
         "labels": list(LABELS),
         "temperature": round(temperature, 3),
-        "limits": LIMITS,
+        "limits": LIMITS | {"caution": round(caution, 3)},
         "rows": dict(sorted(Counter(row.source for row in rows).items())),
         "trained on": [{"name": name, "by": by, "licence": licence} for name, by, licence in SOURCES],
     }

@@ -67,7 +67,7 @@ def test_a_sure_guess_is_nearly_always_right() -> None:
 def test_pictures_are_recognised_and_text_is_left_alone() -> None:
     wants = [task_of(each) in PICTURE_TASKS for each in HELD_OUT]
     draws = [GUESSES[each["text"]].task in PICTURE_TASKS for each in HELD_OUT]
-    assert sum(want and draw for want, draw in zip(wants, draws, strict=True)) / sum(wants) >= 0.92
+    assert sum(want and draw for want, draw in zip(wants, draws, strict=True)) / sum(wants) >= 0.9
     assert sum(draw and not want for want, draw in zip(wants, draws, strict=True)) <= 2
 
 
