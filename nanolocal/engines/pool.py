@@ -194,6 +194,7 @@ class EnginePool:
                 return False
             seat.grow(n_ctx, memory)
         seat.active += 1
+        seat.leaves_at(None)
         return True
 
     def _admit(self, expected: int, growing: Seat | None = None) -> bool:
@@ -256,12 +257,12 @@ class EnginePool:
                 if not seat.is_ready:
                     del self._seats[seat.build.id]
                 elif self._unload_s and not self._governor.is_pinned(seat.build.id):
-                    asyncio.get_running_loop().call_later(self._unload_s, self._expire, seat, seat.used_at)
+                    seat.leaves_at(asyncio.get_running_loop().call_later(self._unload_s, self._expire, seat))
             self._changed()
 
-    def _expire(self, seat: Seat, used_at: float) -> None:
-        """Nobody has asked it anything since: it leaves."""
-        if self._seats.get(seat.build.id) is seat and not seat.is_busy and seat.used_at == used_at:
+    def _expire(self, seat: Seat) -> None:
+        """It has been idle long enough: it leaves."""
+        if self._seats.get(seat.build.id) is seat and not seat.is_busy:
             self._send_off(seat)
 
     def _changed(self) -> None:

@@ -63,6 +63,7 @@ class Seat:
     is_loaded: bool = False
     is_killed: bool = False
     jobs: int = 0
+    timer: asyncio.TimerHandle | None = None
     expected: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +93,12 @@ class Seat:
     def resident(self) -> Resident:
         """It, as the governor sees it."""
         return Resident(self.build.id, self.memory, self.load_s, self.is_busy)
+
+    def leaves_at(self, timer: asyncio.TimerHandle | None) -> None:
+        """From now on that ``timer`` ends its idle time, and none that was set before."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = timer
 
     def grow(self, n_ctx: int, memory: int) -> None:
         """It is about to make room for a longer context, and then takes so much."""
