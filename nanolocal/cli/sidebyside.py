@@ -148,7 +148,8 @@ def bar(share: float) -> str:
 def _remarks(found: "Comparison", rounds: int) -> Iterator[str]:
     reading, writing = found.threads
     of = "one round" if rounds == 1 else f"medians of {rounds} rounds"
-    yield f"{found.build_id}: {found.prompt_tokens} tokens read, {found.answer_tokens} written, {of}; ratio: ours by bare"
+    amount = f"{found.prompt_tokens} tokens read, {found.answer_tokens} written"
+    yield f"{found.build_id}: {amount}, {of}; ratio: ours by bare"
     yield f"bare: the same llama.cpp, with the threads that were quickest ({reading} to read, {writing} to write)"
     kept = f"{found.kept_tokens} tokens were kept" if found.kept_tokens else "nothing was kept, reading is as quick"
     yield f"after a swap or restart, next to reading it all again: {kept}"

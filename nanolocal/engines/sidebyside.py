@@ -128,8 +128,8 @@ class _Trial:
         question = replace(
             question,
             threads=tuple(dict.fromkeys((tuned.reading_threads, tuned.writing_threads))),
-            read=first.prompt,
-            kept=second.cached,
+            read=first.prompt - first.cached,
+            kept=second.cached - first.cached,
             added=second.prompt - second.cached,
         )
         rounds = []

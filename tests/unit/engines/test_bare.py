@@ -15,7 +15,7 @@ from nanolocal.engines.sidebyside import Plan, ask_bare, ask_pooled
 from nanolocal.errors import EngineFailed
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
 from tests.fakes.filled_gguf import FIRST_WORD, chain, words
-from tests.unit.engines.helpers import ANSWER, asking, build_of, listen, with_pool
+from tests.unit.engines.helpers import ANSWER, Heard, asking, build_of, listen, with_pool
 
 CHATML = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
@@ -43,10 +43,14 @@ def asked(build: Build, text: str, **more: object) -> bare.Found:
     return asyncio.run(ask_bare(replace(question, **more), None))[0]  # type: ignore[arg-type]
 
 
+def engines_answer(build: Build) -> Heard:
+    return with_pool(lambda pool: listen(pool, build, asking("hello", max_tokens=12)))
+
+
 def test_the_bare_loop_writes_what_the_engine_writes(answering: Build, counter: Build) -> None:
     for build in (answering, counter):
         found = asked(build, "hello", ends=True)
-        heard = with_pool(lambda pool, build=build: listen(pool, build, asking("hello", max_tokens=12)))
+        heard = engines_answer(build)
         assert bytes.fromhex("".join(found.pieces)).decode() == heard.text
         assert found.prompt == heard.done.usage.prompt_tokens
     assert heard.text == "".join(words(0, 12))
