@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The text engine's speed, held against a bare loop over the same llama.cpp on the same file, and that it writes alike.
 
-    .venv/bin/python scripts/bench_text.py [--only NAME] [--quick] [--rounds N] [--json]
+    .venv/bin/python scripts/bench_text.py [--only NAME] [--quick] [--rounds N] [--folder DIR] [--json]
 
 ``application``  reading, writing and the first word through all of it: route, ledger, vault, child process, a terminal
 ``returning``    the first word of a long conversation after a swap and after a restart, against reading it again
@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,18 +103,27 @@ class Bench:
     @cached_property
     def build(self) -> Build:
         """Made on first use, where the application finds it."""
-        path = self.folder / "home" / "data" / "models" / "counter" / "counter-Q4_K_M.gguf"
-        chain(write_blank_gguf(path, SMALL if self.is_quick else LARGE, "Q4_K_M", splitting="llama-bpe"))
-        (self.folder / "home" / "data").chmod(0o700)
-        settings = self.folder / "home" / "config" / "settings.toml"
-        settings.parent.mkdir(parents=True)
-        settings.write_text("tariff = 0\n")
+        path = self.paths.models / "counter" / "counter-Q4_K_M.gguf"
+        if not path.exists():
+            written = write_blank_gguf(
+                self.folder / "new.gguf", SMALL if self.is_quick else LARGE, "Q4_K_M", splitting="llama-bpe"
+            )
+            path.parent.mkdir(parents=True)
+            self.paths.data.chmod(0o700)
+            chain(written).rename(path)
+        self.paths.settings.parent.mkdir(parents=True, exist_ok=True)
+        self.paths.settings.write_text("tariff = 0\n")
         return Build(_ID, "counter", Kind.TEXT, path, "Q4_K_M", path.stat().st_size, "counter")
 
     @property
     def paths(self) -> Paths:
         """The application's."""
-        return Paths.choose(self.folder / "home")
+        return Paths.choose(self.home)
+
+    @property
+    def home(self) -> Path:
+        """Another one for each size of build."""
+        return self.folder / ("small" if self.is_quick else "large")
 
     def tokens(self, count: int) -> int:
         """So many, or an eighth of it where it is to be quick."""
@@ -318,7 +327,7 @@ async def returning(bench: Bench) -> list[Row]:
 
 
 def _in_another_process(bench: Bench, chat_id: str) -> bytes:
-    command = [sys.executable, "-m", "nanolocal", "--home", str(bench.folder / "home"), "--json", "ask", "and then?"]
+    command = [sys.executable, "-m", "nanolocal", "--home", str(bench.home), "--json", "ask", "and then?"]
     more = ["--chat", chat_id, "--model", _ID, "--max-tokens", "16"]
     return subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
 
@@ -548,10 +557,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given again")
     parser.add_argument("--quick", action="store_true", help="a small build and short texts")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="of both sides, in turn (default 4)")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep builds and home there, for the next run")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     args = parser.parse_args(arguments)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(args.folder) if args.folder else tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), max(1, args.rounds), args.quick)
         for name in args.only or PARTS:
             found = PARTS[name](bench)
