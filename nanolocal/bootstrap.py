@@ -16,10 +16,11 @@ from nanolocal.device.bandwidth import known_bandwidth, memory_bandwidth
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.memory import Memory
 from nanolocal.device.power import Meter
-from nanolocal.engines import abilities, isolation
+from nanolocal.engines import abilities, isolation, sidebyside
 from nanolocal.engines.abilities import Abilities
 from nanolocal.engines.isolation import Isolation
 from nanolocal.engines.pool import EnginePool
+from nanolocal.engines.sidebyside import Comparison, Figure, Plan
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
 from nanolocal.ledger.losses import LedgerLosses
@@ -53,9 +54,13 @@ if TYPE_CHECKING:
     from nanolocal.library.pull.pulling import Source
 
 __all__ = [
+    "Comparison",
+    "Figure",
+    "Plan",
     "Session",
     "VaultState",
     "back_up_vault",
+    "beside_llama_cpp",
     "engine_isolation",
     "erase_vault",
     "has_recovery_code",
@@ -276,6 +281,15 @@ def engine_isolation() -> Isolation:
 def llama_cpp_abilities() -> Abilities | None:
     """What llama.cpp was built with, asked in a child of its own; ``None`` when it cannot be loaded."""
     return abilities.ask()
+
+
+async def beside_llama_cpp(plan: Plan, show: Callable[[str], None]) -> Comparison:
+    """The speed of a build next to bare llama.cpp, with a prompt cache that is gone at the end.
+
+    ``show`` is told what happens. Raises ``EngineFailed``.
+    """
+    make_private(plan.folder)
+    return await sidebyside.compare(plan, Meter.open(), show)
 
 
 def erase_vault(paths: Paths) -> None:

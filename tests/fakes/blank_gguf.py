@@ -42,10 +42,15 @@ class Shape:
     more: Mapping[str, Value] = field(default_factory=dict)
 
 
-def write_blank_gguf(path: Path, shape: Shape, quantization: str = "Q8_0", *, parts: int = 1) -> Path:
-    """Write the build, or with ``parts`` a split one whose first file has the name that llama.cpp wants; return it."""
+def write_blank_gguf(
+    path: Path, shape: Shape, quantization: str = "Q8_0", *, parts: int = 1, splitting: str = "gpt-2"
+) -> Path:
+    """Write the build, or with ``parts`` a split one whose first file has the name that llama.cpp wants; return it.
+
+    With the ``splitting`` of ``llama-bpe``, every word of the vocabulary is one token in a text too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {**_facts(shape), **_tokenizer(shape.vocabulary)}
+    facts = {**_facts(shape), **_tokenizer(shape.vocabulary, splitting)}
     tensors = list(_tensors(shape))
     if parts == 1:
         return _write(path, facts, tensors, quantization)
@@ -217,7 +222,7 @@ def _feed_forward(shape: Shape) -> Iterator[Tensor]:
     yield "ffn_down.weight", (inner, width)
 
 
-def _tokenizer(size: int) -> dict[str, Value]:
+def _tokenizer(size: int, splitting: str) -> dict[str, Value]:
     """A byte-level BPE vocabulary: a symbol for each byte, two specials, and made-up words with their merges."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
@@ -225,7 +230,7 @@ def _tokenizer(size: int) -> dict[str, Value]:
     words = ["Ġ" + "".join(letters) for letters, _ in zip(product(_LETTERS, repeat=5), range(size - 258), strict=False)]
     return {
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.pre": splitting,
         "tokenizer.ggml.tokens": [*symbols, *words, "<|end|>", "<|start|>"],
         "tokenizer.ggml.token_type": [1] * (size - 2) + [3, 3],
         "tokenizer.ggml.merges": [f"{word[:3]} {word[3:]}" for word in words],

@@ -48,7 +48,7 @@ ENTRANCES = {
 
 HOMES = {
     "textual": ("tui/",),
-    "llama_cpp": ("engines/ggml.py", "engines/llama.py", "engines/eyes.py"),
+    "llama_cpp": ("engines/ggml.py", "engines/llama.py", "engines/eyes.py", "engines/bare.py"),
     "torch": ("engines/diffusion.py",),
     "diffusers": ("engines/diffusion.py",),
     "transformers": ("engines/diffusion.py",),

@@ -1,0 +1,64 @@
+"""Every part of the text engine's benchmark runs on a small build and tells what it measured."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import bench_text  # noqa: E402
+from bench_text import PARTS, Bench, Row, Tally  # noqa: E402
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, rounds=1, is_quick=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "count"), [("application", 4), ("returning", 2)])
+def test_the_whole_application_is_measured(bench: Bench, part: str, count: int) -> None:
+    rows = PARTS[part](bench)
+    assert len(rows) == count
+    assert all(len(row.ratios) == 1 and row.median > 0 for row in rows)
+
+
+@pytest.mark.parametrize("part", ["together", "repeating"])
+def test_answers_are_the_same_while_they_are_timed(bench: Bench, part: str) -> None:
+    (row,) = PARTS[part](bench)
+    assert row.median > 0
+    assert "; 0 of " in row.note
+
+
+@pytest.mark.slow
+def test_tokens_are_those_of_the_bare_loop_where_both_compute_alike(bench: Bench) -> None:
+    rows = {row.name: row for row in PARTS["alike"](bench)}
+    assert len(rows) == 2 * len(bench_text._WAYS)
+    for way in ("alone", "from the prompt cache"):
+        assert rows[f"{way}, no flash attention"].median == 1.0
+    assert all(" 0 tokens" not in row.note for row in rows.values())
+
+
+def test_a_difference_counts_unless_both_predictions_were_as_good() -> None:
+    tally = Tally(answers=4, tokens=90, differences=[("a", 0.0005), ("b", 0.25)])
+    row = tally.row("alike")
+    assert (row.median, row.is_met) == (0.75, False)
+    assert row.note == "90 tokens, 1 of 4 answers differ, 1 more within 0.001: b (0.250)"
+    assert Tally(answers=4, differences=[("a", 0.0005)]).row("alike").is_met
+
+
+@pytest.mark.parametrize(
+    ("row", "met"),
+    [
+        (Row("a", (0.9, 1.0, 0.99), 0.98), True),
+        (Row("a", (0.9, 0.97, 0.99), 0.98), False),
+        (Row("a", (0.1, 0.3), 0.2, is_most=True), True),
+        (Row("a", (0.21,), 0.2, is_most=True), False),
+        (Row("a", (9.0,), None), True),
+    ],
+)
+def test_the_median_of_the_rounds_decides(row: Row, met: bool) -> None:
+    assert row.is_met is met
+    assert ("missed" in bench_text.line(row)) is not met
