@@ -452,7 +452,7 @@ def engine_answers(path: str, batches: list[Batch], tokens: int, flash: bool) ->
         return token
 
     ggml.context_parameters = made_with  # type: ignore[assignment]  # takes whatever that takes
-    Answering.write = noting  # type: ignore[method-assign]  # notes what it writes
+    Answering.write = noting  # type: ignore[method-assign, assignment]  # notes what it writes
     stop = StopFlag()
     load = protocol.LoadText("alike", path, _ALIKE_CONTEXT, 1)
     engine = TextEngine(load, lambda reply: None, stop, lambda: None)
