@@ -169,7 +169,7 @@ def _remarks(found: "Comparison", rounds: int) -> Iterator[str]:
     amount = f"{found.prompt_tokens} tokens read, {found.answer_tokens} written"
     yield f"{found.build_id}: {amount}, {of}; ratio: ours by bare"
     yield f"bare: the same llama.cpp, with the threads that were quickest ({reading} to read, {writing} to write)"
-    kept = f"{found.kept_tokens} tokens were kept" if found.kept_tokens else "nothing was kept, reading is as quick"
+    kept = f"{found.kept_tokens} tokens were kept" if found.kept_tokens else "none of it was kept"
     yield f"after a swap or restart, next to reading it all again: {kept}"
     if found.energy:
         yield f"energy {found.energy}"
