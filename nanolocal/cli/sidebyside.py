@@ -54,12 +54,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure and show; Ctrl+C ends it, and nothing is left of it."""
     import asyncio
 
-    from nanolocal import bootstrap
-
     plan = _plan(args)
     progress = output.Progress(is_quiet(args))
     try:
-        found = asyncio.run(bootstrap.beside_llama_cpp(plan, progress.show))
+        found = asyncio.run(_measure(plan, progress.show))
     finally:
         progress.clear()
     if wants_json(args):
@@ -73,6 +71,26 @@ def run(args: argparse.Namespace) -> int:
         for remark in _remarks(found, args.rounds):
             output.note(remark)
     return 0
+
+
+async def _measure(plan: "Plan", show: Callable[[str], None]) -> "Comparison":
+    """The figures; raises ``KeyboardInterrupt`` at a signal that asks for an end."""
+    import asyncio
+
+    from nanolocal import bootstrap
+    from nanolocal.cli.turns import ended_by_signals
+
+    stop = asyncio.Event()
+    with ended_by_signals(stop, asyncio.Event()):
+        work = asyncio.create_task(bootstrap.beside_llama_cpp(plan, show))
+        ending = asyncio.create_task(stop.wait())
+        ending.add_done_callback(lambda _: work.cancel())
+        try:
+            return await work
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            ending.cancel()
 
 
 def _plan(args: argparse.Namespace) -> "Plan":
@@ -151,7 +169,7 @@ def _remarks(found: "Comparison", rounds: int) -> Iterator[str]:
     amount = f"{found.prompt_tokens} tokens read, {found.answer_tokens} written"
     yield f"{found.build_id}: {amount}, {of}; ratio: ours by bare"
     yield f"bare: the same llama.cpp, with the threads that were quickest ({reading} to read, {writing} to write)"
-    kept = f"{found.kept_tokens} tokens were kept" if found.kept_tokens else "nothing was kept, reading is as quick"
+    kept = f"{found.kept_tokens} tokens were kept" if found.kept_tokens else "none of it was kept"
     yield f"after a swap or restart, next to reading it all again: {kept}"
     if found.energy:
         yield f"energy {found.energy}"

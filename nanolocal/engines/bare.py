@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from types import ModuleType
 
 from nanolocal.errors import EngineFailed
-from nanolocal.hardening import harden_process
+from nanolocal.hardening import end_with_parent, harden_process
 
 _TRIED_READING, _TRIED_WRITING = 64, 6
 """Tokens that each number of threads is tried with."""
@@ -252,6 +252,7 @@ def main() -> int:
     """Answer one question."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no answer
+    end_with_parent()
     harden_process()
     question = Question(**json.load(sys.stdin))
     from llama_cpp import llama_cpp as lib

@@ -23,7 +23,7 @@ from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines.bare import most_memory
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import NanolocalError
-from nanolocal.hardening import harden_process
+from nanolocal.hardening import end_with_parent, harden_process
 
 _CHAT = "measured"
 
@@ -178,6 +178,7 @@ def _closed(kept: PromptSnapshot | None) -> "dict[str, str | int] | None":
 
 def main() -> int:
     """Answer one question."""
+    end_with_parent()
     harden_process()
     question = Question(**json.load(sys.stdin))
 

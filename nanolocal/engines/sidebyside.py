@@ -27,7 +27,7 @@ _WORDS = (
     "early first ground heavy image jump kind light move north open place reach sound travel usual voice while"
 )
 _THEN = ("Go on in the same way.", "What comes after that?", "And how does it end?")
-_TURN_TOKENS = 48
+_TURN_TOKENS = 96
 """The most that a turn's words and template add beside its answer."""
 _TURNS = len(_THEN) + 1
 

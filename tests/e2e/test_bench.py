@@ -45,16 +45,18 @@ def test_the_table_and_the_bars_fit_a_terminal(program: Program) -> None:
     assert program("bench", TEXT, *SMALL, "--quiet").stderr == ""
 
 
-def test_interrupted_it_ends_at_once_and_leaves_nothing(program: Program) -> None:
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_interrupted_it_ends_at_once_and_leaves_nothing(program: Program, how: signal.Signals, code: int) -> None:
     running = program.start("bench", TEXT, "--rounds", "50")
-    while not (there := psutil.Process(running.pid).children(recursive=True)) or len(there) < 2:
+    while len(there := psutil.Process(running.pid).children(recursive=True)) < 2:
         time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(how)
     running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == code
     _, alive = psutil.wait_procs(there, timeout=30)
     assert alive == []
-    assert left_in(program.home) == {"builds.json", "descriptions.json"}
+    if how != signal.SIGKILL:
+        assert left_in(program.home) == {"builds.json", "descriptions.json"}
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
