@@ -281,6 +281,7 @@ def run(paths: "Paths", passphrase: str | None) -> int:
     locked = os.environ.pop(_LOCKED, None) is not None
     colourless = os.environ.get("NO_COLOR")
     protocol_widget()
+    terminal.end_with_terminal()
     with terminal.own_terminal() as screen:
         app = NanolocalApp(
             lambda given: _open_session(paths, given),

@@ -1,7 +1,11 @@
 """The terminal's own file descriptor for the screen, so that nothing else that writes to 1 or 2 can disturb it."""
 
 import os
+import select
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -9,6 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from textual.app import App
     from textual.driver import Driver
+
+_LAST_S = 10.0
+"""How long the app may take to end by itself once its terminal is gone."""
 
 NO_TERMINAL = (
     "nanolocal: error: the terminal app needs a terminal on standard input and standard error\n"
@@ -27,6 +34,24 @@ def refuse() -> None:
         if stream is not None and (stream is sys.__stderr__ or stream.isatty()):
             stream.write(NO_TERMINAL)
             stream.flush()
+
+
+def end_with_terminal() -> None:
+    """See to it that the program ends soon after its terminal is gone, whatever it waits for then.
+
+    Textual cannot write any more and may wait for that for ever, with the vault open. What was stored is safe.
+    """
+    if sys.platform == "win32":
+        return
+    poll = select.poll()
+    poll.register(0, 0)  # a hang-up is told without being asked for
+
+    def wait() -> None:
+        if any(told & select.POLLHUP for _, told in poll.poll()):
+            time.sleep(_LAST_S)
+            os._exit(128 + signal.SIGHUP)
+
+    threading.Thread(target=wait, name="terminal", daemon=True).start()
 
 
 @contextmanager

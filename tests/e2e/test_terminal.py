@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,6 +160,22 @@ def test_a_locked_app_holds_no_conversation_and_opens_with_the_passphrase(
     app.wait_for("quokkalantern")
     assert json.loads(program("vault", "lock", "--json").stdout)["locked"] == 1
     app.wait_for(lambda shown: "quokkalantern" not in shown)
+
+
+def test_a_terminal_that_is_gone_without_a_signal_ends_the_app(program: Program, tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    command = (sys.executable, *NANOLOCAL, "--home", str(program.home))
+    app = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    try:
+        shown = b""
+        while b"Welcome" not in shown:
+            shown += os.read(master, 65536)
+        os.close(master)
+        app.wait(60)
+    finally:
+        app.kill()
+        app.wait()
 
 
 def test_it_says_so_where_there_is_no_terminal(program: Program, tmp_path: Path) -> None:
