@@ -16,11 +16,7 @@ from nanolocal.device.bandwidth import known_bandwidth, memory_bandwidth
 from nanolocal.device.machine import Machine, inspect
 from nanolocal.device.memory import Memory
 from nanolocal.device.power import Meter
-from nanolocal.engines import abilities, isolation, sidebyside
-from nanolocal.engines.abilities import Abilities
-from nanolocal.engines.isolation import Isolation
 from nanolocal.engines.pool import EnginePool
-from nanolocal.engines.sidebyside import Comparison, Figure, Plan
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import harden_process
 from nanolocal.ledger.losses import LedgerLosses
@@ -51,6 +47,9 @@ from nanolocal.vault.unpacking import Inventory
 from nanolocal.vault.vault import Vault, VaultState
 
 if TYPE_CHECKING:
+    from nanolocal.engines.abilities import Abilities
+    from nanolocal.engines.isolation import Isolation
+    from nanolocal.engines.sidebyside import Comparison, Figure, Plan
     from nanolocal.library.pull.pulling import Source
 
 __all__ = [
@@ -60,6 +59,7 @@ __all__ = [
     "Session",
     "VaultState",
     "back_up_vault",
+    "bench_plan",
     "beside_llama_cpp",
     "engine_isolation",
     "erase_vault",
@@ -273,21 +273,34 @@ def snapshots(paths: Paths) -> list[Snapshot]:
     return listed_snapshots(paths.vault / "snapshots")
 
 
-def engine_isolation() -> Isolation:
+def engine_isolation() -> "Isolation":
     """What an engine gives up on this machine."""
+    from nanolocal.engines import isolation
+
     return isolation.ask()
 
 
-def llama_cpp_abilities() -> Abilities | None:
+def llama_cpp_abilities() -> "Abilities | None":
     """What llama.cpp was built with, asked in a child of its own; ``None`` when it cannot be loaded."""
+    from nanolocal.engines import abilities
+
     return abilities.ask()
 
 
-async def beside_llama_cpp(plan: Plan, show: Callable[[str], None]) -> Comparison:
+def bench_plan(build: Build, folder: Path, memory: int, rounds: int, prompt_tokens: int, answer_tokens: int) -> "Plan":
+    """What ``beside_llama_cpp`` is to measure."""
+    from nanolocal.engines.sidebyside import Plan
+
+    return Plan(build, folder, memory, rounds, prompt_tokens, answer_tokens)
+
+
+async def beside_llama_cpp(plan: "Plan", show: Callable[[str], None]) -> "Comparison":
     """The speed of a build next to bare llama.cpp, with a prompt cache that is gone at the end.
 
     ``show`` is told what happens. Raises ``EngineFailed``.
     """
+    from nanolocal.engines import sidebyside
+
     make_private(plan.folder)
     return await sidebyside.compare(plan, Meter.open(), show)
 

@@ -12,7 +12,6 @@ from nanolocal.chat import remarks
 from nanolocal.chat.messages import Attachment, Message, Role, Usage, Wishes
 from nanolocal.chat.ports import ImageJob, PriceCard, StoredMessage, TextJob
 from nanolocal.chat.routes import Build, Kind, Route
-from nanolocal.chat.schemas import grammar_of
 from nanolocal.chat.usage import PICTURE_TOKENS
 from nanolocal.errors import OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
@@ -81,6 +80,8 @@ def _grammar(wishes: Wishes) -> str:
         raise UsageError("an answer follows a schema or a grammar, not both", "leave one of them out")
     if wishes.tools:
         raise UsageError("an answer that may call tools follows no schema", "leave the tools or the schema out")
+    from nanolocal.chat.schemas import grammar_of  # seldom needed, and long to import
+
     return grammar_of(wishes.schema)
 
 

@@ -95,7 +95,7 @@ async def _measure(plan: "Plan", show: Callable[[str], None]) -> "Comparison":
 
 def _plan(args: argparse.Namespace) -> "Plan":
     """What to measure; raises ``UsageError`` for a build that cannot do it, ``NoBuildFits`` where there is none."""
-    from nanolocal.bootstrap import Plan
+    from nanolocal.bootstrap import bench_plan
     from nanolocal.device import machine
     from nanolocal.settings import load as load_settings
 
@@ -103,7 +103,7 @@ def _plan(args: argparse.Namespace) -> "Plan":
     settings = load_settings(paths.settings)
     build = _build(args.build, paths, settings)
     memory = machine.inspect().memory_budget(settings.memory_mb)
-    plan = Plan(build, paths.cache, memory, args.rounds, args.prompt_tokens or _PROMPT, args.tokens)
+    plan = bench_plan(build, paths.cache, memory, args.rounds, args.prompt_tokens or _PROMPT, args.tokens)
     over = plan.n_ctx - (build.context_length or plan.n_ctx)
     if over <= 0:
         return plan

@@ -27,6 +27,8 @@ _USUAL_PART = 20
 _LEFT_FREE = 2**30
 _USUAL_READ_TOK_S = 100.0
 """For a build whose speed has not been seen."""
+_SAME_MOMENT_S = 600.0
+"""Uses that are closer together are one, so that a turn need not wait for a commit."""
 _HALF_AS_LIKELY_S = 86_400.0
 """After so long it is half as likely that a conversation goes on. The chance falls with 1 / age: some return late."""
 
@@ -80,12 +82,14 @@ class PromptCacheStore:
         """The snapshot of what the build with these files has read of a conversation."""
         with suppress(OSError, NanolocalError):
             rows = self._database.execute(
-                "SELECT file, key, tokens, size FROM prompt_cache WHERE sha256 = ? AND chat_id = ?", (sha256, chat_id)
+                "SELECT file, key, tokens, size, used_at FROM prompt_cache WHERE sha256 = ? AND chat_id = ?",
+                (sha256, chat_id),
             )
-            for file, key, tokens, size in rows:
+            for file, key, tokens, size, used_at in rows:
                 snapshot = PromptSnapshot(self._folder / file, key, tokens, size)
                 if snapshot.path.exists():
-                    self._touch(file)
+                    if self._clock() - used_at > _SAME_MOMENT_S:
+                        self._touch(file)
                     return snapshot
                 self.drop(snapshot)
         return None
