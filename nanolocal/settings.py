@@ -50,6 +50,13 @@ class Settings:
     """An engine leaves memory when it has not been asked for so long, fractions too; 0 never."""
     keep_loaded: tuple[str, ...] = ()
     """Builds that stay in memory while others fit beside them, and however long they are idle: ids or "qwen3*"."""
+    helpers: bool = True
+    """nanolocal itself works out sums, dates and units and looks up words and facts, and shows that as a source."""
+    pictures: str = "auto"
+    """How the terminal shows pictures: auto, kitty, iterm2, sixel, blocks or off; ``NANOLOCAL_PICTURES`` goes first."""
+
+    keep_preview: bool = False
+    """A picture that is stopped leaves its preview; without it, nothing."""
 
 
 def load(path: Path) -> Settings:
@@ -128,17 +135,21 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "deny_licences": _names,
     "confirm_pick": _truth,
     "theme": _one_of("dark", "light"),
+    "helpers": _truth,
+    "pictures": _one_of("auto", "kitty", "iterm2", "sixel", "blocks", "off"),
     "idle_minutes": _minutes,
     "tariff": _tariff,
     "watts": _whole(1, _MOST_WATTS),
     "hub": _address,
     "cache_mb": _whole(0, math.inf),
     "insecure_hub": _truth,
+    "keep_preview": _truth,
 }
 _HINTS = {
     "tariff": f"write it in credits, from 0 to {_DEAREST_KWH} with at most six places: tariff = 0.30",
     "watts": f"write a whole number from 1 to {_MOST_WATTS}: watts = 30",
     "hub": 'write the address of a hub or mirror: hub = "https://huggingface.co"',
+    "pictures": "one of auto, kitty, iterm2, sixel, blocks and off",
     "cache_mb": "write a whole number of megabytes, 0 to keep nothing: cache_mb = 2000",
 }
 

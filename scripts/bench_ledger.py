@@ -243,7 +243,7 @@ class Turns:
         with self._store.transaction() as tx:
             if self._has_ledger:
                 cost = self._wallet.settle(tx, hold, build, USAGE, self._chat_id)
-            answer = Answer(text, None, ROUTE, USAGE, Timing(), Stopped.END, cost, 0, 1.5, self._chat_id, None)
+            answer = Answer(text, (), ROUTE, USAGE, Timing(), Stopped.END, cost, 0, 1.5, self._chat_id, None)
             self._parent_id = self._store.add_answer(tx, self._chat_id, prompt_id, answer, hold)
         if self._has_ledger:
             self._wallet.balance()

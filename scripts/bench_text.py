@@ -17,7 +17,6 @@ memory that llama.cpp knows. Both sides run in turn, and every ratio is of two r
 
 import argparse
 import asyncio
-import ctypes
 import json
 import multiprocessing
 import os
@@ -31,13 +30,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from figures import Row, as_json  # noqa: E402
 
 from nanolocal import bootstrap  # noqa: E402
 from nanolocal.chat.events import Finished, Loading, RouteChosen, TextDelta  # noqa: E402
@@ -65,31 +66,7 @@ _ID = "counter:Q4_K_M"
 _FIRST_ASKED = 10_000
 """From this word on the vocabulary is used to ask: what is answered begins at the first one."""
 _ALIKE_CONTEXT = 1024
-_OFF = 0
 _CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure: the ratios of all rounds, and the target that their median has to reach, or not to pass."""
-
-    name: str
-    ratios: tuple[float, ...]
-    target: float | None
-    is_most: bool = False
-    note: str = ""
-
-    @property
-    def median(self) -> float:
-        """What is held against the target."""
-        return statistics.median(self.ratios)
-
-    @property
-    def is_met(self) -> bool:
-        """Whether it is, where there is one."""
-        if self.target is None:
-            return True
-        return self.median <= self.target if self.is_most else self.median >= self.target
 
 
 @dataclass
@@ -427,7 +404,7 @@ class Written:
     answer: list[int]
 
 
-def engine_answers(path: str, batches: list[Batch], tokens: int, flash: bool) -> list[Written]:
+def engine_answers(path: str, batches: list[Batch], tokens: int) -> list[Written]:
     """What one engine answers to batch after batch; runs in a process of its own."""
     from nanolocal.engines import ggml, protocol
     from nanolocal.engines.answer import Answer as Answering
@@ -436,14 +413,8 @@ def engine_answers(path: str, batches: list[Batch], tokens: int, flash: bool) ->
     from nanolocal.engines.stopflag import StopFlag
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what llama.cpp has to say of made-up vocabularies
-    parameters, write = ggml.context_parameters, Answering.write
+    write = Answering.write
     noted: dict[int, Written] = {}
-
-    def made_with(*given: object) -> ctypes.Structure:
-        made: ctypes.Structure = parameters(*given)  # type: ignore[arg-type]  # what the engine gave
-        if not flash:
-            made.flash_attn_type = _OFF
-        return made
 
     def noting(answer: Answering, context: ggml.Context, row: int) -> int:
         token = write(answer, context, row)
@@ -451,7 +422,6 @@ def engine_answers(path: str, batches: list[Batch], tokens: int, flash: bool) ->
             noted[answer._job.job].answer.append(token)
         return token
 
-    ggml.context_parameters = made_with  # type: ignore[assignment]  # takes whatever that takes
     Answering.write = noting  # type: ignore[method-assign, assignment]  # notes what it writes
     stop = StopFlag()
     load = protocol.LoadText("alike", path, _ALIKE_CONTEXT, 1)
@@ -488,18 +458,15 @@ class Tally:
 
 
 def alike(bench: Bench) -> list[Row]:
-    """Every answer of every build, with flash attention and without, against that of the bare loop."""
+    """Every answer of every build, against that of the bare loop."""
     builds = {"starter": next(starter_models().glob("*/*.gguf"))}
     for name, shape in list(SHAPES.items())[:: 4 if bench.is_quick else 1]:
         path = bench.folder / "alike" / f"{shape.architecture}.gguf"
         builds[name] = fill(write_blank_gguf(path, shape, "Q4_K_M", splitting="llama-bpe"))
-    rows = []
-    for flash in (True, False):
-        tallies = {way: Tally() for way, _ in _WAYS}
-        for name, path in builds.items():
-            _compare(name, path, bench.tokens(64), flash, tallies)
-        rows += [tally.row(f"{way}{'' if flash else ', no flash attention'}") for way, tally in tallies.items()]
-    return rows
+    tallies = {way: Tally() for way, _ in _WAYS}
+    for name, path in builds.items():
+        _compare(name, path, bench.tokens(64), tallies)
+    return [tally.row(way) for way, tally in tallies.items()]
 
 
 _ASKED = ("Tell me a story about a small cat.", "What is a river, and where does it begin?", "one two three four " * 20)
@@ -511,18 +478,16 @@ _WAYS: tuple[tuple[str, Batch], ...] = (
 )
 
 
-def _compare(name: str, path: Path, tokens: int, flash: bool, tallies: dict[str, Tally]) -> None:
+def _compare(name: str, path: Path, tokens: int, tallies: dict[str, Tally]) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        found = process.submit(engine_answers, str(path), [batch for _, batch in _WAYS], tokens, flash).result()
+        found = process.submit(engine_answers, str(path), [batch for _, batch in _WAYS], tokens).result()
     ways = [way for way, batch in _WAYS for _ in batch]
     known: dict[tuple[int, ...], bare.Found] = {}
     for way, written in zip(ways, found, strict=True):
         prompt = tuple(written.prompt)
         if prompt not in known:
             known[prompt] = ask(
-                bare.Question(
-                    str(path), _ALIKE_CONTEXT, (1,), tokens=prompt, write=tokens, flash=flash, ends=True, gaps=True
-                )
+                bare.Question(str(path), _ALIKE_CONTEXT, (1,), tokens=prompt, write=tokens, ends=True, gaps=True)
             )
         alone, tally = known[prompt], tallies[way]
         tally.answers += 1
@@ -568,18 +533,10 @@ def main(arguments: Sequence[str]) -> int:
             found = PARTS[name](bench)
             rows += found
             if not args.json:
-                print("\n".join(map(line, found)), flush=True)
+                print(*found, sep="\n", flush=True)
     if args.json:
-        print(json.dumps({"rows": [asdict(row) | {"median": row.median, "is_met": row.is_met} for row in rows]}))
+        print(as_json(rows))
     return int(not all(row.is_met for row in rows))
-
-
-def line(row: Row) -> str:
-    """A row for people."""
-    wanted = "" if row.target is None else f"{'at most' if row.is_most else 'at least'} {row.target:.2f}"
-    spread = f"{min(row.ratios):.2f} to {max(row.ratios):.2f}" if len(row.ratios) > 1 else ""
-    mark = "" if row.target is None else ("ok" if row.is_met else "missed")
-    return f"{row.name:42} {row.median:6.3f}  {spread:14} {wanted:13} {mark:6}  {row.note}".rstrip()
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ class InVault:
             prompt_id = self._store.add_prompt(tx, chat_id, parent_id, Message(Role.USER, prompt))
         with self._store.transaction() as tx:
             cost = self._wallet.settle(tx, hold, BUILD, USAGE, chat_id)
-            given = Answer(answer, None, ROUTE, USAGE, TIMING, Stopped.END, cost, 0, 1.5, chat_id, None)
+            given = Answer(answer, (), ROUTE, USAGE, TIMING, Stopped.END, cost, 0, 1.5, chat_id, None)
             self._chat = chat_id, self._store.add_answer(tx, chat_id, prompt_id, given, hold)
 
     def newest(self, limit: int) -> dict[str, str]:

@@ -29,6 +29,7 @@ async def _draw(paths: Paths) -> str:
     async with app.run_test(size=_SIZE) as pilot:
         screen = await _chat_screen(pilot)
         for prompt in _PROMPTS:
+            screen.composer.put(prompt)
             await screen.send(prompt)
             await pilot.pause()
             async with asyncio.timeout(_PATIENCE_S):

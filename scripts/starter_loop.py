@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +13,8 @@ from starter_parts import Plan
 from torch import Tensor
 
 SAVE_EVERY_S = 180.0
+CURVE_EVERY = 20
+DECAY = 0.998
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class Run:
     minutes: float
     device: torch.device
     seed: int
+    goes_on: bool = False
     stopped: bool = False
 
     def stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -42,7 +45,12 @@ class Stage:
     samples: int = 0
     spent: float = 0.0
     loss: float = 0.0
-    done: bool = False
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage's time is used up."""
+        return self.spent >= self.seconds
 
     @property
     def part(self) -> float:
@@ -55,7 +63,8 @@ class Stage:
         self.samples += count
         self.spent += seconds
         self.loss = loss if self.step == 1 else 0.98 * self.loss + 0.02 * loss
-        self.done = self.spent >= self.seconds
+        if self.step % CURVE_EVERY == 0:
+            self.curve.append((self.samples, self.loss))
 
     def line(self) -> str:
         """One line of progress."""
@@ -78,7 +87,7 @@ class Average:
     def update(self) -> None:
         """Take in the present parameters; early ones are forgotten sooner."""
         self.count += 1
-        decay = min(0.999, (1 + self.count) / (10 + self.count))
+        decay = min(DECAY, (1 + self.count) / (10 + self.count))
         with torch.no_grad():
             torch._foreach_lerp_(self.values, self._parameters(), 1 - decay)
 
@@ -95,31 +104,31 @@ def train_stage(
     """Run one stage to its time, saving every few minutes; the modules end as their averages when it is done."""
     if run.stopped:
         return
-    optimizer = torch.optim.AdamW([p for m in modules for p in m.parameters()], lr=stage.rate, weight_decay=0.01)
+    weights = [parameter for module in modules for parameter in module.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=stage.rate, weight_decay=0.01, fused=True)
     average = Average(modules)
     checkpoint = run.work / f"{stage.name}.pt"
     if checkpoint.exists():
         load_stage(checkpoint, stage, modules, optimizer, average)
-    began_done = stage.done
-    saved = time.monotonic()
+    began, saved = stage.step, time.monotonic()
     while not stage.done and not run.stopped:
-        began = time.monotonic()
-        warm = min(1.0, (stage.step + 1) / 100)
+        started = time.monotonic()
+        warm = min(1.0, (stage.step + 1) / 40)
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * warm * (0.02 + 0.98 * min(1.0, 1.6 * (1 - stage.part)))
         loss, count = loss_of(stage.step)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([p for m in modules for p in m.parameters()], 1.0)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         average.update()
-        stage.note(loss.item(), count, time.monotonic() - began)
+        stage.note(loss.item(), count, time.monotonic() - started)
         if stage.step % 50 == 0:
             print(stage.line(), flush=True)
         if time.monotonic() - saved > SAVE_EVERY_S:
             save_stage(checkpoint, stage, modules, optimizer, average)
             saved = time.monotonic()
-    if not began_done:
+    if began != stage.step or not checkpoint.exists():
         save_stage(checkpoint, stage, modules, optimizer, average)
     print(stage.line(), "done" if stage.done else "stopped, resume with --resume", flush=True)
     average.copy_into_modules()
@@ -134,6 +143,7 @@ def save_stage(
         "samples": stage.samples,
         "spent": stage.spent,
         "loss": stage.loss,
+        "curve": stage.curve,
         "average": average.count,
     }
     state = {
@@ -161,4 +171,4 @@ def load_stage(
     counts = state["counts"]
     average.count = counts["average"]
     stage.step, stage.samples, stage.spent, stage.loss = (counts[key] for key in ("step", "samples", "spent", "loss"))
-    stage.done = stage.spent >= stage.seconds
+    stage.curve = counts["curve"]

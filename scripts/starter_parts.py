@@ -39,7 +39,7 @@ class Plan:
 
 
 PLANS = {
-    "small": Plan(64, (16, 32, 64), (64, 96, 128), 128, 2, 24_000, 16, 8e-4),
+    "small": Plan(64, (16, 32, 64), (64, 96, 128), 128, 2, 16_000, 24, 8e-4),
     "full": Plan(128, (48, 96, 192), (160, 320, 480), 256, 4, 200_000, 256, 4e-4),
     "smoke": Plan(64, (8, 16, 16), (16, 16, 32), 32, 1, 128, 8, 1e-3),
 }
@@ -59,6 +59,14 @@ def build_parts(plan: Plan) -> Parts:
     """Untrained parts of the plan's sizes; the tokenizer is complete at once."""
     tokenizer = build_tokenizer()
     return Parts(tokenizer, build_vae(plan), build_text(plan, tokenizer), build_unet(plan))
+
+
+def load_parts(directory: Path) -> Parts:
+    """The parts of an exported pipeline in float32, to go on from."""
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        directory, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
+    )
+    return Parts(pipeline.tokenizer, pipeline.vae, pipeline.text_encoder, pipeline.unet)
 
 
 def build_tokenizer() -> CLIPTokenizer:

@@ -6,6 +6,7 @@ parts of the picture's side, so that one scene can be drawn at any size.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Sequence
@@ -37,7 +38,8 @@ SHAPES = {
     "ring": ("ring",),
 }
 SIZES = {"small": ("small", "little", "tiny"), "": ("",), "big": ("big", "large", "huge")}
-SCALE = {"small": 0.68, "": 1.0, "big": 1.25}
+SCALE = {"small": 0.72, "": 1.0, "big": 1.2}
+JITTER = 0.008
 RELATIONS = {
     "above": ("above", "over", "on top of"),
     "below": ("below", "under", "beneath"),
@@ -81,6 +83,8 @@ LIGHT_WORDS = {
     "sun": ("with a sun", "under the sun", "and the sun"),
     "moon": ("with a moon", "under the moon", "and the moon"),
 }
+THREE = (0.165, 0.5, 0.835)
+LAYOUTS = (18, 46, 14, 7, 15)
 OPENINGS = (
     "draw ", "a picture of ", "please draw ", "an image of ", "show me ", "paint ", "can you draw ",
     "make a picture of ", "generate an image of ", "create a picture of ", "i want a picture of ", "a drawing of ",
@@ -186,27 +190,57 @@ def _draw_land(pen: ImageDraw.ImageDraw, scene: Scene, fine: int) -> None:
         pen.ellipse((0.16 * fine, 0.05 * fine, 0.36 * fine, 0.25 * fine), fill=SKIES[scene.sky])
 
 
-def sample_scene(rng: random.Random) -> Scene:
+def sample_scene(rng: random.Random, shares: Sequence[int] = LAYOUTS) -> Scene:
     """A random scene: half of them pairs, the rest single things, counts, rows of three and landscapes."""
-    layout = rng.choices(("one", "pair", "count", "row", "land"), (18, 46, 14, 7, 15))[0]
+    layout = rng.choices(("one", "pair", "count", "row", "land"), shares)[0]
     if layout == "land":
         return _sample_land(rng)
     place = relation = ""
     if layout == "one":
         place = "" if rng.random() < 0.6 else rng.choice(list(PLACES))
-        things = [_thing(rng, *PLACES.get(place, (0.5, 0.5)), 0.17 if place else 0.24)]
+        things = [_thing(rng, *PLACES.get(place, (0.5, 0.5)), 0.18 if place else 0.24)]
     elif layout == "count":
-        spots = (0.27, 0.73) if rng.random() < 0.6 else (0.18, 0.5, 0.82)
-        first = _thing(rng, 0.5, 0.5, 0.16 if len(spots) == 2 else 0.12)
+        spots = (0.27, 0.73) if rng.random() < 0.6 else THREE
+        first = _thing(rng, 0.5, 0.5, 0.18 if len(spots) == 2 else 0.13)
         things = [replace(first, x=x) for x in spots]
     elif layout == "row":
-        things = [_thing(rng, x, 0.5, 0.12) for x in (0.18, 0.5, 0.82)]
+        things = [_thing(rng, x, 0.5, 0.13) for x in THREE]
     else:
         relation = rng.choice(list(RELATIONS))
-        things = [_thing(rng, *spot, 0.16) for spot in _pair_spots(relation)]
+        things = [_thing(rng, *spot, 0.18) for spot in _pair_spots(relation)]
     free = [colour for colour in COLOURS if all(thing.colour != colour for thing in things)]
     background = plain_background(things) if rng.random() < 0.6 else rng.choice(free)
     return Scene(layout, background, tuple(things), relation, place)
+
+
+def sample_crowd(rng: random.Random) -> Scene:
+    """Nine things of any kind before one colour: many edges in one picture, for an autoencoder to learn from."""
+    background = rng.choice(list(COLOURS))
+    things = [_thing(rng, x, y, 0.13) for x in THREE for y in THREE]
+    free = [colour for colour in COLOURS if colour != background]
+    things = [replace(thing, colour=rng.choice(free)) for thing in things]
+    moved = [replace(t, x=t.x + rng.uniform(-0.02, 0.02), y=t.y + rng.uniform(-0.02, 0.02)) for t in things]
+    return Scene("crowd", background, tuple(moved))
+
+
+def signature(scene: Scene) -> str:
+    """All that a prompt can say of a scene, as one line: two scenes that differ only in jitter share it."""
+    things = [f"{thing.size} {thing.colour} {thing.shape}" for thing in scene.things]
+    facts = (scene.layout, scene.background, scene.relation, scene.place, scene.sky, scene.ground, scene.light)
+    return "|".join((*facts, *things))
+
+
+def held_out(scene: Scene) -> bool:
+    """Whether no training may show or word this scene: one in ten, by a hash of its signature."""
+    return hashlib.sha256(signature(scene).encode()).digest()[0] < 26
+
+
+def training_scene(rng: random.Random, shares: Sequence[int] = LAYOUTS) -> Scene:
+    """A random scene that is not held out."""
+    while True:
+        scene = sample_scene(rng, shares)
+        if not held_out(scene):
+            return scene
 
 
 def plain_background(things: Sequence[Thing]) -> str:
@@ -227,8 +261,8 @@ def _pair_spots(relation: str) -> tuple[Point, Point]:
 
 def _thing(rng: random.Random, x: float, y: float, radius: float) -> Thing:
     size = rng.choices(tuple(SIZES), (2, 6, 2))[0]
-    jitter = rng.uniform(-0.025, 0.025), rng.uniform(-0.025, 0.025)
-    scaled = radius * SCALE[size] * rng.uniform(0.95, 1.05)
+    jitter = rng.uniform(-JITTER, JITTER), rng.uniform(-JITTER, JITTER)
+    scaled = radius * SCALE[size] * rng.uniform(0.98, 1.02)
     return Thing(rng.choice(list(SHAPES)), rng.choice(list(COLOURS)), size, x + jitter[0], y + jitter[1], scaled)
 
 

@@ -39,6 +39,7 @@ sys.path.insert(0, str(ROOT))
 from nanolocal.chat.events import EngineEvent, Finished, Loading, MadeDo, Reading, TextDelta  # noqa: E402
 from nanolocal.chat.messages import Attachment, TurnRequest, Wishes  # noqa: E402
 from nanolocal.chat.routes import Build  # noqa: E402
+from nanolocal.engines.governor import Stay  # noqa: E402
 from nanolocal.engines.pool import EnginePool  # noqa: E402
 from nanolocal.errors import EngineFailed, NanolocalError  # noqa: E402
 from tests.fakes.blank_gguf import Shape, write_blank_gguf  # noqa: E402
@@ -410,7 +411,7 @@ async def wear(args: argparse.Namespace) -> int:
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         build = build_of(write_tiny_gguf(Path(folder) / "tiny.gguf", layers=2))
-        pool = EnginePool(10**10, threads=1, stall_s=STALL_S, unload_s=UNLOAD_S)
+        pool = EnginePool(10**10, threads=1, stall_s=STALL_S, stay=Stay(idle_s=UNLOAD_S))
         samples: list[tuple[int, float]] = []
         for number in range(1, args.cycles + 1):
             await cycle(pool, build, fault_of(number, args.every, chance), counts)

@@ -172,7 +172,8 @@ def faults(there: World, route: Route) -> Iterator[str]:
         yield "its context is longer than it was trained on"
     if picked.kind is Kind.TEXT and len(asked.prompt.encode("utf-8", "replace")) // 8 > route.n_ctx - MIN_ANSWER_TOKENS:
         yield "the prompt cannot fit into its context"
-    if any(item.media_type.startswith("image/") for item in asked.attachments) and picked.projector is None:
+    has_picture = any(item.media_type.startswith("image/") for item in asked.attachments)
+    if has_picture and picked.kind is Kind.TEXT and picked.projector is None:
         yield "it cannot look at the picture"
     if picked.needs or picked.set_aside or picked.id in asked.not_again:
         yield "it cannot run here"

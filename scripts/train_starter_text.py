@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import pickle
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +43,23 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="all stages on a tiny budget, written under build/")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--export-only", action="store_true", help="write the build from the last checkpoint")
+    parser.add_argument(
+        "--from", type=Path, dest="start", metavar="GGUF", help="train a build further, on the mix for that"
+    )
+    parser.add_argument("--rate", type=float, default=0.0, metavar="R", help="times the usual rate; 1, with --from 0.5")
+    parser.add_argument("--compress", default="", metavar="SIZE", help="a second build by the lab too, such as 3.34MB")
+    parser.add_argument(
+        "--pack", type=Path, metavar="DIR", help="only copy what a full run reads from --data: under 64 MiB, to travel"
+    )
     parser.add_argument("--note", default="", help="what the model card shall say about this run")
     chosen = parser.parse_args(words)
+    chosen.rate = chosen.rate or (0.5 if chosen.start else 1.0)
     if chosen.smoke and chosen.work == parser.get_default("work"):
         chosen.work = ROOT / "build/starter-text-smoke"
     if chosen.smoke and chosen.out == parser.get_default("out"):
         chosen.out = chosen.work / "out"
+    if chosen.pack:
+        return chosen
     has_checkpoint = (chosen.work / "checkpoint.pt").exists()
     if chosen.export_only and not has_checkpoint:
         parser.error(f"{chosen.work} holds no checkpoint to export")
@@ -54,14 +68,22 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def prepare(chosen: argparse.Namespace, vocabulary: int, scale: float) -> None:
+def prepare(chosen: argparse.Namespace, size: str) -> None:
     """Write tokenizer.json and corpora.pkl into the work directory."""
     from starter_text.data import encode, train_tokenizer
-    from starter_text.sources import collect
+    from starter_text.export import tokenizer_of
+    from starter_text.model import SHAPES
+    from starter_text.sources import PHASES, Phase, collect
 
-    documents = collect(chosen.data, chosen.seed, scale)
-    tokenizer = train_tokenizer(documents, vocabulary)
+    vocabulary, scale = SHAPES[size].vocabulary, {"smoke": 0.01, "small": 1.0, "full": 3.0}[size]
+    phases: tuple[Phase, ...] = ("further",) if chosen.start else PHASES[size]
+    documents = collect(chosen.data, chosen.seed, scale, phases)
+    tokenizer = tokenizer_of(chosen.start) if chosen.start else train_tokenizer(documents, vocabulary)
     tokenizer.save(str(chosen.work / "tokenizer.json"))
+    start = hashlib.sha256(chosen.start.read_bytes()).hexdigest() if chosen.start else ""
+    if chosen.start and (card := chosen.start.with_name("card.json")).exists():
+        shutil.copyfile(card, chosen.work / "before.json")
+    (chosen.work / "run.json").write_text(json.dumps({"from": start}) + "\n", encoding="utf-8")
     corpora = {name: encode(tokenizer, group, chosen.seed) for name, group in documents.items()}
     for name, corpus in corpora.items():
         print(f"{name:14} {len(corpus.borders) - 1:7,} documents {len(corpus.tokens):10,} tokens", flush=True)
@@ -72,6 +94,7 @@ def prepare(chosen: argparse.Namespace, vocabulary: int, scale: float) -> None:
 def train(chosen: argparse.Namespace, size: str) -> bool:
     """Run the training loop; False when it was stopped before its end."""
     import torch
+    from starter_text.export import weights_of
     from starter_text.model import SHAPES, Llama
     from starter_text.train import Plan, Trainer
 
@@ -80,12 +103,17 @@ def train(chosen: argparse.Namespace, size: str) -> bool:
     device = chosen.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows, micro = {"small": (8, 8), "smoke": (4, 4), "full": (512, 128)}[size]
+    rows, micro = {"small": (8, 8), "smoke": (4, 4), "full": (512, 128) if device == "cuda" else (8, 4)}[size]
     tokens = 40_000 if chosen.smoke else chosen.tokens
-    plan = Plan(chosen.minutes, tokens, rows, micro, 512, device, chosen.optimizer, chosen.seed, chosen.compile)
+    plan = Plan(
+        chosen.minutes, tokens, rows, micro, 512, device, chosen.optimizer, chosen.seed, chosen.compile,
+        is_further=chosen.start is not None, is_full=size == "full", peak=chosen.rate,
+    )  # fmt: skip
     with (chosen.work / "corpora.pkl").open("rb") as file:
         corpora = pickle.load(file)  # noqa: S301 - written by this script
     model = Llama(SHAPES[size])
+    if chosen.start:
+        model.load_state_dict(weights_of(chosen.start))
     print(
         f"{sum(weight.numel() for weight in model.parameters()):,} parameters on {device}, process {os.getpid()}",
         flush=True,
@@ -108,25 +136,37 @@ def held_out_loss(trained: Trained, seed: int) -> float:
 
     tokenizer = Tokenizer.from_file(str(trained.tokenizer))
     fresh = {name: encode(tokenizer, group, seed) for name, group in generated(seed + 1000, 200).items()}
-    inputs, targets = fill_rows(fresh, False, 24, 512, np.random.default_rng(seed))
+    inputs, targets = fill_rows(fresh, "first", 24, 512, np.random.default_rng(seed))
     with torch.no_grad():
         return float(trained.model().loss(torch.from_numpy(inputs), torch.from_numpy(targets)))
+
+
+def right_before(work: Path) -> dict[str, int]:
+    """The right answers to the checks in the card of the build before this one, if it lies in the work directory."""
+    card = work / "before.json"
+    if not card.exists():
+        return {}
+    checks = json.loads(card.read_text(encoding="utf-8"))["checks"]
+    return {name: counted["right"] for name, counted in checks.items()}
 
 
 def export(chosen: argparse.Namespace, size: str) -> None:
     """Write the GGUF file, card.json and README.md from the last checkpoint."""
     import torch
-    from starter_text.card import ID, NAME, write_card, write_readme
+    from starter_text import smaller
+    from starter_text.card import ID, NAME, Told, write_card, write_readme
     from starter_text.checks import Reader, run_checks
-    from starter_text.export import load, quantize, write_gguf
+    from starter_text.curve import write_curve
+    from starter_text.export import QUANTIZATIONS, load, quantize, write_gguf
+    from starter_text.figures import Figures
     from starter_text.model import SHAPES
 
     torch.set_num_threads(chosen.threads)
     trained = load(chosen.work, SHAPES[size])
     half = chosen.work / f"{ID}-F16.gguf"
-    build = chosen.out / f"{ID}-Q8_0.gguf"
+    build = chosen.out / f"{ID}-{QUANTIZATIONS[size]}.gguf"
     write_gguf(trained, NAME, half)
-    quantize(half, build)
+    quantize(half, build, QUANTIZATIONS[size])
     print(f"wrote {build} ({build.stat().st_size:,} bytes)", flush=True)
     with (chosen.work / "corpora.pkl").open("rb") as file:
         used = list(pickle.load(file))  # noqa: S301 - written by this script
@@ -134,26 +174,36 @@ def export(chosen: argparse.Namespace, size: str) -> None:
     checks = [] if chosen.smoke else run_checks(reader)
     for check in checks:
         print(f"{check.name}: {check.right} of {check.asked}", flush=True)
-    write_card(trained, used, checks, build)
+    figures = Figures.read(chosen.work / "figures.json")
+    start = json.loads((chosen.work / "run.json").read_text(encoding="utf-8"))["from"]
+    write_card(trained, used, checks, build, figures)
+    if chosen.compress:
+        print(f"wrote {smaller.compress(half, chosen.out, chosen.compress)}", flush=True)
     if not chosen.smoke:
         note = chosen.work / "note.txt"
         said = note.read_text(encoding="utf-8").strip() if note.exists() else ""
-        write_readme(trained, used, reader, checks, held_out_loss(trained, chosen.seed), said)
+        told = Told(held_out_loss(trained, chosen.seed), said, start, figures, right_before(chosen.work))
+        write_readme(trained, used, reader, checks, told)
+        smaller.write_readme(chosen.out, NAME)
+    write_curve(chosen.work / "curve.csv", chosen.out / "curve.svg")
 
 
 def main() -> int:
     """Run the stages; 0 when the build was written, 130 when the training was stopped."""
+    sys.path.insert(0, str(ROOT))
     chosen = arguments()
     size = "smoke" if chosen.smoke else chosen.size
+    if chosen.pack:
+        from starter_text.sources import pack
+
+        print(f"packed {pack(chosen.data, chosen.pack) / 2**20:.1f} MiB into {chosen.pack}")
+        return 0
     chosen.work.mkdir(parents=True, exist_ok=True)
     if chosen.note:
         (chosen.work / "note.txt").write_text(chosen.note, encoding="utf-8")
     if not chosen.export_only:
-        from starter_text.model import SHAPES
-
         if not (chosen.resume and (chosen.work / "corpora.pkl").exists()):
-            scale = {"smoke": 0.01, "small": 1.0, "full": 3.0}[size]
-            prepare(chosen, SHAPES[size].vocabulary, scale)
+            prepare(chosen, size)
         if not train(chosen, size):
             print("stopped; go on with --resume", file=sys.stderr)
             return 130

@@ -52,3 +52,11 @@ def format_bytes(number: int) -> str:
             break
         value /= 1000
     return f"{value:.1f} {unit}" if unit == "GB" and value < 100 else f"{value:.0f} {unit}"
+
+
+def sized(size: float) -> str:
+    """Bytes with three digits, as the sizes of files of one model are close to each other."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{max(size, 0):.0f} B"

@@ -70,17 +70,33 @@ def as_record(route: Route) -> dict[str, object]:
         "runners_up": [asdict(other) for other in route.runners_up],
         "rejected": [asdict(other) for other in route.rejected],
         "instead": route.instead,
+        "looks": route.looks,
+        **({"is_told": True} if route.is_told else {}),
         "case": dict(route.case),
     }
 
 
 def was_pinned(stored: str | None) -> bool:
     """Whether the user had chosen the build of an answer with that record."""
+    return _is_set(stored, "instead")
+
+
+def was_look(stored: str | None) -> bool:
+    """Whether an answer with that record told of a picture before its prompt."""
+    return _is_set(stored, "looks")
+
+
+def was_told(stored: str | None) -> bool:
+    """Whether the program itself gave an answer with that record, and no build ran."""
+    return _is_set(stored, "is_told")
+
+
+def _is_set(stored: str | None, name: str) -> bool:
     try:
         record = json.loads(stored or "{}")
     except ValueError:
         return False
-    return isinstance(record, dict) and bool(record.get("instead"))
+    return isinstance(record, dict) and bool(record.get(name))
 
 
 def explained(record: Mapping[str, object], reckon: Reckon, verb: str = "answered") -> list[Section]:
@@ -97,6 +113,8 @@ def explained(record: Mapping[str, object], reckon: Reckon, verb: str = "answere
 
 
 def _headline(record: Mapping[str, object], verb: str) -> str:
+    if record.get("is_told"):
+        return f"nanolocal itself {verb}"
     name = str(record.get("model") or record.get("build") or "?")
     confidence = record.get("confidence")
     sure = f", {confidence:.0%} sure" if isinstance(confidence, float | int) else ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nanolocal.chat.messages import Answer, Attachment, Stopped, Timing, TokenOdds, ToolCall, Usage
+from nanolocal.chat.messages import Answer, Attachment, Source, Stopped, Timing, TokenOdds, ToolCall, Usage
 from nanolocal.chat.routes import Route
 
 
@@ -55,11 +55,40 @@ class TokenChosen:
 
 @dataclass(frozen=True, slots=True)
 class ImageStep:
-    """Denoising step ``step`` of ``total`` is done; ``preview`` is a small PNG or ``None``."""
+    """Denoising step ``step`` of ``total`` is done; ``preview`` is a small PNG or ``None``.
+
+    All steps so far come to ``pixel_steps``, which is less than was meant where the picture is drawn smaller.
+    """
 
     step: int
     total: int
     preview: bytes | None = None
+    pixel_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PictureDrawn:
+    """A picture of the answer is there; ``pixel_steps`` were drawn up to its end.
+
+    With ``is_preview`` it is what there was of it when it was stopped.
+    """
+
+    picture: Attachment
+    pixel_steps: int
+    is_preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of the next ``count`` texts, 32-bit little-endian floats one after the other, and the tokens they took.
+
+    ``cut`` texts among them were too long and only begun.
+    """
+
+    vectors: bytes
+    count: int
+    tokens: int
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +104,7 @@ class ContextDropped:
 
 @dataclass(frozen=True, slots=True)
 class MadeDo:
-    """There was not the memory to answer as asked; ``what`` the engine does instead says a sentence."""
+    """Something cannot be done as asked, mostly for lack of memory; ``what`` is done instead says a sentence."""
 
     what: str
 
@@ -90,17 +119,21 @@ class FirstUse:
 
 @dataclass(frozen=True, slots=True)
 class EngineDone:
-    """The engine's own account of the answer it gave."""
+    """The engine's own account of the answer it gave.
+
+    Where it guessed what follows, it wrote ``guess_gain`` times as fast, by its own clock; 0 where it did not.
+    """
 
     usage: Usage
     timing: Timing
     stopped: Stopped
-    picture: Attachment | None = None
+    pictures: tuple[Attachment, ...] = ()
+    guess_gain: float = 0.0
 
 
 EngineEvent = (
     FirstUse | MadeDo | Loading | Reading | TextDelta | ReasoningDelta | ToolCalled | TokenChosen | ImageStep
-    | ContextDropped | EngineDone
+    | PictureDrawn | Embedded | ContextDropped | EngineDone
 )  # fmt: skip
 
 
@@ -136,6 +169,13 @@ class NotRead:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFound:
+    """Something that the program itself knows goes into the answer: see ``Source.note`` for how."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer is stored and paid for."""
 
@@ -144,5 +184,5 @@ class Finished:
 
 Event = (
     RouteChosen | Held | CostSoFar | NotRead | FirstUse | MadeDo | Loading | Reading | TextDelta | ReasoningDelta
-    | ToolCalled | TokenChosen | ImageStep | ContextDropped | Finished
+    | ToolCalled | TokenChosen | ImageStep | PictureDrawn | ContextDropped | SourceFound | Finished
 )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from nanolocal.chat.drawing import Drawing
 from nanolocal.chat.routes import Route
 from nanolocal.chat.usage import Usage
 
@@ -13,6 +14,7 @@ __all__ = [
     "Measured",
     "Message",
     "Role",
+    "Source",
     "Stopped",
     "Timing",
     "TurnRequest",
@@ -40,11 +42,12 @@ class Stopped(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that came with a prompt, or a picture that came with an answer."""
+    """A file that came with a prompt, or a picture of an answer: then with its ``PictureReceipt`` as JSON."""
 
     name: str
     media_type: str
     data: bytes
+    receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,32 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What the program itself knows for certain: worked out, or looked up in the local reference.
+
+    ``licence`` and ``origin`` say under which terms and from where it is; both are ``""`` for what was worked out.
+    ``note`` is what was added to the prompt, word by word; ``""`` where the source itself is the answer.
+    """
+
+    title: str
+    text: str
+    licence: str = ""
+    origin: str = ""
+    note: str = ""
+
+    @property
+    def told(self) -> str:
+        """One line: what was worked out, or the text and where that is from."""
+        terms = ", ".join(filter(None, (self.origin, self.licence)))
+        return f"{self.text} [{terms}]" if terms else f"{self.title}: {self.text}"
+
+    @property
+    def credit(self) -> str:
+        """Where it is from, without its text."""
+        return ", ".join(filter(None, (self.title, self.origin, self.licence)))
+
+
+@dataclass(frozen=True, slots=True)
 class TokenOdds:
     """A chosen token with the logarithm of its probability, and the likeliest ones in its place."""
 
@@ -100,11 +129,13 @@ class Answer:
     ``reasoning`` is what the model thought first. It is counted, charged and shown, but neither kept nor sent again.
 
     ``remarks`` are sentences on what it did not take into account. ``energy_source`` says how ``energy_j`` is known.
-    ``licence`` is what ``FirstUse`` said, where this was the build's first answer.
+    ``licence`` is what ``FirstUse`` said, where this was the build's first answer. ``guess_gain`` is as in
+    ``EngineDone``. ``ingredients`` are files that ``pictures`` were drawn with, beside those of the prompt. ``sources``
+    are what the program itself knew of it, and tools that the model called gave.
     """
 
     text: str
-    picture: Attachment | None
+    pictures: tuple[Attachment, ...]
     route: Route
     usage: Usage
     timing: Timing
@@ -122,6 +153,14 @@ class Answer:
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     token_odds: tuple[TokenOdds, ...] = ()
+    guess_gain: float = 0.0
+    ingredients: tuple[Attachment, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def picture(self) -> Attachment | None:
+        """The first picture, where there is one."""
+        return next(iter(self.pictures), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +169,8 @@ class Wishes:
 
     ``key`` is the name of an API key or a person, under which the ledger counts what it costs. ``sampling`` has
     settings of ``TextJob`` by their names. ``schema`` is a JSON schema that the answer has to follow, ``grammar`` is
-    GBNF, ``tools`` a JSON list as OpenAI's API takes it.
+    GBNF, ``tools`` a JSON list as OpenAI's API takes it. ``helpers`` lets the program answer what it knows for certain,
+    and ``own_tools`` offers the model the same functions as tools, whose results it gets.
     """
 
     model: str | None = None
@@ -145,6 +185,7 @@ class Wishes:
     width: int | None = None
     height: int | None = None
     steps: int | None = None
+    drawing: Drawing = field(default_factory=Drawing)
     key: str | None = None
     sampling: Mapping[str, float] = field(default_factory=dict)
     logit_bias: tuple[tuple[int, float], ...] = ()
@@ -153,6 +194,8 @@ class Wishes:
     grammar: str | None = None
     tools: str | None = None
     logprobs: int | None = None
+    helpers: bool = True
+    own_tools: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from nanolocal.chat.drawing import Adapters, StoredPicture
 from nanolocal.chat.events import EngineEvent
-from nanolocal.chat.messages import Answer, Attachment, Measured, Message, Usage, Wishes
+from nanolocal.chat.messages import Answer, Attachment, Measured, Message, Source, Usage, Wishes
 from nanolocal.chat.routes import Build, Route
+from nanolocal.chat.tuning import Tuning
 
 if TYPE_CHECKING:  # takes longer to import than all of this
     import asyncio
@@ -21,10 +23,12 @@ INSTRUCTIONS = "instructions"
 class RouteRequest:
     """What the router may look at.
 
-    ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes, ``history_pictures`` their pictures.
+    ``history_bytes`` counts the earlier messages that go along, in UTF-8 bytes, ``history_pictures`` their pictures;
+    ``sound_tokens`` are the most that the sounds may become, the prompt's and theirs.
     ``earlier`` are the last things the user said before, ``earlier_tasks`` what the last answers were taken for and
     ``earlier_builds`` who gave them, the newest last; ``not_again`` are builds that were tried for this answer and
-    could not be loaded, with the reason.
+    could not be loaded, with the reason. ``on_picture`` says that the last answer is a picture or is about one,
+    ``on_sound`` that it is about a sound.
     """
 
     prompt: str
@@ -37,6 +41,9 @@ class RouteRequest:
     earlier_builds: tuple[str, ...] = ()
     not_again: Mapping[str, str] = field(default_factory=dict)
     history_pictures: int = 0
+    sound_tokens: int = 0
+    on_picture: bool = False
+    on_sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,9 @@ class TextJob:
     What was read of conversation ``chat_id`` may be kept, encrypted, until it goes on; ``""`` is never kept.
     The answer ends before the first of the texts in ``stop``. ``grammar`` is GBNF. ``tools`` are those on offer, as the
     JSON list that OpenAI's API takes. ``logprobs`` asks for so many of the likeliest tokens beside each chosen one.
-    ``logit_bias`` adds to the logits of tokens, by their numbers. What the other settings do is told by
-    ``engines.sampling.Sampling``; as they stand here, they do nothing.
+    ``logit_bias`` adds to the logits of tokens, by their numbers. ``task`` is what it is for. ``guesses`` says
+    whether it may be guessed what follows, ``drafts`` whether by another build too: that changes the speed alone. What
+    the other settings do is told by ``engines.sampling.Sampling``; as they stand here, they do nothing.
     """
 
     messages: tuple[Message, ...]
@@ -76,11 +84,21 @@ class TextJob:
     stop: tuple[str, ...] = ()
     tools: str = ""
     logprobs: int | None = None
+    task: str = ""
+    guesses: bool = True
+    drafts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ImageJob:
-    """A picture to draw; width and height in pixels."""
+    """Pictures to draw; width and height in pixels, seeds from ``seed`` on. Files are PNG, JPEG, WebP or GIF.
+
+    With ``source`` it is that picture with as much changed as ``strength`` says, with a ``mask`` only where that is
+    white. ``controlnet`` is the folder of a ControlNet and ``control`` what it follows; ``adapters`` are LoRAs, by name
+    or file, with their weights. ``scheduler`` is a class of diffusers, ``""`` for the pipeline's own. Where
+    ``keep_preview`` says so, a stop leaves the preview of the picture that is under way. ``cache``
+    is one of ``chat.drawing.STEP_CACHES``, ``""`` for none and ``None`` for the one that was measured to pay.
+    """
 
     prompt: str
     width: int
@@ -89,6 +107,33 @@ class ImageJob:
     guidance: float
     seed: int | None = None
     negative: str = ""
+    scheduler: str = ""
+    strength: float = 0.0
+    source: bytes | None = None
+    mask: bytes | None = None
+    control: bytes | None = None
+    controlnet: str = ""
+    adapters: Adapters = ()
+    count: int = 1
+    keep_preview: bool = False
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingJob:
+    """Texts to make vectors of, each of at most ``n_ctx`` tokens; ``first`` is the number that errors give the first.
+
+    A longer one is an error, or is cut where ``truncates``. Vectors have length 1 where ``normalises``.
+    """
+
+    texts: tuple[str, ...]
+    n_ctx: int
+    first: int = 1
+    truncates: bool = False
+    normalises: bool = True
+
+
+Job: TypeAlias = TextJob | ImageJob | EmbeddingJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +160,7 @@ class StoredMessage:
     damaged: tuple[str, ...] = ()
     verdict: str | None = None
     note: str = ""
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +210,31 @@ class EngineStatus:
 class Engines(Protocol):
     """Runs builds."""
 
-    def run(self, build: Build, job: TextJob | ImageJob, stop: "asyncio.Event") -> AsyncGenerator[EngineEvent]:
+    def run(self, build: Build, job: Job, stop: "asyncio.Event") -> AsyncGenerator[EngineEvent]:
         """Load the build if needed and stream; the last event is ``EngineDone``. Setting ``stop`` ends it early.
 
         Raises ``EngineFailed`` when the engine cannot load or dies, ``NoBuildFits`` when the prompt is too long.
         """
+        ...
+
+
+class Helpers(Protocol):
+    """What the program knows for certain: sums, dates, units, counts, and a local reference."""
+
+    def answer(self, prompt: str, earlier: str = "") -> Source | None:
+        """What answers the whole prompt, ``None`` where that is not certain; ``earlier`` is what was said before.
+
+        Raises ``Damaged`` where the reference cannot be read.
+        """
+        ...
+
+    @property
+    def offered(self) -> str:
+        """The same functions as tools for models, in OpenAI's form."""
+        ...
+
+    def call(self, name: str, arguments: str) -> Source | None:
+        """What a tool gives, or a sentence on why it gives nothing; ``None`` where there is no such tool."""
         ...
 
 
@@ -204,6 +270,34 @@ class Store(Protocol):
 
     def system_prompt(self, chat_id: str | None) -> str | None:
         """The conversation's system prompt, for ``None`` that of a new one; raises ``UsageError`` for an unknown id."""
+        ...
+
+
+class Gallery(Protocol):
+    """The pictures of all conversations, drawn and attached. Unknown ids raise ``UsageError``."""
+
+    def pictures(self, query: str = "", limit: int = 60, before: float | None = None) -> Sequence[StoredPicture]:
+        """The newest first, of prompts with these words where there are any.
+
+        With ``before`` only those from before that moment. Pictures of one moment stay together, so that there may be
+        more than ``limit``.
+        """
+        ...
+
+    def picture(self, id: str) -> Attachment:
+        """One picture with its bytes and its receipt; raises ``Damaged`` where it can no longer be read."""
+        ...
+
+    def ingredients(self, id: str) -> Sequence[Attachment]:
+        """The mask and the control picture that it was drawn with, as far as they can be read."""
+        ...
+
+    def drawn_under(self, hold_id: str) -> Sequence[StoredPicture]:
+        """The pictures that a hold in the ledger was charged for, in the order they were drawn."""
+        ...
+
+    def delete_picture(self, id: str) -> None:
+        """Remove it for good, and with the last one of an answer what they were drawn with; its message says so."""
         ...
 
 
@@ -300,4 +394,24 @@ class PromptCache(Protocol):
 
     def drop(self, snapshot: PromptSnapshot) -> None:
         """It could not be written, or not be read: forget it, key first."""
+        ...
+
+
+class Tunings(Protocol):
+    """How builds run fastest on this machine."""
+
+    def of(self, build: Build, n_ctx: int) -> Tuning:
+        """What was measured, and what fits on a graphics card with so much context; may take a moment."""
+        ...
+
+    def may_guess(self, sha256: str, task: str) -> bool:
+        """Whether it may pay to guess what follows in an answer of ``task``."""
+        ...
+
+    def step_cache(self, build: Build) -> str:
+        """The step cache that was measured to pay for ``build``; ``""`` for none."""
+        ...
+
+    def draft(self, build: Build) -> Build | None:
+        """The build that writes ahead of ``build``, where that was measured to pay."""
         ...

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from nanolocal.chat.canvas import Canvas
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,12 +35,23 @@ class Task(StrEnum):
     IMAGE_EDIT = "image_edit"
 
 
+class Sense(StrEnum):
+    """What a projector lets a build take in besides text."""
+
+    SIGHT = "sight"
+    HEARING = "hearing"
+
+
 def in_words(task: str) -> str:
     """A task or sub-task as people say it: ``picture``, ``chat, short fact``."""
     return _SPOKEN.get(task) or task.replace("/", ", ").replace("_", " ")
 
 
 _SPOKEN = {"image_gen": "picture", "image_edit": "picture edit"}
+
+
+_FROM_WORDS_ALONE = ("SanaPipeline",)
+"""Pipelines of diffusers that have no counterpart which takes a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,9 @@ class Footprint:
     ``file`` is what is read to load it, ``mapped`` the pages of it that stay and ``used`` those that are still read;
     the system may take the others back. ``held`` is everything else, whatever the context is, ``per_token`` what each
     token of context adds, and ``loading`` is held while the file is read, before there is a context. ``read`` is how
-    much of the weights is read to write one token, and ``looking`` what looking at pictures takes besides.
+    much of the weights is read to write one token. Looking and listening takes ``looking`` besides, and a token of
+    context ``wider``, which ``per_token`` then has in it. Of a build that draws, all this is for a picture of its own
+    size, and ``canvas`` tells it for others.
     """
 
     file: int
@@ -59,6 +74,8 @@ class Footprint:
     per_token: int
     read: int = 0
     looking: int = 0
+    wider: int = 0
+    canvas: Canvas | None = None
 
     def needed(self, n_ctx: int) -> int:
         """What has to be free to run with ``n_ctx`` tokens of context."""
@@ -77,10 +94,12 @@ class Build:
     """One stored file set of a model. ``id`` is ``model:quantization``; ``context_length`` is in tokens, 0 if unknown.
 
     ``defaults`` are the card's sampling or picture settings, ``quality`` maps a task (or ``*``) to 0..1.
-    ``projector`` is the file that lets it look at pictures, ``aliases`` are its names in other programs, ``needs`` says
-    what is missing here to run it, and ``set_aside`` why it is not used although nothing is. ``footprint`` is its
+    ``projector`` is the file that gives it its ``senses``, ``base`` the folder of a pipeline that has what a build
+    which draws lacks (its configurations, or all parts but one), ``aliases`` are its names in other programs, ``needs``
+    says what is missing here to run it, and ``set_aside`` why it is not used although nothing is. ``footprint`` is its
     memory, where that is known from its files. ``catalogue_id`` is the model that it is known to be of, ``purposes``
     what that is for, and ``strengths`` how much better at a task (or ``*``) its makers' scores are than its size says.
+    ``retained`` is the share of the model's quality that it has left by what was measured, 0 where nobody did.
     """
 
     id: str
@@ -99,6 +118,8 @@ class Build:
     defaults: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     projector: "Path | None" = None
+    senses: tuple[Sense, ...] = (Sense.SIGHT,)
+    base: "Path | None" = None
     aliases: tuple[str, ...] = ()
     needs: str = ""
     set_aside: str = ""
@@ -106,15 +127,35 @@ class Build:
     catalogue_id: str = ""
     purposes: tuple[str, ...] = ()
     strengths: Mapping[str, float] = field(default_factory=dict)
+    retained: float = 0.0
 
     @property
     def sees(self) -> bool:
         """Whether it can look at pictures."""
-        return self.kind is Kind.TEXT and self.projector is not None
+        return self.has(Sense.SIGHT)
+
+    @property
+    def hears(self) -> bool:
+        """Whether it can listen to sounds."""
+        return self.has(Sense.HEARING)
+
+    @property
+    def edits(self) -> bool:
+        """Whether it can change a picture, and not only draw from words."""
+        return self.kind is Kind.IMAGE and self.architecture not in _FROM_WORDS_ALONE
+
+    @property
+    def upscales(self) -> int:
+        """How many times as long it makes the sides of a picture, and nothing else; 0 for any other build."""
+        return int(self.defaults.get("upscales", 0))
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` is its id, its model, or what another program calls it."""
         return name in (self.id, self.id.partition(":")[0]) or name in self.aliases
+
+    def has(self, sense: Sense) -> bool:
+        """Whether it can take in what that is for."""
+        return self.kind is Kind.TEXT and self.projector is not None and sense in self.senses
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +200,8 @@ class Route:
 
     ``case`` is what it was made from, as JSON: recomputed, it gives the same pick. ``may_be_picture`` says that a
     drawing may have been meant, ``is_pinned`` that the user chose the build, and ``instead`` what would have been
-    picked else.
+    picked else. ``looks`` says that the answer is about a picture before the prompt, and ``is_told`` that the program
+    itself gives it, so that the build does not run.
     """
 
     task: str
@@ -175,3 +217,5 @@ class Route:
     may_be_picture: bool = False
     is_pinned: bool = False
     instead: str = ""
+    looks: bool = False
+    is_told: bool = False

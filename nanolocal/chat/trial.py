@@ -85,6 +85,11 @@ async def run(router: Router, engines: Engines, meter: Meter, build: Build) -> T
     )
 
 
+def picture_of(build: Build) -> ImageJob:
+    """A picture as the build draws by itself."""
+    return jobs.image_job(_DRAWN, build, Wishes(seed=1))
+
+
 def _job(route: Route) -> TextJob | ImageJob:
     build = route.build
     if jobs.is_text(build):

@@ -10,14 +10,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
-from nanolocal.chat import jobs, ports, remarks
+from nanolocal.chat import helping, jobs, ports, remarks
 from nanolocal.chat.amounts import format_credits
-from nanolocal.chat.decisions import was_pinned
+from nanolocal.chat.decisions import was_pinned, was_told
 from nanolocal.chat.events import (
     ContextDropped,
     CostSoFar,
+    Embedded,
     EngineDone,
     EngineEvent,
     Event,
@@ -28,9 +29,11 @@ from nanolocal.chat.events import (
     Loading,
     MadeDo,
     NotRead,
+    PictureDrawn,
     Reading,
     ReasoningDelta,
     RouteChosen,
+    SourceFound,
     TextDelta,
     TokenChosen,
     ToolCalled,
@@ -40,15 +43,18 @@ from nanolocal.chat.messages import (
     Attachment,
     Message,
     Role,
+    Source,
     Stopped,
     Timing,
     TokenOdds,
     ToolCall,
     TurnRequest,
     Usage,
+    Wishes,
 )
 from nanolocal.chat.ports import (
     Engines,
+    Helpers,
     Hold,
     ImageJob,
     Ledger,
@@ -59,7 +65,7 @@ from nanolocal.chat.ports import (
     StoredMessage,
     TextJob,
 )
-from nanolocal.chat.routes import Route
+from nanolocal.chat.routes import Route, Task
 from nanolocal.chat.tried import Tried
 from nanolocal.errors import Damaged, EngineFailed, OutOfCredit, UsageError
 from nanolocal.safetext import safe_line
@@ -69,6 +75,7 @@ _DRAFT_EVERY_S = 2.0
 _LOOKED_BACK = 3
 _NEW_CHAT = "new"
 _CUT_OFF = "nanolocal ended while it was answering"
+_NOTHING = Usage()
 
 
 @dataclass(slots=True)
@@ -82,17 +89,31 @@ class _Delivery:
     token_odds: list[TokenOdds] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
-    picture: Attachment | None = None
+    pictures: tuple[Attachment, ...] = ()
     stopped: Stopped = Stopped.USER
     dropped_tokens: int = 0
     remarks: list[str] = field(default_factory=list)
     problem: str | None = None
     licence: str = ""
+    guess_gain: float = 0.0
+    sources: list[Source] = field(default_factory=list)
+    earlier: Usage = field(default_factory=Usage)
 
     @property
     def is_empty(self) -> bool:
         said = any(self.pieces) or any(self.reasoning) or bool(self.tool_calls)
-        return not said and self.picture is None and not self.usage.pixel_steps
+        return not said and not self.pictures and not self.usage.pixel_steps
+
+    @property
+    def used(self) -> Usage:
+        """What this and earlier rounds of tool calls used."""
+        if self.earlier == _NOTHING:
+            return self.usage
+        return Usage(*(sum(each) for each in zip(astuple(self.earlier), astuple(self.usage), strict=True)))
+
+    def begin_round(self) -> None:
+        """The model goes on after tool calls: what it used so far stays counted."""
+        self.earlier, self.usage = self.used, Usage()
 
     def take(self, event: EngineEvent) -> None:
         match event:
@@ -110,6 +131,10 @@ class _Delivery:
             case ReasoningDelta(text, tokens):
                 self.reasoning.append(text)
                 self._count(tokens)
+            case PictureDrawn(picture, pixel_steps, is_preview):
+                self.pictures += (picture,)
+                self.usage = replace(self.usage, pixel_steps=pixel_steps)
+                self.remarks += [remarks.PREVIEW_KEPT] * is_preview
             case ToolCalled(call):
                 self.tool_calls.append(call)
             case TokenChosen(token):
@@ -117,11 +142,15 @@ class _Delivery:
             case ContextDropped(messages, tokens):
                 self.dropped_tokens = tokens
                 self.remarks.append(remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens))
-            case EngineDone(usage, timing, stopped, picture):
+            case EngineDone(usage, timing, stopped, pictures):
+                self.guess_gain = event.guess_gain
                 self.usage = replace(usage, loads=self.usage.loads)
-                self.timing, self.stopped, self.picture = timing, stopped, picture
-                if any(self.reasoning) and not any(self.pieces) and stopped is Stopped.LENGTH:
-                    self.remarks.append(remarks.ONLY_THOUGHT)
+                self.timing, self.stopped, self.pictures = timing, stopped, pictures
+                self._tell_of_end()
+
+    def _tell_of_end(self) -> None:
+        if any(self.reasoning) and not any(self.pieces) and self.stopped is Stopped.LENGTH:
+            self.remarks.append(remarks.ONLY_THOUGHT)
 
     def _count(self, tokens: int) -> None:
         self.usage = replace(self.usage, completion_tokens=self.usage.completion_tokens + tokens)
@@ -138,6 +167,8 @@ class _Plan:
     chat_id: str | None
     prompt_id: str | None
     not_read: tuple[str, ...]
+    source: Source | None = None
+    calls_ours: bool = False
 
     def cost_so_far(self, usage: Usage) -> int:
         """What that usage is charged."""
@@ -165,14 +196,29 @@ class Quote:
 
 
 class Chat:
-    """Takes turns. ``meter`` tells the energy that an answer took."""
+    """Takes turns. ``meter`` tells the energy that an answer took, ``helpers`` answer what needs no model.
 
-    def __init__(self, router: Router, store: Store, ledger: Ledger, engines: Engines, meter: ports.Meter) -> None:
+    With ``keeps_previews`` a picture that is stopped leaves its preview, unless the wishes say otherwise.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        store: Store,
+        ledger: Ledger,
+        engines: Engines,
+        meter: ports.Meter,
+        *,
+        helpers: Helpers | None = None,
+        keeps_previews: bool = False,
+    ) -> None:
         self._router = router
         self._store = store
         self._ledger = ledger
         self._engines = engines
         self._meter = meter
+        self._helpers = helpers
+        self._keeps_previews = keeps_previews
 
     async def turn(self, request: TurnRequest, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Answer one prompt as a stream of events that ends with ``Finished``.
@@ -181,22 +227,25 @@ class Chat:
         ``OutOfCredit`` or ``EngineFailed``; then nothing was charged. A build that nobody asked for by name and that
         cannot be loaded gives way to the next one, twice at the most: each ``RouteChosen`` begins anew.
         """
-        path, prompt = await asyncio.to_thread(self._read, request)
+        path, prompt, found = await asyncio.to_thread(self._understand, request)
         tried = Tried()
         plan: _Plan | None = None
         while True:
-            route = await asyncio.to_thread(self._route, request, path, prompt, tried)
+            route, energy = await asyncio.to_thread(self._decide, request, path, prompt, tried)
+            route, source = helping.decided(route, found, request.wishes)
             yield RouteChosen(route)
-            energy = await asyncio.to_thread(self._meter.start)
             # Not in a thread, here and below: a cancelled task would leave the thread to reserve or charge on its own.
-            plan = self._begin(request, path, prompt, route, plan)
-            delivery = _Delivery(energy, remarks=[*tried.remarks(), *plan.not_read])
+            plan = self._begin(request, path, prompt, route, plan, source)
+            delivery = _Delivery(energy, remarks=[*tried.remarks(), *filter(None, (found.problem,)), *plan.not_read])
             answer: Answer | None = None
             try:
                 yield Held(plan.hold.amount_micro, self._ledger.balance(), plan.chat_id, plan.prompt_id)
                 for what in plan.not_read:
                     yield NotRead(what)
-                async with aclosing(self._run(plan, delivery, stop)) as events:
+                if source is not None:
+                    delivery.sources.append(source)
+                    yield SourceFound(source)
+                async with aclosing(self._played(plan, delivery, stop)) as events:
                     async for event in events:
                         yield event
                 answer = self._finish(plan, delivery)
@@ -214,11 +263,27 @@ class Chat:
         """What a turn would reserve, without taking it. Raises ``UsageError`` or ``NoBuildFits``; may block."""
         path, prompt = self._read(request)
         route = self._route(request, path, prompt, Tried())
-        job, _ = self._job(request, path, prompt, route)
+        route, source = helping.decided(route, self._find(request, path, prompt), request.wishes)
+        job, _ = self._job(request, path, prompt, route, source)
         card = self._ledger.shown_price(route.build)
         chat_id = request.chat_id or _NEW_CHAT if request.wishes.store else None
         room = self._ledger.room(route.build, chat_id=chat_id, key=request.wishes.key)
-        return Quote(route, card.cost(jobs.most_it_can_use(job)), self._ledger.balance(), room)
+        return Quote(route, _most(card, job, route, request.wishes), self._ledger.balance(), room)
+
+    def _understand(self, request: TurnRequest) -> tuple[tuple[StoredMessage, ...], Message, helping.Help]:
+        """The messages before the prompt, the prompt, and what the program itself knows of it."""
+        path, prompt = self._read(request)
+        return path, prompt, self._find(request, path, prompt)
+
+    def _decide(
+        self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, tried: Tried
+    ) -> tuple[Route, ports.Metering]:
+        """Who answers; from then on energy is measured."""
+        return self._route(request, path, prompt, tried), self._meter.start()
+
+    def _find(self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message) -> helping.Help:
+        """What the program itself knows of the prompt."""
+        return helping.found(self._helpers, prompt, request.wishes, [stored.message.text for stored in path])
 
     def _read(self, request: TurnRequest) -> tuple[tuple[StoredMessage, ...], Message]:
         """The messages before the prompt, and the prompt; a regenerated prompt is the last message of its path."""
@@ -246,25 +311,42 @@ class Chat:
             attachments=prompt.attachments,
             history_bytes=sum(len(stored.message.text.encode("utf-8", "replace")) for stored in path),
             wishes=request.wishes,
-            current_build_id=_current(answers),
+            current_build_id=_current([stored for stored in answers if not was_told(stored.route_json)]),
             earlier=tuple(said[-_LOOKED_BACK:]),
             earlier_tasks=tuple(stored.task or "" for stored in answers[-_LOOKED_BACK:]),
             earlier_builds=tuple(stored.build_id or "" for stored in answers[-_LOOKED_BACK:]),
             not_again=tried.builds,
             history_pictures=jobs.pictures_in(path),
+            sound_tokens=jobs.sound_tokens_in((*(stored.message for stored in path), prompt)),
+            on_picture=jobs.is_on_picture(path),
+            on_sound=jobs.is_on_sound(path),
         )
         return tried.route(lambda: self._router.pick(asked))
 
     def _job(
-        self, request: TurnRequest, path: tuple[StoredMessage, ...], prompt: Message, route: Route
+        self,
+        request: TurnRequest,
+        path: tuple[StoredMessage, ...],
+        prompt: Message,
+        route: Route,
+        given: Source | None = None,
     ) -> tuple[TextJob | ImageJob, str | None]:
         """What the engine is asked to do, and the system prompt."""
         system = request.wishes.system
         if system is None:
             system = self._store.system_prompt(request.chat_id)
         if jobs.is_text(route.build):
-            return jobs.text_job(jobs.conversation(path, system, prompt, route.build), route, request.wishes), system
-        return jobs.image_job(prompt.text, route.build, request.wishes), system
+            asked = jobs.conversation(path, system, prompt, route.build)
+            if given is not None:
+                asked = (*asked[:-1], helping.with_notes(asked[-1], (given,)))
+            wishes = request.wishes
+            if wishes.own_tools and self._helpers is not None:
+                wishes = replace(wishes, tools=self._helpers.offered)
+            return jobs.text_job(asked, route, wishes), system
+        source = jobs.newest_picture(path, prompt) if route.task == Task.IMAGE_EDIT else None
+        job = jobs.image_job(prompt.text, route.build, request.wishes, source)
+        keeps = request.wishes.drawing.keep_preview
+        return replace(job, keep_preview=self._keeps_previews if keeps is None else keeps), system
 
     def _begin(
         self,
@@ -273,16 +355,17 @@ class Chat:
         prompt: Message,
         route: Route,
         before: _Plan | None,
+        given: Source | None,
     ) -> _Plan:
         """Reserve the most that the answer can cost and put the prompt on disk, in one transaction.
 
         After a plan that failed ``before``, the prompt is there already.
         """
-        job, system = self._job(request, path, prompt, route)
+        job, system = self._job(request, path, prompt, route, given)
         card, chat_id, prompt_id = self._ledger.price(route.build), request.chat_id, request.parent_id
         if before is not None:
             chat_id, prompt_id = before.chat_id, before.prompt_id
-        most, limit = card.cost(jobs.most_it_can_use(job)), request.wishes.max_credits_micro
+        most, limit = _most(card, job, route, request.wishes), request.wishes.max_credits_micro
         try:
             if limit is not None and most > limit:
                 most_words, allowed = format_credits(most), format_credits(limit)
@@ -303,7 +386,41 @@ class Chat:
             raise jobs.with_offer(refused, card, job) from refused
         if isinstance(job, TextJob) and chat_id is not None:
             job = replace(job, chat_id=chat_id)
-        return _Plan(route, job, card, hold, chat_id, prompt_id, jobs.not_read(path, prompt, route.build))
+        return _Plan(
+            route,
+            job,
+            card,
+            hold,
+            chat_id,
+            prompt_id,
+            () if route.is_told else jobs.not_read(path, prompt, route.build),
+            given,
+            request.wishes.own_tools,
+        )
+
+    async def _played(self, plan: _Plan, delivery: _Delivery, stop: asyncio.Event) -> AsyncGenerator[Event]:
+        """The engine's events, round by round where the model calls our tools; or the source, where that answers."""
+        if plan.route.is_told and plan.source is not None:
+            told = TextDelta(plan.source.text, 0)
+            delivery.take(told)
+            delivery.stopped = Stopped.END
+            yield told
+            return
+        for number in range(helping.MOST_ROUNDS + 1):
+            called, said = len(delivery.tool_calls), len(delivery.pieces)
+            async with aclosing(self._run(plan, delivery, stop)) as events:
+                async for event in events:
+                    yield event
+            calls = delivery.tool_calls[called:]
+            goes_on = plan.calls_ours and calls and number < helping.MOST_ROUNDS and delivery.stopped is Stopped.END
+            if not goes_on or self._helpers is None or stop.is_set() or not isinstance(plan.job, TextJob):
+                return
+            results = await asyncio.to_thread(helping.results_of, self._helpers, calls)
+            for result in results:
+                delivery.sources.append(result)
+                yield SourceFound(result)
+            plan = replace(plan, job=helping.continued(plan.job, "".join(delivery.pieces[said:]), calls, results))
+            delivery.begin_round()
 
     async def _run(self, plan: _Plan, delivery: _Delivery, stop: asyncio.Event) -> AsyncGenerator[Event]:
         """Stream the engine's events; an engine that dies after its first token ends the stream, not the turn."""
@@ -313,10 +430,10 @@ class Chat:
             async with aclosing(self._engines.run(plan.route.build, plan.job, stop)) as events:
                 async for event in events:
                     delivery.take(event)
-                    if isinstance(event, EngineDone):
+                    if isinstance(event, EngineDone | Embedded):
                         continue
                     yield event
-                    if (now := plan.cost_so_far(_used(plan.job, delivery.usage, event))) != cost:
+                    if (now := plan.cost_so_far(_used(delivery.used, event))) != cost:
                         cost = now
                         yield CostSoFar(cost)
                     if isinstance(event, TextDelta | ReasoningDelta) and time.monotonic() - drafted >= _DRAFT_EVERY_S:
@@ -348,7 +465,7 @@ class Chat:
     def _commit(self, plan: _Plan, delivery: _Delivery) -> tuple[Answer, str | None]:
         """Settle and store in one transaction; without a conversation, settle alone."""
         with self._store.transaction() as tx:
-            cost = self._ledger.settle(tx, plan.hold, plan.route.build, delivery.usage, plan.chat_id)
+            cost = self._ledger.settle(tx, plan.hold, plan.route.build, delivery.used, plan.chat_id)
             answer = self._answer(plan, delivery, cost)
             if plan.chat_id is None or plan.prompt_id is None:
                 return answer, None
@@ -358,9 +475,9 @@ class Chat:
         energy = delivery.energy.so_far(delivery.timing.cpu_s)
         return Answer(
             text="".join(delivery.pieces),
-            picture=delivery.picture,
+            pictures=delivery.pictures,
             route=plan.route,
-            usage=delivery.usage,
+            usage=delivery.used,
             timing=delivery.timing,
             stopped=delivery.stopped,
             cost_micro=cost,
@@ -376,6 +493,9 @@ class Chat:
             tool_calls=tuple(delivery.tool_calls),
             token_odds=tuple(delivery.token_odds),
             licence=delivery.licence,
+            guess_gain=delivery.guess_gain,
+            ingredients=jobs.ingredients(plan.job) if delivery.pictures else (),
+            sources=tuple(delivery.sources),
         )
 
 
@@ -385,11 +505,17 @@ def _current(answers: Sequence[StoredMessage]) -> str | None:
     return next(left_to_us, answers[-1].build_id if answers else None)
 
 
-def _used(job: TextJob | ImageJob, usage: Usage, event: EngineEvent) -> Usage:
+def _used(usage: Usage, event: EngineEvent) -> Usage:
     """What is used by now: a picture's steps are counted one by one, though only the engine's account charges them."""
-    if isinstance(event, ImageStep) and isinstance(job, ImageJob):
-        return replace(usage, pixel_steps=job.width * job.height * event.step)
-    return usage
+    return replace(usage, pixel_steps=event.pixel_steps) if isinstance(event, ImageStep) else usage
+
+
+def _most(card: PriceCard, job: TextJob | ImageJob, route: Route, wishes: Wishes) -> int:
+    """The most that an answer can cost, in micro-credits, all rounds together; nothing where no build runs."""
+    if route.is_told:
+        return 0
+    rounds = helping.MOST_ROUNDS + 1 if wishes.own_tools else 1
+    return card.cost(Usage(*(rounds * each for each in astuple(jobs.most_it_can_use(job)))))
 
 
 def _title(prompt: Message) -> str:

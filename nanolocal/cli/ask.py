@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanolocal.chat import media, sounds
 from nanolocal.chat.amounts import parse_credits
 from nanolocal.chat.choice import PREFERENCES
 from nanolocal.chat.messages import Answer, Attachment, Stopped, TurnRequest, Wishes
@@ -26,7 +27,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser = commands.add_parser("ask", parents=[common], help="one answer on stdout")
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="joined with standard input")
-    parser.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or a picture")
+    parser.add_argument(
+        "--attach", action="append", default=[], metavar="FILE", help="a text file, a picture or a sound"
+    )
     parser.add_argument("--chat", metavar="ID", help="continue this conversation")
     parser.add_argument("--no-store", action="store_true", help="keep nothing but the charge")
     add_wishes(parser)
@@ -42,6 +45,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="0 always takes the likeliest word")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
     parser.add_argument("--system", metavar="TEXT", help="instead of the instructions kept in the app")
+    parser.add_argument("--no-helpers", action="store_true", help="the model alone: nothing worked out or looked up")
     parser.add_argument("--max-credits", metavar="C", help="refuse when the answer can cost more")
     named = "count it under this name; `credits budget key:NAME` can limit what it spends"
     parser.add_argument("--key", metavar="NAME", help=named)
@@ -59,6 +63,7 @@ def wishes_of(args: argparse.Namespace, library: "Library") -> Wishes:
         max_credits_micro=None if args.max_credits is None else parse_credits(args.max_credits),
         store=not getattr(args, "no_store", False),
         key=args.key,
+        helpers=not args.no_helpers,
         **shaping.wished(args),
     )
 
@@ -119,7 +124,7 @@ def join_input(prompt: str) -> str:
     try:
         piped = sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError("standard input is not text", "attach a picture with --attach FILE") from error
+        raise UsageError("standard input is not text", "attach a picture or a sound with --attach FILE") from error
     return "\n\n".join(part for part in (prompt.strip(), piped.strip()) if part)
 
 
@@ -131,4 +136,6 @@ def read_attachment(path: Path) -> Attachment:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "give another file") from error
+    if sound := sounds.type_of(path.name):
+        return media.checked_sound(Attachment(path.name, sound, data))
     return Attachment(path.name, mimetypes.guess_type(path.name)[0] or "text/plain", data)

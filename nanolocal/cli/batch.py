@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanolocal.chat.jobs import with_files
+from nanolocal.chat.jobs import request_for
 from nanolocal.chat.messages import Message, Role, Wishes
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Route
@@ -83,8 +83,8 @@ def _from_library(item: Mapping[str, object], args: argparse.Namespace, pick: Pi
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise UsageError("attachments is no list of file names", 'write "attachments": ["a.png"]')
     files = tuple(read_attachment(Path(name)) for name in named)
-    text = with_files(Message(Role.USER, _text(item, "text"), files)).text
-    route = pick(RouteRequest(text, files, 0, Wishes(model=args.model, prefer=args.prefer)))
+    message = Message(Role.USER, _text(item, "text"), files)
+    route = pick(request_for(message, Wishes(model=args.model, prefer=args.prefer)))
     return {**_task_of(route), "pick": route.build.id, "why": list(route.reasons)}
 
 

@@ -1,11 +1,12 @@
-"""``nanolocal models bench``: how fast builds are on this machine, and with ``--quality`` how good at each task."""
+"""``nanolocal models bench``: how fast builds are here, with ``--quality`` how good, and with ``--tune`` how faster."""
 
 import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
-from nanolocal.cli import exams, output
+from nanolocal.chat.routes import Kind
+from nanolocal.cli import exams, output, tuning
 from nanolocal.cli.common import Subparsers, is_quiet, wants_json, with_session
 from nanolocal.errors import NanolocalError, NoBuildFits, UsageError
 
@@ -22,6 +23,12 @@ def add(parts: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = parts.add_parser("bench", parents=[common], help="how fast builds are here, or how good; free of charge")
     parser.add_argument("build", nargs="*", metavar="BUILD", help="instead of all that fit")
     parser.add_argument("--quality", action="store_true", help="let them sit short exams, from which the router learns")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="look for faster settings, and keep those that are; of a named build that draws, for a step cache",
+    )
+    parser.add_argument("--usual", action="store_true", help="forget what --tune found")
     parser.add_argument("--task", action="append", metavar="T", help="only exams of that task, such as math")
     parser.add_argument(
         "--items", type=int, metavar="N", help=f"questions of each exam (default {exams.USUAL_ITEMS}); fewer say less"
@@ -33,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure; raises ``UsageError`` before anything runs."""
     if not args.quality and (args.task or args.items is not None):
         raise UsageError("--task and --items go with --quality", "nanolocal models bench --quality")
+    if args.quality + args.tune + args.usual > 1:
+        raise UsageError("--quality, --tune and --usual are three things to do", "leave all but one out")
     if args.items is not None and args.items < 1:
         raise UsageError(f"an exam has at least one question, not {args.items}", "--items 20")
     args.exams = exams.of_tasks(args.task) if args.quality else []
@@ -42,10 +51,17 @@ def run(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace, session: "Session") -> int:
     import asyncio
 
-    builds = exams.chosen(args, session, only_text=args.quality)
+    is_tuning = args.tune or args.usual
+    builds = exams.chosen(args, session, only_text=args.quality or (is_tuning and not args.build))
+    for build in builds if is_tuning else ():
+        if build.kind is Kind.EMBEDDING:
+            raise UsageError(f"{build.id} neither writes nor draws", "name another build")
+    if args.usual:
+        return tuning.forget(args, session, builds)
     progress = output.Progress(is_quiet(args))
+    work = exams.sit_all if args.quality else tuning.tune_all if args.tune else _speeds
     try:
-        return asyncio.run((exams.sit_all if args.quality else _speeds)(args, session, builds, progress))
+        return asyncio.run(work(args, session, builds, progress))
     finally:
         progress.clear()
 
@@ -77,6 +93,8 @@ async def _speeds(
         output.table([_row(*each) for each in found], _SPEEDS)
         output.line()
         output.line("Load in seconds, tokens a second, seconds for a million pixel-steps, memory once loaded.")
+        if not is_quiet(args) and not any(session.tunings.of(build.sha256) for build, _, _ in found):
+            output.note("nanolocal models bench --tune looks for faster settings")
     return 0 if found else NoBuildFits.exit_code
 
 

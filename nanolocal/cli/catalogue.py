@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nanolocal.chat.routes import Build
     from nanolocal.library.catalogue.entries import Model
 
-_KINDS = ("text", "code", "reasoning", "vision", "embedding", "image")
+_KINDS = ("text", "code", "reasoning", "vision", "audio", "embedding", "image")
 _SHORT = {"reasoning": "reason", "embedding": "embed"}
 _HEADER = ("MODEL", "SIZE", "FOR", "CTX", "LICENCE")
 _COLUMNS, _GAPS = 80, 8
@@ -122,8 +122,8 @@ def _known(facts: dict[str, object]) -> dict[str, object]:
 
 
 def _for(model: "Model") -> str:
-    """What it is for; that a language model writes text goes without saying when there is more to say."""
-    return " ".join(_SHORT.get(purpose, purpose) for purpose in model.purposes if purpose != "text") or "text"
+    """What it is for, two things at most; that a language model writes goes without saying beside more."""
+    return " ".join([_SHORT.get(purpose, purpose) for purpose in model.purposes if purpose != "text"][-2:]) or "text"
 
 
 def _context(tokens: int | None) -> str:

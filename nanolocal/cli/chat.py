@@ -5,7 +5,7 @@ import asyncio
 import select
 import sys
 
-from nanolocal.cli import output, shaping
+from nanolocal.cli import output, shaping, showing
 from nanolocal.cli.ask import add_wishes
 from nanolocal.cli.common import Subparsers, is_quiet, open_session, paths_of
 from nanolocal.cli.talking import Talk
@@ -19,6 +19,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser = commands.add_parser("chat", parents=[common], help="plain line mode, for screen readers and slow links")
     parser.add_argument("--chat", metavar="ID", help="continue this conversation")
+    parser.add_argument("--show", action="store_true", help=f"where it is a picture, {showing.HELP}")
     add_wishes(parser)
     shaping.add(parser)
     parser.set_defaults(run=run)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_credits
+from nanolocal.chat.helping import as_record, shown
 from nanolocal.chat.messages import Role
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.cli import output, transfer
@@ -88,6 +89,8 @@ def run_show(args: argparse.Namespace, session: "Session") -> int:
             output.line(f"[{item.name}]")
         if stored.message.text:
             output.line(stored.message.text)
+        for source in stored.sources:
+            output.line(f"[{shown(source)}]")
         output.line()
     for name in pictures:
         output.line(name)
@@ -163,6 +166,7 @@ def _as_json(stored: StoredMessage) -> dict[str, object]:
         "stopped": stored.stopped,
         "cost_micro": stored.cost_micro,
         "cost": format_credits(stored.cost_micro),
+        "sources": [as_record(source) for source in stored.sources],
         "route": json.loads(stored.route_json) if stored.route_json else None,
     }
 

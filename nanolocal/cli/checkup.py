@@ -76,6 +76,7 @@ def _models(report: Table) -> Iterator[tuple[str, str]]:
         yield from (("", f"{name} {says}") for name, says in builds.items())
     else:
         yield from _some("", large)
+    yield from _some("tuned", [f"{name}: {how}" for name, how in report["tuned"].items()])
     yield from _some("set aside", [f"{name}: {why}" for name, why in report["set_aside"].items()])
     yield from _some("refused", [f"{path}: {why}" for path, why in report["refused"].items()])
     yield from _some("note", report["notes"])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
 
 _INTERRUPTED = 130
+WHICH = "Which is better, a or b? Enter leaves it open: "
 _PLACES = {"a": 0, "b": 1}
 
 
@@ -28,7 +29,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("compare", parents=[common], help="two builds answer one prompt; you judge")
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="joined with standard input")
     parser.add_argument("--builds", metavar="A,B", help="these two; without it the pick and the next best")
-    parser.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or a picture")
+    parser.add_argument(
+        "--attach", action="append", default=[], metavar="FILE", help="a text file, a picture or a sound"
+    )
     parser.add_argument("--blind", action="store_true", help="in random order, and named once you have judged")
     add_wishes(parser)
     parser.set_defaults(run=run)
@@ -49,8 +52,10 @@ async def _compare(args: argparse.Namespace, prompt: str, attachments: tuple[Att
         contest = arrange(session.chat.quote, request, _names(args.builds))
         output.note(f"two answers, for up to {format_credits(contest.most_micro)} credits together")
         answers: list[Answer] = []
-        await _play(args, session, contest, answers)
-        better = _verdict(args) if can_be_judged(answers) else None
+        progress = output.Progress(is_quiet(args) or args.blind)
+        await play(session, contest, answers, progress, is_blind=args.blind, is_silent=wants_json(args))
+        asks = not wants_json(args) and can_be_judged(answers)
+        better = verdict(ask_line(WHICH)) if asks else None
         for message_id, kind in signals(answers, better).items():
             session.experience.learn(message_id, kind)
     finally:
@@ -63,16 +68,23 @@ async def _compare(args: argparse.Namespace, prompt: str, attachments: tuple[Att
     return 0 if can_be_judged(answers) else _INTERRUPTED
 
 
-async def _play(args: argparse.Namespace, session: "Session", contest: Contest, answers: list[Answer]) -> None:
+async def play(
+    session: "Session",
+    contest: Contest,
+    answers: list[Answer],
+    progress: output.Progress,
+    *,
+    is_blind: bool,
+    is_silent: bool = False,
+) -> None:
+    """Add the two answers, or those up to the first that is not whole; in random order where it ``is_blind``."""
     request, rivals = contest.request, list(contest.rivals)
-    if args.blind:
+    if is_blind:
         random.SystemRandom().shuffle(rivals)
-    is_silent = wants_json(args)
-    progress = output.Progress(is_quiet(args) or args.blind)
     for letter, quote in zip("AB", rivals, strict=True):
         build_id = quote.route.build.id
         if not is_silent:
-            output.line(letter if args.blind else f"{letter}: {build_id}")
+            output.line(letter if is_blind else f"{letter}: {build_id}")
         answer = await take_turn(session, named(request, build_id), progress, say=not is_silent)
         answers.append(answer)
         if not is_silent:
@@ -83,12 +95,17 @@ async def _play(args: argparse.Namespace, session: "Session", contest: Contest, 
         request = once_more(request, answer, session.store.path(answer.chat_id, answer.message_id)[-1].parent_id)
 
 
-def _verdict(args: argparse.Namespace) -> int | None:
-    """Which one is better, where that can be asked."""
-    if wants_json(args) or not sys.stdin.isatty():
-        return None
-    output.piece("Which is better, a or b? Enter leaves it open: ")
-    return _PLACES.get(sys.stdin.readline().strip().lower())
+def ask_line(question: str) -> str:
+    """The line that is typed to ``question``; an empty one where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        return ""
+    output.piece(question)
+    return sys.stdin.readline().strip()
+
+
+def verdict(typed: str) -> int | None:
+    """Which one is better, by its letter; ``None`` leaves it open."""
+    return _PLACES.get(typed.lower())
 
 
 def _names(builds: str | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nanolocal import __version__
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build, Kind
-from nanolocal.cli import checkup, output
+from nanolocal.cli import checkup, output, tuning
 from nanolocal.cli.common import Subparsers, given_passphrase, paths_of, wants_json
 from nanolocal.errors import NanolocalError
 from nanolocal.settings import load as load_settings
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         "missing": _missing(library.builds()),
         "advice": [*_advice(machine, cards, abilities is not None and abilities.gpu_offload, free)],
         "vault": bootstrap.vault_state(paths),
-        "ledger": _ledger(args),
+        **_in_vault(args, machine, library.builds()),
         "isolation": asdict(bootstrap.engine_isolation()),
         "memory_privacy": {check.id: check.says for check in privacy.memory_checks(privacy.System.here())},
         "directories": {name: str(path) for name, path in paths.named().items()},
@@ -101,12 +101,14 @@ def _fits(build: Build, budget: int) -> str:
     return f"{'fits' if needed <= budget else 'does not fit'}, needs about {format_bytes(needed)}"
 
 
-def _ledger(args: argparse.Namespace) -> str:
+def _in_vault(args: argparse.Namespace, machine: "Machine", builds: tuple[Build, ...]) -> dict[str, object]:
+    """What the vault says of the ledger and of tuned builds, where it opens without asking anybody."""
     from nanolocal import bootstrap
 
     vault = bootstrap.peek(paths_of(args), given_passphrase(args))
     if vault is None:
-        return "not looked at"
+        return {"ledger": "not looked at", "tuned": {}}
+    tuned = tuning.tuned_in(bootstrap.open_tunings(vault, machine), builds)
     problem: NanolocalError | None
     try:
         problem = bootstrap.open_wallet(vault).problem
@@ -114,7 +116,8 @@ def _ledger(args: argparse.Namespace) -> str:
         problem = error
     finally:
         vault.close()
-    return "can be spent from" if problem is None else f"read-only: {problem.message}; {problem.hint} accepts it"
+    spent = "can be spent from" if problem is None else f"read-only: {problem.message}; {problem.hint} accepts it"
+    return {"ledger": spent, "tuned": tuned}
 
 
 def _missing(builds: tuple[Build, ...]) -> list[str]:

@@ -57,7 +57,7 @@ def chosen(args: argparse.Namespace, session: "Session", *, only_text: bool) -> 
     named = [session.library.get(name) for name in args.build]
     for build in named:
         if only_text and not is_text(build):
-            raise UsageError(f"{build.id} writes no text, and the exams are of text", "name another build")
+            raise UsageError(f"{build.id} writes no text, and this is about text", "name another build")
     if named:
         return named
     fitting = [build for build in session.library.builds() if not only_text or is_text(build)]

@@ -13,8 +13,8 @@ from nanolocal.errors import NanolocalError, UsageError, place_of
 
 _COMMANDS = {
     "ask": "ask", "image": "image", "chat": "chat", "route": "route", "compare": "compare", "models": "models",
-    "bench": "sidebyside", "chats": "chats", "credits": "ledger", "receipt": "receipts", "vault": "vault",
-    "doctor": "doctor",
+    "compress": "compress", "bench": "sidebyside", "chats": "chats", "pictures": "pictures", "credits": "ledger",
+    "receipt": "receipts", "vault": "vault", "doctor": "doctor",
 }  # fmt: skip
 """Each command and its module in this package, in the order of the help."""
 _INTERRUPTED = 130

@@ -2,12 +2,26 @@
 
 import argparse
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.routes import Build
-from nanolocal.cli import bench, bundling, care, catalogue, disk, fit, hubtoken, output, pulling, repairing
+from nanolocal.cli import (
+    bench,
+    bundling,
+    care,
+    catalogue,
+    disk,
+    embed,
+    fit,
+    hubtoken,
+    output,
+    pulling,
+    repairing,
+    tuning,
+)
 from nanolocal.cli.common import Subparsers, agreed, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.settings import load as load_settings
@@ -35,6 +49,7 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     repairing.add(parts, common)
     bundling.add(parts, common)
     bench.add(parts, common)
+    embed.add(parts, common)
     care.add(parts, common)
     disk.add(parts, common)
     fit.add(parts, common)
@@ -65,15 +80,19 @@ def run_list(args: argparse.Namespace) -> int:
     if wants_json(args):
         refused = [{"path": str(item.path), "reason": item.reason} for item in library.problems()]
         adapters = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.adapters()]
+        nets = [{"path": str(part.path), "name": part.name, "what": part.what} for part in library.controlnets()]
         listed = [as_json(build, library) for build in builds]
-        output.as_json({"builds": listed, "adapters": adapters, "refused": refused, "notes": notes})
+        output.as_json(
+            {"builds": listed, "adapters": adapters, "controlnets": nets, "refused": refused, "notes": notes}
+        )
         return 0
     rows = [(b.id, b.kind, format_bytes(b.size_bytes), _context(b), b.licence or "-", b.name) for b in builds]
     output.table(rows, ("BUILD", "MAKES", "SIZE", "CONTEXT", "LICENCE", "NAME"))
-    named = [part.name for part in library.adapters()]
-    if named:
-        more = f" and {len(named) - _MOST_ADAPTERS} more" if len(named) > _MOST_ADAPTERS else ""
-        output.line(f"adapters: {', '.join(named[:_MOST_ADAPTERS])}{more}")
+    for what, parts in (("adapters", library.adapters()), ("ControlNets", library.controlnets())):
+        named = [part.name for part in parts]
+        if named:
+            more = f" and {len(named) - _MOST_ADAPTERS} more" if len(named) > _MOST_ADAPTERS else ""
+            output.line(f"{what}: {', '.join(named[:_MOST_ADAPTERS])}{more}")
     for build in builds:
         if build.set_aside:
             output.note(f"{build.id} is set aside: {build.set_aside}")
@@ -101,6 +120,8 @@ def _unfinished(models: Path) -> list[str]:
 
 def run_show(args: argparse.Namespace) -> int:
     """Show one build, or what the catalogue has when it is not stored; raises ``UsageError`` for an unknown name."""
+    from nanolocal.library.cards import REPORT, report_beside
+
     library = open_library(args)
     try:
         build = library.get(args.build)
@@ -108,18 +129,31 @@ def run_show(args: argparse.Namespace) -> int:
         if catalogue.show(args.build, wants_json(args)):
             return 0
         raise UsageError(error.message, f"{error.hint}; nanolocal models catalogue lists what exists") from error
-    facts = as_json(build, library) | catalogue.facts_of(build)
+    report = report_beside(build.path)
+    facts = as_json(build, library) | catalogue.facts_of(build) | tuning.facts_of(args, build)
     if wants_json(args):
-        output.as_json(facts)
+        output.as_json(facts | ({REPORT: dict(report)} if report else {}))
         return 0
     for key, value in facts.items():
         if value not in ("", 0, {}, [], None) and (key != "places" or value != [facts["path"]]):
             label = "scores" if key == "published_scores" else key
             for number, text in enumerate(_folded(key, _in_words(key, value))):
                 output.line(f"{'' if number else label:15} {text}")
+    if report:
+        _show_report(report)
     if build.set_aside:
         output.note(f"nanolocal models verify {build.id}, or nanolocal models release {build.id} to try it again")
     return 0
+
+
+def _show_report(report: Mapping[str, object]) -> None:
+    """What the compression lab measured."""
+    from nanolocal.compress.report import lines
+
+    output.line()
+    output.line("measured when it was made smaller:")
+    for label, text in lines(report):
+        output.fact(label, text)
 
 
 def _folded(key: str, text: str) -> list[str]:
@@ -198,6 +232,7 @@ def as_json(build: Build, library: "Library") -> dict[str, object]:
         "stores": list(dict.fromkeys(entry.store for entry in library.origin(build).entries)),
         "also_called": list(build.aliases),
         "projector": str(build.projector) if build.projector else None,
+        "senses": list(build.senses) if build.projector else [],
         "needs": build.needs,
         "set_aside": build.set_aside,
     }

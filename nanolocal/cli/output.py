@@ -71,6 +71,13 @@ def exact(lines: Iterable[str]) -> None:
     sys.stdout.buffer.flush()
 
 
+def binary(data: bytes) -> None:
+    """Bytes on stdout, for a program to read; visible at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
 def table(rows: Iterable[Sequence[str]], header: Sequence[str]) -> None:
     """Columns as wide as their widest cell; the last one runs free."""
     safe_rows = [[safe_line(cell) for cell in row] for row in (header, *rows)]

@@ -16,6 +16,9 @@ from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nanolocal.chat.drawing import StoredPicture
     from nanolocal.ledger.receipts import Receipt
 
 _LABEL, _COLUMNS = 13, 80
@@ -48,15 +51,18 @@ def run_show(args: argparse.Namespace) -> int:
     """Print a receipt."""
     from nanolocal.ledger import receipts
     from nanolocal.vault.conversations import Conversations
+    from nanolocal.vault.gallery import Pictures
 
     with open_vault(args) as vault:
         held = Conversations(vault.database, vault.blobs).hold_of(args.id)
         with vault.database.snapshot() as source:
             shown = receipts.receipt(source, receipts.find(source, held or args.id))
+        paid = Pictures(vault.database, vault.blobs).drawn_under(shown.link.entry.ref or "")
     if wants_json(args):
         output.as_json(shown.record())
     else:
         _tell(shown)
+        _tell_pictures(paid)
     return 0
 
 
@@ -139,6 +145,16 @@ def _tell(receipt: "Receipt") -> None:
 
     for name, value in described(receipt):
         output.line(_line(name, value))
+
+
+def _tell_pictures(pictures: "Sequence[StoredPicture]") -> None:
+    """What was drawn for it."""
+    from nanolocal.chat.picturefacts import settings
+
+    for picture in pictures:
+        output.line(_line("picture", picture.id))
+        for name, value in settings(picture.receipt) if picture.receipt else ():
+            output.line(_line(f"  {name}", value))
 
 
 def _point(sentence: str) -> str:

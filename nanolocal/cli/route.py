@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanolocal.chat import helping
 from nanolocal.chat.amounts import format_credits
 from nanolocal.chat.decisions import as_record
-from nanolocal.chat.jobs import with_files
+from nanolocal.chat.jobs import request_for
 from nanolocal.chat.messages import Attachment, Message, Role, TurnRequest
-from nanolocal.chat.ports import RouteRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import deciding, output
 from nanolocal.cli.ask import add_wishes, join_input, read_attachment, wishes_of
@@ -29,7 +29,9 @@ def add(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     """Declare the command."""
     parser = commands.add_parser("route", parents=[common], help="what would answer, and why")
     parser.add_argument("prompt", nargs="?", default="", metavar="PROMPT", help="joined with standard input")
-    parser.add_argument("--attach", action="append", default=[], metavar="FILE", help="a text file or a picture")
+    parser.add_argument(
+        "--attach", action="append", default=[], metavar="FILE", help="a text file, a picture or a sound"
+    )
     parser.add_argument("--batch", action="store_true", help="JSON lines on standard input, one answered on each line")
     parser.add_argument("--forget", action="store_true", help="forget what was learned of every build; nothing else")
     parser.add_argument("--yes", action="store_true", help="with --forget: do not ask")
@@ -56,9 +58,14 @@ def run(args: argparse.Namespace) -> int:
     if not prompt:
         raise UsageError("the prompt is empty", 'nanolocal route "your question"')
     attachments = tuple(read_attachment(Path(name)) for name in args.attach)
-    text = with_files(Message(Role.USER, prompt, attachments)).text
+    message = Message(Role.USER, prompt, attachments)
     quote = _quote(args, prompt, attachments)
-    route = quote.route if quote else router.pick(RouteRequest(text, attachments, 0, wishes_of(args, library)))
+    if quote is None:
+        wishes = wishes_of(args, library)
+        known = helping.found(bootstrap.open_helpers(settings), message, wishes, ())
+        route, _ = helping.decided(router.pick(request_for(message, wishes)), known, wishes)
+    else:
+        route = quote.route
     if wants_json(args):
         decided = {"task": route.task, "build": route.build.id, "model": route.build.name}
         price = {} if quote is None else {"quote_micro": quote.most_micro}
@@ -91,7 +98,7 @@ def _show(route: Route, quote: "Quote | None") -> None:
     if quote is not None:
         short = f"; that is {quote.shortage}" if quote.shortage else ""
         cost = f", for up to {format_credits(quote.most_micro)} credits{short}"
-    output.line(f"{route.build.id}{cost}\n")
+    output.line(f"{'nanolocal itself' if route.is_told else route.build.id}{cost}\n")
     deciding.show(as_record(route), weighed, "answers")
     if route.may_be_picture:
         output.line("\nPerhaps a picture was meant: nanolocal image draws it.")

@@ -32,6 +32,7 @@ class _Sum:
     builds: int
     same: int
     adapters: int
+    controlnets: int
     components: int
     refused: int
     size_bytes: int
@@ -130,6 +131,7 @@ def _sum(reports: Sequence[Report], library: Library) -> _Sum:
         builds=len(merged),
         same=len(everything) - len(merged),
         adapters=sum(part.role is Role.ADAPTER for part in parts.values()),
+        controlnets=sum(part.role is Role.CONTROLNET for part in parts.values()),
         components=sum(part.role is Role.COMPONENT for part in parts.values()),
         refused=sum(len(report.problems) for report in reports),
         size_bytes=size + sum(path.stat().st_size for path in projectors if path.is_file()),
@@ -158,6 +160,7 @@ def _show(reports: Sequence[Report], total: _Sum, is_dry_run: bool) -> None:
         return
     counts = {
         _counted(total.adapters, "adapter"): total.adapters,
+        _counted(total.controlnets, "ControlNet"): total.controlnets,
         _counted(total.components, "part of a picture model", "parts of picture models"): total.components,
         f"{total.refused} refused": total.refused,
         f"{total.same} in more than one place": total.same,
@@ -179,9 +182,9 @@ def _own_lines(report: Report) -> list[tuple[Part, Entry]]:
 
 def _what(build: Build) -> str:
     kind = {Kind.TEXT: "text", Kind.IMAGE: "pictures", Kind.EMBEDDING: "embeddings"}[build.kind]
-    sight = ", with a vision projector" if build.projector else ""
+    senses = ", with a projector" if build.projector else ""
     needs = f", needs {build.needs}" if build.needs else ""
-    return f"{kind}, {build.quantization}{sight}{needs}"
+    return f"{kind}, {build.quantization}{senses}{needs}"
 
 
 def _as_json(reports: Sequence[Report], total: _Sum, is_adopted: bool) -> dict[str, object]:
@@ -200,6 +203,7 @@ def _as_json(reports: Sequence[Report], total: _Sum, is_adopted: bool) -> dict[s
                         "size_bytes": build.size_bytes,
                         "path": entry.path,
                         "projector": entry.projector or None,
+                        "base": str(build.base) if build.base else None,
                         "needs": build.needs,
                     }
                     for build, entry in report.builds

@@ -7,6 +7,7 @@ from typing import Any
 from nanolocal.errors import UsageError
 
 _MOST_BYTES = 2**20
+_OWN = "own"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; repeatable")
     parser.add_argument("--json-schema", metavar="FILE|JSON", help="the answer is JSON that this schema allows")
     parser.add_argument("--grammar", metavar="FILE", help="the answer follows this grammar (GBNF)")
-    parser.add_argument("--tools", metavar="FILE|JSON", help="functions that the model may ask for, as OpenAI's API")
+    parser.add_argument(
+        "--tools",
+        metavar="FILE|JSON",
+        help="functions that the model may ask for, as OpenAI's API; "
+        "own: nanolocal's calculator, calendar, units and reference, whose results it gets",
+    )
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: each token's odds and N others'")
 
 
@@ -33,7 +39,8 @@ def wished(args: argparse.Namespace) -> dict[str, Any]:
         "stop": tuple(args.stop),
         "schema": _text_or_file(args.json_schema),
         "grammar": None if args.grammar is None else _read(Path(args.grammar)),
-        "tools": _text_or_file(args.tools),
+        "tools": None if args.tools == _OWN else _text_or_file(args.tools),
+        "own_tools": args.tools == _OWN,
         "logprobs": args.logprobs,
     }
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nanolocal.chat.amounts import format_bytes
-from nanolocal.cli import output
+from nanolocal.chat.tuning import USUAL, in_words
+from nanolocal.cli import output, tuning
 from nanolocal.cli.common import Subparsers, is_quiet, paths_of, wants_json
 from nanolocal.errors import UsageError
 from nanolocal.paths import Paths
@@ -70,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if not is_quiet(args):
         for remark in _remarks(found, args.rounds):
             output.note(remark)
+        if plan.tuning != USUAL:
+            output.note(f"ours was tuned: {in_words(plan.tuning)}")
     return 0
 
 
@@ -103,7 +106,8 @@ def _plan(args: argparse.Namespace) -> "Plan":
     settings = load_settings(paths.settings)
     build = _build(args.build, paths, settings)
     memory = machine.inspect().memory_budget(settings.memory_mb)
-    plan = bench_plan(build, paths.cache, memory, args.rounds, args.prompt_tokens or _PROMPT, args.tokens)
+    prompt_tokens, tuned = args.prompt_tokens or _PROMPT, tuning.tuning_of(args, build)
+    plan = bench_plan(build, paths.cache, memory, args.rounds, prompt_tokens, args.tokens, tuned)
     over = plan.n_ctx - (build.context_length or plan.n_ctx)
     if over <= 0:
         return plan
@@ -139,7 +143,9 @@ def _amount(values: Sequence[float], unit: str) -> str:
     value = statistics.median(values)
     if unit == "bytes":
         return format_bytes(round(value))
-    return f"{value:,.3f} s" if unit == "s" else f"{value:,.1f} {unit}"
+    if unit == "s":
+        return f"{value:,.3f} s"
+    return f"{value:,.{0 if value >= 1000 else 1}f} {unit}"
 
 
 def _plot(found: "Comparison") -> Iterator[str]:

@@ -21,6 +21,7 @@ from nanolocal.chat.events import (
     RouteChosen,
     TextDelta,
 )
+from nanolocal.chat.helping import as_record, shown
 from nanolocal.chat.messages import Answer, TokenOdds, TurnRequest
 from nanolocal.chat.routes import Route
 from nanolocal.cli import output
@@ -101,7 +102,8 @@ class _Show:
         match event:
             case RouteChosen(route):
                 self._cost, self._tokens = "", 0
-                self._show(f"{route.build.id}: {route.reasons[0]}")
+                who = "nanolocal itself" if route.is_told else route.build.id
+                self._show(f"{who}: {route.reasons[0]}")
             case FirstUse(_, licence):
                 self._progress.clear()
                 self._tell(licence)
@@ -138,10 +140,12 @@ def unsaid(_: str) -> None:
 
 
 def tell_remarks(answer: Answer, draws: str = 'nanolocal image "..."') -> None:
-    """Say on stderr what the answer did not take into account; called once its text has ended.
+    """Say on stderr where the answer is from and what it did not take into account; called once its text has ended.
 
     ``draws`` is what to type where a picture may have been meant.
     """
+    for source in answer.sources:
+        output.note(shown(source))
     for remark in answer.remarks:
         output.note(remark)
     if answer.route.may_be_picture and answer.picture is None:
@@ -150,6 +154,8 @@ def tell_remarks(answer: Answer, draws: str = 'nanolocal image "..."') -> None:
 
 def receipt(answer: Answer) -> str:
     """One line about an answer: who, how much, how fast, for what."""
+    if answer.route.is_told:
+        return f"nanolocal itself, no model: {format_credits(answer.cost_micro)} credits"
     speed = f", {answer.timing.decode_tok_s:.0f} tokens/s" if answer.timing.decode_tok_s else ""
     amount = f"{answer.usage.completion_tokens} tokens{speed}, " if answer.usage.completion_tokens else ""
     known = "measured" if answer.energy_source.startswith("measured") else "estimated"
@@ -173,6 +179,7 @@ def answer_as_json(answer: Answer) -> dict[str, object]:
         "model": answer.route.build.name,
         "build": answer.route.build.id,
         "task": answer.route.task,
+        "sources": [as_record(source) for source in answer.sources],
         "route": route_as_json(answer.route),
         "usage": usage,
         "timing": timing,
@@ -206,4 +213,5 @@ def route_as_json(route: Route) -> dict[str, object]:
         "rejected": [asdict(item) for item in route.rejected],
         "instead": route.instead,
         "may_be_picture": route.may_be_picture,
+        "is_told": route.is_told,
     }

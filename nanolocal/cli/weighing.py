@@ -76,7 +76,7 @@ def _stored(asked: Question) -> list[Build]:
 
 
 def _lacks(build: Build) -> str:
-    return f"needs {build.needs}" if build.needs else "makes embeddings, which nothing here uses"
+    return f"needs {build.needs}" if build.needs else "makes embeddings (models embed), which are not weighed here"
 
 
 def _probed(asked: Question, builds: list[Build]) -> "list[Candidate]":

@@ -41,6 +41,12 @@ class Machine:
     swap_free: int = 0
     battery: Battery | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """What a measured speed depends on: another one, and it has to be measured anew."""
+        cards = "".join(f", {card}" for card in self.accelerators)
+        return f"{self.processor}, {self.cores} of {self.cores_logical} cores{cards}"
+
     def memory_budget(self, wanted_mb: int = 0) -> int:
         """Bytes that engines may hold: what the user allows, else what is free now less a reserve."""
         if wanted_mb:

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
 
+from nanolocal.engines.ggml import uses_flash_attention
 from nanolocal.errors import EngineFailed
 from nanolocal.hardening import end_with_parent, harden_process
 
 _TRIED_READING, _TRIED_WRITING = 64, 6
 """Tokens that each number of threads is tried with."""
-_FLASH_OFF = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,6 @@ class Question:
     added: int = 0
     temperature: float = 0.0
     batch: int = 256
-    flash: bool = True
     ends: bool = False
     gaps: bool = False
 
@@ -83,8 +82,8 @@ class _Loop:
         parameters.n_batch = parameters.n_ubatch = self._batch = question.batch
         parameters.n_threads = parameters.n_threads_batch = max(question.threads)
         parameters.no_perf = True
-        if not question.flash:
-            parameters.flash_attn_type = _FLASH_OFF
+        if not uses_flash_attention("f16"):
+            parameters.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = lib.llama_init_from_model(self._model, parameters) if self._model else None
         if not self._context:
             raise EngineFailed(f"llama.cpp cannot load {question.path}", "try nanolocal models verify")

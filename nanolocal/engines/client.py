@@ -27,8 +27,7 @@ from nanolocal.engines.protocol import (
     Left,
     Reply,
     Request,
-    RunImage,
-    RunText,
+    Run,
 )
 from nanolocal.safetext import safe_line
 
@@ -97,10 +96,10 @@ class Child:
     async def start(
         cls, kind: str, stall_s: float, keeper: "Keeper | None" = None, gauge: Gauge | None = None
     ) -> "Child":
-        """Start a child for ``text`` or ``image``; ``stall_s`` is how long it may stand still while it should work.
+        """Start a child of the kind ``text``, ``image`` or ``embedding``.
 
-        ``keeper`` is told of what it is about to forget; without one that is lost. ``gauge`` tells whether the system
-        ends processes for their memory.
+        ``stall_s`` is how long it may stand still while it should work. ``keeper`` is told of what it is about to
+        forget; without one that is lost. ``gauge`` tells whether the system ends processes for their memory.
         """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-X", "utf8", "-W", "ignore", "-m", "nanolocal.engines.host", kind),
@@ -125,7 +124,7 @@ class Child:
     def send(self, request: Request) -> None:
         """Send a request; one to a dead child is lost, and ``receive`` tells."""
         data = protocol.encode(request)
-        if isinstance(request, RunText | RunImage):
+        if isinstance(request, Run):
             self._inboxes[request.job] = asyncio.Queue()
             self._working.add(request.job)
             if not self.is_alive:

@@ -10,6 +10,12 @@ def is_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
+def first_line(error: Exception) -> str:
+    """The sentence that it begins with; libraries go on for pages."""
+    lines = (line.strip() for line in str(error).splitlines() if line.strip())
+    return next(lines, type(error).__name__).partition(". ")[0]
+
+
 def failed(job: int, error: Exception) -> Failed:
     """``error`` as the end of ``job``: whatever a library raises, the parent gets one clear line."""
     match error:

@@ -9,20 +9,25 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from nanolocal.chat.tuning import USUAL, Tuning
 from nanolocal.engines.pace import Pace
 from nanolocal.engines.protocol import SEQUENCES
 from nanolocal.errors import BuildFailed, EngineFailed, OutOfMemory
 from nanolocal.formats.architectures import missing_for
 from nanolocal.formats.preflight import Checked, check_model
 
-BATCH = 256
-"""Tokens read in one step."""
+BATCH = 128
+"""Tokens read in one step: more are not read faster on a processor, and take memory for all their scores."""
+
+PICTURE_BATCH = 256
+"""The same where pictures are read, as some models want a whole one in one step."""
 
 ROWS = 16
 """Tokens of one step that may be predicted from."""
@@ -32,6 +37,7 @@ KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
 _ALL_LAYERS = 99
+_NO_MAPPING = 0
 _NO_MEMORY = -2
 """What ``llama_decode`` returns where a step finds none."""
 
@@ -57,6 +63,7 @@ class Backend:
         lib = library()
         self._errors: deque[str] = deque(maxlen=8)
         self._level = 0
+        self._listener: Callable[[str], None] | None = None
         self._log = lib.llama_log_callback(self._take_log)
         lib.llama_log_set(self._log, None)
         lib.llama_backend_init()
@@ -73,12 +80,24 @@ class Backend:
         """Begin a new account of errors."""
         self._errors.clear()
 
+    @contextmanager
+    def heard_by(self, listener: Callable[[str], None]) -> Iterator[None]:
+        """Give ``listener`` every piece of the log, however unimportant, alone; a line may come in several."""
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
     def _take_log(self, level: int, text: bytes, _: object) -> None:
+        if self._listener is not None:
+            self._listener(text.decode("utf-8", "replace"))
         if level != _CONTINUED:
             self._level = level
         if self._level < _WARN:
             return
-        os.write(2, text)
+        if self._listener is None:
+            os.write(2, text)
         if level == _ERROR:
             self._errors.append(text.decode("utf-8", "replace").strip())
 
@@ -86,11 +105,15 @@ class Backend:
 class Model:
     """A loaded GGUF file. ``on_progress`` gets 0..1.
 
+    Without ``repacks`` the weights stay in memory as they are in the file, whatever is faster here.
+
     Raises ``Damaged`` for a file that does not add up, before llama.cpp is even in memory, ``BuildFailed`` for one that
     llama.cpp does not load, ``EngineFailed`` when it is gone and ``OutOfMemory`` when there is none for it.
     """
 
-    def __init__(self, path: Path, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, path: Path, on_progress: Callable[[float], None], tuning: Tuning = USUAL, *, repacks: bool = True
+    ) -> None:
         checked = _check(path)
         self._lib = lib = library()
 
@@ -101,7 +124,11 @@ class Model:
         parameters = lib.llama_model_default_params()
         progress = lib.llama_progress_callback(report)
         parameters.progress_callback = progress
-        parameters.n_gpu_layers = _ALL_LAYERS if lib.llama_supports_gpu_offload() else 0
+        layers = _ALL_LAYERS if tuning.gpu_layers < 0 else tuning.gpu_layers
+        parameters.n_gpu_layers = layers if lib.llama_supports_gpu_offload() else 0
+        if not tuning.maps:
+            parameters.load_mode = _NO_MAPPING
+        parameters.use_extra_bufts = repacks
         log = backend()
         log.forget_errors()
         checked.confirm()
@@ -126,15 +153,18 @@ class Model:
         template: bytes | None = self._lib.llama_model_chat_template(self.pointer, None)
         return None if template is None else template.decode("utf-8", "replace")
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """The tokens of ``text``; the names of control tokens in it count as such only if ``special``."""
+    def tokenize(self, text: str, *, special: bool, is_whole: bool = False) -> list[int]:
+        """The tokens of ``text``; the names of control tokens in it count as such only if ``special``.
+
+        A ``is_whole`` text gets the tokens that the vocabulary puts around one.
+        """
         data = text.encode("utf-8", "replace")
         size = len(data) + 2
         tokens = (ctypes.c_int32 * size)()
-        count = self._lib.llama_tokenize(self._vocabulary, data, len(data), tokens, size, False, special)
+        count = self._lib.llama_tokenize(self._vocabulary, data, len(data), tokens, size, is_whole, special)
         if count < 0:
             tokens = (ctypes.c_int32 * -count)()
-            count = self._lib.llama_tokenize(self._vocabulary, data, len(data), tokens, -count, False, special)
+            count = self._lib.llama_tokenize(self._vocabulary, data, len(data), tokens, -count, is_whole, special)
         return tokens[: max(count, 0)]
 
     def piece(self, token: int) -> bytes:
@@ -146,6 +176,12 @@ class Model:
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
+
+    def fact(self, key: str) -> str:
+        """The value of ``key`` in the file's metadata as text, ``""`` where there is none."""
+        buffer = ctypes.create_string_buffer(256)
+        found = self._lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if found >= 0 else ""
 
     def token_text(self, token: int) -> str:
         """The name of ``token`` in the vocabulary, ``""`` when there is no such token."""
@@ -195,16 +231,25 @@ class Context:
     ``pace`` tells how many threads compute each step; ``stop`` is a ``StopFlag``'s buffer.
     """
 
-    def __init__(self, model: Model, size: int, pace: Pace, stop: ctypes.Array[ctypes.c_char], kv: str = "f16") -> None:
+    def __init__(
+        self,
+        model: Model,
+        size: int,
+        pace: Pace,
+        stop: ctypes.Array[ctypes.c_char],
+        kv: str = "f16",
+        tuning: Tuning = USUAL,
+    ) -> None:
         self._lib = lib = library()
         self.size = size
         self._pace = pace
         self._stop = stop
-        parameters = context_parameters(model.pointer, size, kv)
+        parameters = context_parameters(model.pointer, size, kv, tuning)
+        self.batch: int = parameters.n_batch
         self.sequences: int = parameters.n_seq_max
         parameters.n_threads = parameters.n_threads_batch = self._threads = pace.threads
         parameters.no_perf = True
-        parameters.abort_callback = _when_not_empty(lib)
+        parameters.abort_callback = when_not_empty(lib)
         parameters.abort_callback_data = ctypes.addressof(stop)
         self.pointer = lib.llama_init_from_model(model.pointer, parameters)
         if not self.pointer:
@@ -213,7 +258,7 @@ class Context:
         if not self._memory:
             self.close()
             raise BuildFailed("this model keeps no memory of what it reads, so it cannot chat", "choose another build")
-        self._batch = lib.llama_batch_init(BATCH, 0, 1)
+        self._batch = lib.llama_batch_init(self.batch, 0, 1)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -222,7 +267,7 @@ class Context:
         self._lib.llama_free(self.pointer)
 
     def decode(self, parts: Sequence[Part]) -> bool:
-        """Read at most ``BATCH`` tokens with at most ``ROWS`` rows; false when the stop flag ended it midway.
+        """Read at most ``batch`` tokens with at most ``ROWS`` rows; false when the stop flag ended it midway.
 
         A prediction is found at the index of its token among all of the step. Raises ``EngineFailed`` when llama.cpp
         cannot, ``OutOfMemory`` for want of that; what the context then holds of these sequences is not known.
@@ -283,7 +328,7 @@ class Context:
         return False
 
 
-def context_parameters(model: int, size: int, kv: str) -> ctypes.Structure:
+def context_parameters(model: int, size: int, kv: str, tuning: Tuning = USUAL) -> ctypes.Structure:
     """What a context of ``size`` tokens is made with: all that decides how much memory it takes.
 
     ``model`` is llama.cpp's pointer. Few tokens of a batch are ever predicted from, so there is room for the logits of
@@ -293,12 +338,24 @@ def context_parameters(model: int, size: int, kv: str) -> ctypes.Structure:
     sums_up = lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model)
     parameters: ctypes.Structure = lib.llama_context_default_params()
     parameters.n_ctx = size
-    parameters.n_batch = parameters.n_ubatch = BATCH
+    parameters.n_batch = parameters.n_ubatch = tuning.batch or BATCH
     parameters.n_seq_max = 1 if sums_up else SEQUENCES
     parameters.kv_unified = True
     parameters.n_outputs_max = ROWS
     parameters.type_k = parameters.type_v = KV_TYPES[kv]
+    if not uses_flash_attention(kv, tuning.flash):
+        parameters.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
     return parameters
+
+
+def uses_flash_attention(kv: str, tuned: str = "") -> bool:
+    """Whether attention is computed without ever holding all its scores: as it was ``tuned``, where that is possible.
+
+    On processors llama.cpp is slower with it: at 2,048 tokens of context by half for a token and by a fifth for a step
+    of a prompt, at 6,144 by more than twice. It also computes a short step to other last bits than a long one. So there
+    it is used only where it is needed, for keys and values of less than 16 bits.
+    """
+    return kv != "f16" or (tuned == "on" if tuned else bool(library().llama_supports_gpu_offload()))
 
 
 def _check(path: Path) -> Checked:
@@ -312,7 +369,7 @@ def _check(path: Path) -> Checked:
     return checked
 
 
-def _when_not_empty(lib: ModuleType) -> object:
+def when_not_empty(lib: ModuleType) -> object:
     """An abort callback that is true when its data, a C string, is not empty.
 
     llama.cpp asks after every node of its graph, hundreds of times a token. The C library's ``strlen`` answers without

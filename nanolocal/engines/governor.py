@@ -7,12 +7,17 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.tuning import USUAL, Tuning
 
 LEAST_CONTEXT = 2048
+_FEW_LAYERS = 8
+"""Fewer on a graphics card are not worth another load."""
 _HALF_LIFE = 8
 """After so many answers of other builds, one that a build gave counts half."""
 _OVERHEAD = {Kind.TEXT: 64 * 2**20, Kind.EMBEDDING: 64 * 2**20, Kind.IMAGE: 400 * 2**20}
 """Bytes that a child needs beside its weights where the build's footprint is not known."""
+_SHORT_TEXT, _WHOLE_TEXT = 512, 64 * 2**20
+"""Tokens, and the bytes that a longer text takes where all of it is read at once to make a vector."""
 _SIZE_OF_KV = {"f16": 1.0, "q8_0": 34 / 64}
 """What keys and values take in blocks of 32 numbers, as a share of their size in 16 bits."""
 
@@ -43,39 +48,90 @@ class Unmeasured:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How a build is loaded: context in tokens, none for one that draws, and what keys and values are kept as."""
+    """How a build is loaded: context in tokens, none for one that draws, and what keys and values are kept as.
+
+    One that ``embeds`` makes vectors and writes nothing. A ``draft`` writes ahead. The rest is in ``tuning``.
+    One that draws saves memory as ``rung`` says, takes ``memory`` bytes then (0 where that is not known), and may read
+    ``places`` besides its own files.
+    """
 
     n_ctx: int
     kv: str = "f16"
+    embeds: bool = False
+    tuning: Tuning = USUAL
+    draft: Build | None = None
+    rung: str = "full"
+    memory: int = 0
+    places: frozenset[str] = frozenset()
+
+    def serves(self, wanted: "Setup") -> bool:
+        """Whether a build that was loaded like this can do what ``wanted`` is for, with a longer context if need be."""
+        is_alike = (self.kv, self.embeds, self.rung) == (wanted.kv, wanted.embeds, wanted.rung)
+        return is_alike and self.places >= wanted.places
 
     def smaller(self, at_least: int) -> "Setup | None":
-        """What to try where this found no memory: smaller keys and values, then half the context with large ones.
+        """What to try where this found no memory: no draft, smaller keys and values, half the context with large ones.
 
-        That takes less again, and works for models whose keys cannot be made smaller. ``None`` where the half would not
-        hold ``at_least`` tokens, and for a build that has no context.
+        The last takes less again, and works for models whose keys cannot be made smaller. ``None`` where the half would
+        not hold ``at_least`` tokens, and for a build that has no context.
         """
+        if self.draft is not None:
+            return replace(self, draft=None)
         if self.n_ctx and self.kv == "f16":
             return replace(self, kv="q8_0")
         half = self.n_ctx // 2
-        return Setup(half) if half >= max(at_least, LEAST_CONTEXT) else None
+        return replace(self, n_ctx=half, kv="f16") if half >= max(at_least, LEAST_CONTEXT) else None
+
+    def with_fewer_layers(self, n_ctx: int) -> "Setup | None":
+        """What to try where that was not enough: ``n_ctx`` tokens again, and half as many layers on the graphics card.
+
+        ``None`` where none is there, or nobody has said how many are.
+        """
+        layers = self.tuning.gpu_layers
+        fewer = layers // 2 if layers >= _FEW_LAYERS else 0
+        return Setup(n_ctx, tuning=replace(self.tuning, gpu_layers=fewer)) if layers > 0 else None
 
 
 def peak(build: Build, setup: Setup) -> int:
     """Bytes that the child will show when it is measured, pages that the system may take back among them."""
+    if setup.memory:
+        return setup.memory
     if build.footprint is None:
         return build.size_bytes + build.size_bytes // 4 + _OVERHEAD[build.kind]
-    return build.footprint.peak(setup.n_ctx) - _saved(build, setup)
+    more = 0 if setup.draft is None else peak(setup.draft, Setup(setup.n_ctx))
+    return build.footprint.peak(setup.n_ctx) - _saved(build, setup) + _more(setup) + more
 
 
 def needed(build: Build, setup: Setup) -> int:
     """Bytes that have to be free to load it; 0 where its footprint is not known."""
-    return 0 if build.footprint is None else build.footprint.needed(setup.n_ctx) - _saved(build, setup)
+    if setup.memory:
+        return setup.memory
+    if build.footprint is None:
+        return 0
+    more = 0 if setup.draft is None else needed(setup.draft, Setup(setup.n_ctx))
+    return build.footprint.needed(setup.n_ctx) - _saved(build, setup) + _more(setup) + more
+
+
+def _more(setup: Setup) -> int:
+    """What a setup takes beside what is usual; attention scores of a whole text grow up to a limit (``embedding``)."""
+    return setup.tuning.more_bytes + (_WHOLE_TEXT if setup.embeds and setup.n_ctx > _SHORT_TEXT else 0)
 
 
 def _saved(build: Build, setup: Setup) -> int:
     assert build.footprint is not None
     per_token = min(build.kv_bytes_per_token, build.footprint.per_token)
     return int(per_token * setup.n_ctx * (1 - _SIZE_OF_KV[setup.kv]))
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """How long builds stay in memory when nobody asks for their place.
+
+    Those whose ids match one of ``pins`` (such as ``qwen3*``) always, any other ``idle_s`` seconds, 0 for always.
+    """
+
+    pins: Collection[str] = ()
+    idle_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The child: ``python -I -m nanolocal.engines.host text|image`` runs one engine over its standard input and output.
+"""The child: ``python -I -m nanolocal.engines.host KIND`` runs one engine over its standard input and output.
 
 Frames alone go through the pipes: file descriptor 1 is moved away first, so that a library that prints ends up on
 standard error, which the parent keeps in memory. The child dies with its parent and leaves no core dump. It takes one
@@ -29,11 +29,15 @@ from nanolocal.engines.protocol import (
     Keep,
     Leave,
     Left,
+    Load,
     Loaded,
+    LoadEmbedding,
     LoadImage,
     LoadText,
     Reply,
     Request,
+    Run,
+    RunEmbedding,
     RunImage,
     RunText,
 )
@@ -42,8 +46,16 @@ from nanolocal.engines.stopflag import StopFlag
 _BEAT_S = 1.0
 _ANSWER_S = 5.0
 _NICENESS = 5
-_ENGINES = {"text": "nanolocal.engines.llama", "image": "nanolocal.engines.diffusion"}
-_PACKAGES = {"text": ("llama-cpp-python",), "image": ("torch", "diffusers", "transformers")}
+_ENGINES = {
+    "text": "nanolocal.engines.llama",
+    "embedding": "nanolocal.engines.embedding",
+    "image": "nanolocal.engines.diffusion.engine",
+}
+_PACKAGES = {
+    "text": ("llama-cpp-python",),
+    "embedding": ("llama-cpp-python",),
+    "image": ("torch", "diffusers", "transformers"),
+}
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _SIGKILL = 1, 4, 9
 
 
@@ -55,7 +67,7 @@ class Engine(Protocol):
         """Whether a job is under way."""
         ...
 
-    def take(self, job: RunText | RunImage) -> None:
+    def take(self, job: Run) -> None:
         """Begin a job; raises what is wrong with it."""
         ...
 
@@ -84,7 +96,7 @@ class Host:
         """Serve until the parent closes the pipe, or says that it is enough."""
         self._emit(Hello(protocol.VERSION, os.getpid(), _versions(kind)))
         import_module(_ENGINES[kind])  # later Python could not store what it compiles
-        while not isinstance(first := self._take(), LoadText | LoadImage):
+        while not isinstance(first := self._take(), Load):
             pass
         isolate_for(first)  # binds this thread and those that it starts
         threading.Thread(target=self._receive, daemon=True).start()
@@ -102,28 +114,32 @@ class Host:
             try:
                 self._do(request)
             except Exception as error:  # whatever a library raises, the parent gets one clear line
-                job = request.job if isinstance(request, RunText | RunImage) else protocol.LOADING
+                job = request.job if isinstance(request, Run) else protocol.LOADING
                 self._stop.end(job)
                 self._emit(failed(job, error))
 
     def _do(self, request: Request) -> None:
         match request:
-            case LoadText() | LoadImage():
+            case LoadText() | LoadImage() | LoadEmbedding():
                 self._engine = self._load(request)
                 self._emit(Loaded(_memory()))
-            case RunText() | RunImage():
+            case RunText() | RunImage() | RunEmbedding():
                 if self._engine is None:
                     raise errors.EngineFailed("no build is loaded")
                 self._stop.begin(request.job)
                 self._engine.take(request)
 
-    def _load(self, request: LoadText | LoadImage) -> Engine:
+    def _load(self, request: Load) -> Engine:
         """Load a build; each kind imports its own heavy libraries only."""
         if isinstance(request, LoadText):
             from nanolocal.engines.llama import TextEngine
 
             return TextEngine(request, self._emit, self._stop, self._ask)
-        from nanolocal.engines.diffusion import ImageEngine
+        if isinstance(request, LoadEmbedding):
+            from nanolocal.engines.embedding import EmbeddingEngine
+
+            return EmbeddingEngine(request, self._emit, self._stop)
+        from nanolocal.engines.diffusion.engine import ImageEngine
 
         return ImageEngine(request, self._emit, self._stop)
 
@@ -159,7 +175,7 @@ class Host:
                 self._stop.stop(frame.job)
             elif isinstance(frame, Keep):
                 self._places.put(frame)
-            elif isinstance(frame, LoadText | LoadImage | RunText | RunImage | Leave):
+            elif isinstance(frame, Load | Run | Leave):
                 self._inbox.put(frame)
             elif frame is not None:
                 raise protocol.ProtocolError(f"a {type(frame).__name__} frame is no request")
@@ -175,7 +191,7 @@ def main() -> int:
     """Run an engine until the parent is gone."""
     kind = sys.argv[1] if len(sys.argv) == 2 else ""
     if kind not in _PACKAGES:
-        sys.stderr.write("usage: python -I -m nanolocal.engines.host text|image\n")
+        sys.stderr.write("usage: python -I -m nanolocal.engines.host text|embedding|image\n")
         return 2
     requests, replies = _take_pipes()
     _harden()

@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import nanolocal
 from nanolocal.engines.launch import child_environment
-from nanolocal.engines.protocol import LoadImage, LoadText
+from nanolocal.engines.protocol import Load, LoadEmbedding, LoadImage
 from nanolocal.errors import Damaged
 from nanolocal.formats.splits import parts_of
 
@@ -92,11 +93,14 @@ def isolate(package: str, files: Iterable[Path] = (), snapshots: Path | None = N
     return Isolation(abi, has_filter, tuple(problems))
 
 
-def isolate_for(load: LoadText | LoadImage) -> Isolation:
+def isolate_for(load: Load) -> Isolation:
     """Give up all that the build does not need."""
     if isinstance(load, LoadImage):
-        return isolate("torch", files_below(Path(load.path)))
-    files = [part for name in (load.path, load.projector) if name for part in files_of(Path(name))]
+        places = [Path(name) for name in (load.path, load.base, *load.places) if name]
+        return isolate("torch", [file for place in places for file in files_below(place)])
+    if isinstance(load, LoadEmbedding):
+        return isolate("llama_cpp", files_of(Path(load.path)))
+    files = [part for name in (load.path, load.projector, load.draft) if name for part in files_of(Path(name))]
     return isolate("llama_cpp", files, Path(load.snapshots) if load.snapshots else None)
 
 
@@ -110,7 +114,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """A folder, and the files elsewhere that links in it lead to."""
+    """A folder, and the files elsewhere that links in it lead to; a file is just that."""
     return [folder, *(path for path in folder.rglob("*") if path.is_symlink() and path.is_file())]
 
 
@@ -138,6 +142,12 @@ def _libraries() -> Iterator[Path]:
         is_source_tree = entry == package.parent and entry.name not in {"site-packages", "dist-packages"}
         if entry.is_absolute() and not is_source_tree and not home.is_relative_to(entry):
             yield entry
+
+
+@cache
+def has_graphics_card(package: str) -> bool:
+    """Whether ``package`` has a part for graphics cards that there are here."""
+    return bool(_gpu_devices(package))
 
 
 def _gpu_devices(package: str) -> list[Path]:

@@ -36,7 +36,12 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def threads_for(build: Build, cores: int) -> int:
     """Threads that ``build`` computes with; a tiny text build loses more by waiting than it gains."""
-    return 1 if build.kind is Kind.TEXT and build.size_bytes < _TINY_BYTES else max(cores, 1)
+    return threads_for_text(build.size_bytes, cores) if build.kind is Kind.TEXT else max(cores, 1)
+
+
+def threads_for_text(size_bytes: int, cores: int) -> int:
+    """Threads that a text build of this size computes with."""
+    return 1 if size_bytes < _TINY_BYTES else max(cores, 1)
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -12,13 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from nanolocal.chat.messages import Attachment, Message, Role, Stopped
-from nanolocal.engines import states
+from nanolocal.chat.sounds import begins_like_sound
+from nanolocal.chat.tuning import Tuning
+from nanolocal.engines import allocator, states
 from nanolocal.engines.answer import Answer
 from nanolocal.engines.calls import Tools
-from nanolocal.engines.eyes import Eyes
+from nanolocal.engines.draft import Draft, Drafted
 from nanolocal.engines.failures import failed
-from nanolocal.engines.ggml import BATCH, ROWS, Context, Model, Part
-from nanolocal.engines.lookup import Lookup
+from nanolocal.engines.ggml import PICTURE_BATCH, ROWS, Context, Model, Part, uses_flash_attention
+from nanolocal.engines.lookup import Guesser, Lookup
 from nanolocal.engines.pace import Pace
 from nanolocal.engines.parts import splitter
 from nanolocal.engines.prompt import Prompter
@@ -32,14 +34,15 @@ from nanolocal.engines.protocol import (
     Progress,
     Read,
     Reply,
-    RunImage,
+    Run,
     RunText,
 )
+from nanolocal.engines.senses import Senses
 from nanolocal.engines.slots import Slot, Slots, common_beginning
 from nanolocal.engines.states import Reader, State, Unreadable
 from nanolocal.engines.stopflag import StopFlag
-from nanolocal.engines.tokens import Glance, Token, size_of, steps_of, text_of
-from nanolocal.errors import EngineFailed, NanolocalError, OutOfMemory, UsageError
+from nanolocal.engines.tokens import Percept, Token, size_of, steps_of, text_of
+from nanolocal.errors import Damaged, EngineFailed, NanolocalError, OutOfMemory, UsageError
 
 _PROGRESS_STEP = 0.02
 _MIN_CONTEXT = 64
@@ -67,7 +70,7 @@ class _Task:
     read_s: float = 0.0
     is_writing: bool = False
     newest: int = 0
-    lookup: Lookup | None = None
+    lookup: Guesser | None = None
     cpu_s: float = 0.0
 
     @property
@@ -85,18 +88,25 @@ class TextEngine:
     def __init__(
         self, request: LoadText, emit: Callable[[Reply], None], stop: StopFlag, ask: Callable[[], Keep | None]
     ) -> None:
+        allocator.keep_no_large_blocks()
         self._emit = emit
         self._ask = ask
         self._stop = stop
         self._pace = Pace(request.threads)
-        self._model = Model(Path(request.path), _throttled(emit))
+        batch = (
+            max(request.batch, PICTURE_BATCH) if request.projector else request.batch
+        )  # pictures and sounds are read in whole parts
+        self._tuning = Tuning(0, batch, request.flash, request.maps, request.gpu_layers)
+        self._model = Model(Path(request.path), _throttled(emit), self._tuning)
         self._build = request.build
         self._projector = request.projector
-        self._eyes: Eyes | None = None
-        self._prompter = Prompter(self._model, request.build, self._look)
+        self._senses: Senses | None = None
+        self._prompter = Prompter(self._model, request.build, self._sense)
         self._kv = request.kv
-        self._stamp = f"{version('llama-cpp-python')} {request.kv}"
+        layout = f"{request.kv} {'flash' if uses_flash_attention(request.kv, request.flash) else 'scores'}"
+        self._stamp = f"{version('llama-cpp-python')} {layout}"
         self._open(self._context_size(request.n_ctx))
+        self._draft = self._drafting(request)
         self._tasks: list[_Task] = []
         self._read_rate = 0.0
         self._cpu_s = time.process_time()
@@ -106,10 +116,10 @@ class TextEngine:
         """Whether a job is under way."""
         return bool(self._tasks)
 
-    def take(self, job: RunText | RunImage) -> None:
-        """Begin a job. Raises ``NoBuildFits``, ``EngineFailed``, ``UsageError`` for a picture that cannot be read."""
+    def take(self, job: Run) -> None:
+        """Begin a job. Raises ``NoBuildFits``, ``EngineFailed``, ``UsageError`` for a file that cannot be read."""
         if not isinstance(job, RunText):
-            raise EngineFailed("a text engine draws no pictures")
+            raise EngineFailed("a text engine writes text alone")
         began = time.monotonic()
         n_ctx = self._context_size(job.n_ctx)
         tools = Tools(job.tools)
@@ -178,9 +188,9 @@ class TextEngine:
         reading = next((task for task in seated if not task.is_writing), None)
         pieces: list[tuple[_Task, Sequence[Token], list[int]]] = []
         if reading is not None:
-            piece = self._next_piece(reading, _BESIDE if writing else BATCH)
-            if isinstance(piece[0], Glance):
-                self._look_at(reading, piece[0])
+            piece = self._next_piece(reading, _BESIDE if writing else self._context.batch)
+            if isinstance(piece[0], Percept):
+                self._take_in(reading, piece[0])
                 return
             pieces.append((reading, piece, []))
         is_alone = len(seated) == 1
@@ -218,11 +228,11 @@ class TextEngine:
         held = len(_slot_of(task).held.tokens)
         return next(steps_of(task.tokens[held : held + most], most))
 
-    def _look_at(self, task: _Task, glance: Glance) -> None:
-        assert self._eyes is not None
+    def _take_in(self, task: _Task, percept: Percept) -> None:
+        assert self._senses is not None
         slot = _slot_of(task)
-        if self._eyes.read(glance, self._context, slot.sequence, slot.held.position):
-            slot.held.add([glance])
+        if self._senses.read(percept, self._context, slot.sequence, slot.held.position):
+            slot.held.add([percept])
             self._has_read(task, 0)
         else:
             self._slots.undo(slot)
@@ -236,8 +246,10 @@ class TextEngine:
         task.read_s = time.monotonic() - task.read_at
         self._read_rate = _rate(task.total - task.cached, task.read_s) or self._read_rate
         task.is_writing = True
-        if self._context.sequences > 1:
-            task.lookup = Lookup(text_of(task.tokens))
+        if self._context.sequences > 1 and task.job.guesses:
+            text = text_of(task.tokens)
+            drafts = self._draft is not None and task.job.drafts and len(text) == len(task.tokens)
+            task.lookup = Drafted(self._draft, text) if self._draft is not None and drafts else Lookup(text)
         self._write(task, row, [])
 
     def _write(self, task: _Task, row: int, guesses: Sequence[int]) -> int:
@@ -276,6 +288,7 @@ class TextEngine:
             prompt_tok_s=_rate(task.total - task.cached, task.read_s),
             decode_tok_s=_rate(answer.tokens - 1, answer.last_at - answer.first_at),
             cpu_s=task.cpu_s,
+            guess_gain=0.0 if task.lookup is None else task.lookup.gain,
         )
         self._end(task)
         self._emit(done)
@@ -293,8 +306,8 @@ class TextEngine:
         if task.slot is not None:
             self._slots.release(task.slot)
         task.answer.close()
-        if self._eyes is not None and not self._tasks:
-            self._eyes.forget()
+        if self._senses is not None and not self._tasks:
+            self._senses.forget()
 
     def _share_cpu(self, tasks: Sequence[_Task]) -> None:
         """The processor time since the last step is that of ``tasks``, in equal parts."""
@@ -303,17 +316,27 @@ class TextEngine:
             task.cpu_s += (now - self._cpu_s) / len(tasks)
         self._cpu_s = now
 
-    def _look(self, picture: bytes) -> tuple[Token, ...]:
-        """What a picture becomes. The projector is loaded for the first one, so that text alone never needs it."""
+    def _sense(self, file: bytes) -> tuple[Token, ...]:
+        """What a file becomes. The projector is loaded for the first one, so that text alone never needs it."""
         if not self._projector:
-            raise UsageError(f"{self._build} cannot look at pictures", "choose a build with a projector")
-        if self._eyes is None:
-            self._eyes = Eyes(Path(self._projector), self._model, self._pace.threads, self._stop)
-        return self._eyes.tokens(picture)
+            what = "listen to sounds" if begins_like_sound(file) else "look at pictures"
+            raise UsageError(f"{self._build} cannot {what}", "choose a build with a projector")
+        if self._senses is None:
+            self._senses = Senses(Path(self._projector), self._model, self._pace.threads, self._stop)
+        return self._senses.tokens(file)
 
     def _open(self, n_ctx: int) -> None:
-        self._context = Context(self._model, n_ctx, self._pace, self._stop.buffer, self._kv)
+        self._context = Context(self._model, n_ctx, self._pace, self._stop.buffer, self._kv, self._tuning)
         self._slots = Slots(self._context, self._keep)
+
+    def _drafting(self, request: LoadText) -> Draft | None:
+        """The build that writes ahead; one that cannot is done without."""
+        if not request.draft or self._context.sequences == 1:
+            return None
+        try:
+            return Draft(Path(request.draft), self._model, self._context.size, request.threads, self._stop)
+        except (EngineFailed, Damaged):
+            return None
 
     def _context_size(self, wanted: int) -> int:
         return max(min(wanted, self._model.trained_context or wanted), _MIN_CONTEXT)
@@ -336,25 +359,31 @@ class TextEngine:
             slot = next(iter(self._slots))
             self._slots.bring_back(slot, state)
             slot.chat, slot.kept = source.chat, source.kept
+        if self._draft is not None:
+            self._draft.widen(task.n_ctx)
 
-    def _keep(self, slot: Slot) -> None:
-        """Ask where a conversation that is about to be forgotten may be kept, and write it there."""
+    def _keep(self, slot: Slot) -> bool:
+        """Ask where a conversation that is about to be forgotten may be kept, and write it there.
+
+        False where it could not be, and so all of it will be read again when it goes on.
+        """
         count = len(slot.held.tokens)
         if not slot.chat or count - slot.kept < _WORTH_TOKENS:
-            return
+            return True
         size = self._context.state_size(slot.sequence)
         if self._read_rate and count / self._read_rate < size * _RESTORED_S:
-            return
+            return True
         self._emit(Leaving(slot.chat, count, size))
         place = self._ask()
         if place is None or not place.path:
-            return
+            return False
         written = 0
         if (state := self._state(slot)) is not None:
             with suppress(OSError):
                 written = states.write(Path(place.path), place.key, self._stamp, state)
         self._emit(Kept(slot.chat, count, written))
         slot.kept = count
+        return written > 0
 
     def _state(self, slot: Slot) -> State | None:
         """What ``slot`` holds; ``None`` where that is more than text, or there is no memory for it."""
@@ -391,11 +420,11 @@ def _slot_of(task: _Task) -> Slot:
 
 
 def _messages(job: RunText) -> list[Message]:
-    """The conversation, each message with its pictures."""
-    pictures: list[list[Attachment]] = [[] for _ in job.messages]
-    for index, data in job.pictures:
-        pictures[index].append(Attachment("", "", data))
-    return [Message(Role(role), text, tuple(seen)) for (role, text), seen in zip(job.messages, pictures, strict=True)]
+    """The conversation, each message with its pictures and sounds."""
+    files: list[list[Attachment]] = [[] for _ in job.messages]
+    for index, data in job.files:
+        files[index].append(Attachment("", "", data))
+    return [Message(Role(role), text, tuple(its)) for (role, text), its in zip(job.messages, files, strict=True)]
 
 
 def _throttled(emit: Callable[[Reply], None]) -> Callable[[float], None]:

@@ -69,9 +69,16 @@ class Pace:
         self._rival = 0  # the threads to go back to when a trial fails, 0 while there is none
         self._hold_s = _SHORTEST_S
         self._held_until = 0.0
+        self._began_at = self._ended_at = math.inf
 
     def before(self, now: float) -> int:
-        """The threads for the step that begins ``now``, by the steady clock."""
+        """The threads for the step that begins ``now``, by the steady clock.
+
+        What others did while there was nothing to do says little about now: after a pause a new window begins.
+        """
+        self._began_at = now
+        if now - self._ended_at > _WINDOW_S:
+            self._seen, self._steps = self._look(), _Steps()
         if self._cores > 1 and now - self._seen.at >= _WINDOW_S:
             usage = self._look()
             before, self._seen = self._seen, usage
@@ -83,6 +90,7 @@ class Pace:
     def after(self, tokens: int, seconds: float) -> None:
         """A step of so many tokens took so long."""
         self._steps.add(tokens, seconds)
+        self._ended_at = self._began_at + seconds
 
     def _decide(self, free: float, steps: _Steps, now: float) -> None:
         """Choose the threads of the next window; ``steps`` were done in the last one."""

@@ -2,17 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
-from nanolocal.chat.events import EngineDone, EngineEvent, MadeDo, Reading
+from nanolocal.chat.canvas import MOST_PIXELS, Ladder
+from nanolocal.chat.drawing import RUNGS
+from nanolocal.chat.events import EngineDone, EngineEvent, ImageStep, MadeDo, Reading
 from nanolocal.chat.messages import Stopped, Timing, Usage
-from nanolocal.chat.ports import EngineStatus, ImageJob, PromptCache, TextJob
+from nanolocal.chat.ports import EmbeddingJob, EngineStatus, ImageJob, Job, PromptCache, TextJob, Tunings
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.tuning import Tuning
 from nanolocal.engines import governor
 from nanolocal.engines.attempts import Attempts
-from nanolocal.engines.governor import Gauge, Governor, Setup, Unmeasured
+from nanolocal.engines.companions import found, numbers_of, places_of
+from nanolocal.engines.governor import Gauge, Governor, Setup, Stay, Unmeasured
+from nanolocal.engines.isolation import has_graphics_card
 from nanolocal.engines.keeping import Keeper
 from nanolocal.engines.launch import threads_for, usable_cores
 from nanolocal.engines.loading import Loader
@@ -24,7 +30,15 @@ _GRACE_S = 20.0
 """How long a child that makes room may take to keep what it has read, before it is killed."""
 _LAST_S = 5.0
 """The same at the end, when somebody waits for the program to be gone."""
-MIN_SIDE, MAX_SIDE, MAX_PIXELS, MAX_STEPS = 32, 4096, 3 * 2**20, 1000
+_DOES = {Kind.IMAGE: "draws pictures", Kind.TEXT: "writes text", Kind.EMBEDDING: "makes vectors of texts"}
+_DONE_BY: dict[type, tuple[Kind, ...]] = {
+    TextJob: (Kind.TEXT,),
+    ImageJob: (Kind.IMAGE,),
+    EmbeddingJob: (Kind.EMBEDDING, Kind.TEXT),
+}
+_ALWAYS = Stay()
+_IN_16_BITS = ("half", "int8")
+MIN_SIDE, MAX_SIDE, MAX_PIXELS, MAX_STEPS, MAX_COUNT = 32, 4096, MOST_PIXELS, 1000, 64
 
 
 class EnginePool:
@@ -33,8 +47,10 @@ class EnginePool:
     ``memory_bytes`` is what all children together may hold: idle ones leave, by the governor's choice, before another
     build is loaded, and a build waits while busy ones leave it no room. Whether a build fits this machine at all is
     the router's question; one that is larger than the budget is loaded alone. ``gauge`` tells what is really free.
-    Builds that match ``pins`` stay longest; any other leaves when it has been idle for ``unload_s``, 0 for never.
-    ``stall_s`` is how long a child may stand still in its work.
+    ``stay`` tells when an idle one leaves by itself.
+    ``stall_s`` is how long a child may stand still in its work. ``tunings`` know how a build runs fastest.
+    ``companions`` are the LoRAs and ControlNets that jobs may name: for one that reads other files its build is loaded
+    again.
     """
 
     def __init__(
@@ -45,15 +61,18 @@ class EnginePool:
         stall_s: float = STALL_S,
         cache: PromptCache | None = None,
         gauge: Gauge | None = None,
-        pins: Collection[str] = (),
-        unload_s: float = 0.0,
+        stay: Stay = _ALWAYS,
+        tunings: Tunings | None = None,
+        companions: Callable[[], Mapping[str, Path]] = dict,
     ) -> None:
-        self._governor = Governor(memory_bytes, pins)
+        self._governor = Governor(memory_bytes, stay.pins)
         self._loader = Loader(gauge or Unmeasured(), self._make_way)
         self._cache = cache
+        self._tunings = tunings
         self._threads = threads
         self._stall_s = stall_s
-        self._unload_s = unload_s
+        self._idle_s = stay.idle_s
+        self._companions = companions
         self._seats: dict[str, Seat] = {}
         self._leaving: dict[Seat, asyncio.Task[None]] = {}
         self._setups: dict[str, Setup] = {}
@@ -61,7 +80,7 @@ class EnginePool:
         self._change = asyncio.Event()
         self._is_closed = False
 
-    async def run(self, build: Build, job: TextJob | ImageJob, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
+    async def run(self, build: Build, job: Job, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
         """Load the build if needed and stream; the last event is ``EngineDone``. Setting ``stop`` ends it early.
 
         Where there is not enough memory, others leave, and then the build makes do with less: ``MadeDo`` says so.
@@ -69,13 +88,13 @@ class EnginePool:
         ``UsageError`` for a job that no engine takes.
         """
         _check_job(build, job)
-        attempts = Attempts(job, self._setups.get(build.sha256))
+        attempts = await self._attempts(build, job)
         while True:
             try:
                 async with aclosing(self._attempt(build, attempts, stop)) as events:
                     async for event in events:
                         attempts.take(event)
-                        if isinstance(event, Reading) and self._is_news(build, attempts.remark):
+                        if isinstance(event, Reading | ImageStep) and self._is_news(build, attempts):
                             yield MadeDo(attempts.remark)
                         yield event
                 return
@@ -89,6 +108,27 @@ class EnginePool:
                     self._setups.pop(build.sha256, None)
                 if not goes_on or attempts.has_delivered or stop.is_set():
                     raise
+
+    async def _attempts(self, build: Build, job: Job) -> Attempts:
+        """The ways to do the job, the first one as is known to be best."""
+        known = self._setups.get(build.sha256)
+        if isinstance(job, ImageJob):
+            picture, numbers = await asyncio.to_thread(self._found, build, job)
+            ladder = ladder_of(build, picture, numbers, self._governor.budget)
+            return Attempts(picture, known, ladder=ladder, places=places_of(picture))
+        if self._tunings is None or not isinstance(job, TextJob):
+            return Attempts(job, known)
+        seat = self._seats.get(build.id)
+        loaded = seat.setup if seat is not None and seat.is_ready else None
+        tuning, draft, job = await asyncio.to_thread(_known, self._tunings, build, job, loaded)
+        return Attempts(job, known, tuning, draft)
+
+    def _found(self, build: Build, job: ImageJob) -> tuple[ImageJob, int]:
+        """The job with paths in place of names and all settled, and how many weights are behind them; reads folders."""
+        picture = found(job, self._companions())
+        if picture.cache is None and self._tunings is not None:
+            picture = replace(picture, cache=self._tunings.step_cache(build))
+        return picture, numbers_of(picture)
 
     def resident(self) -> tuple[str, ...]:
         """The ids of the builds in memory, the one used last at the end."""
@@ -144,12 +184,13 @@ class EnginePool:
                 async for event in events:
                     yield event
 
-    def _is_news(self, build: Build, remark: str) -> bool:
-        """Whether there is something to say about a build that was not said before."""
-        if not remark or self._told.get(build.sha256) == remark:
+    def _is_news(self, build: Build, attempts: Attempts) -> bool:
+        """Whether there is something to say: of a build what was not said before, of a picture's size at each one."""
+        if not attempts.remark or attempts.told == attempts.remark:
             return False
-        self._told[build.sha256] = remark
-        return True
+        was_said = self._told.get(build.sha256) == attempts.remark
+        self._told[build.sha256] = attempts.told = attempts.remark
+        return attempts.is_smaller or not was_said
 
     @asynccontextmanager
     async def _seat_for(self, build: Build, attempts: Attempts, stop: asyncio.Event) -> AsyncIterator[Seat | None]:
@@ -171,25 +212,30 @@ class EnginePool:
         if self._is_closed:
             raise EngineFailed(f"{build.id} cannot run: the engines are closed")
         seat = self._seats.get(build.id)
-        if seat is not None and seat.is_ready and _is_same(seat.build, build) and seat.setup.kv == setup.kv:
-            return seat if seat.has_room and self._join(seat, setup.n_ctx) else None
+        if seat is not None and seat.is_ready and _is_same(seat.build, build) and seat.setup.serves(setup):
+            return seat if seat.has_room and self._join(seat, setup) else None
+        if seat is not None:
+            setup = replace(setup, places=setup.places | seat.setup.places)
         if seat is not None and not seat.is_busy:
             self._send_off(seat)
+        if build.kind is Kind.IMAGE:
+            setup = replace(setup, places=setup.places | frozenset(map(str, self._companions().values())))
         expected = governor.peak(build, setup)
         if build.id in (other.build.id for other in [*self._seats.values(), *self._leaving]) or not self._admit(
             expected
         ):
             return None
-        threads = self._threads or threads_for(build, usable_cores())
+        threads = self._threads or setup.tuning.threads or threads_for(build, usable_cores())
         keeper = Keeper(self._cache, build.sha256)
         fresh = Seat(build, setup, expected, threads, self._stall_s, keeper, self._loader)
         self._seats[build.id] = fresh
         return fresh
 
-    def _join(self, seat: Seat, n_ctx: int) -> bool:
-        """Take a seat for one more job, if there is room for the context that this one wants."""
-        if n_ctx > seat.setup.n_ctx:
-            memory = governor.peak(seat.build, replace(seat.setup, n_ctx=n_ctx))
+    def _join(self, seat: Seat, setup: Setup) -> bool:
+        """Take a seat for one more job, if there is room for the context or the larger picture that it wants."""
+        n_ctx = max(setup.n_ctx, seat.setup.n_ctx)
+        if n_ctx > seat.setup.n_ctx or setup.memory > seat.expected:
+            memory = max(governor.peak(seat.build, replace(seat.setup, n_ctx=n_ctx)), setup.memory)
             if not self._admit(memory, seat):
                 return False
             seat.grow(n_ctx, memory)
@@ -256,8 +302,8 @@ class EnginePool:
             if self._seats.get(seat.build.id) is seat and not seat.is_busy:
                 if not seat.is_ready:
                     del self._seats[seat.build.id]
-                elif self._unload_s and not self._governor.is_pinned(seat.build.id):
-                    seat.leaves_at(asyncio.get_running_loop().call_later(self._unload_s, self._expire, seat))
+                elif self._idle_s and not self._governor.is_pinned(seat.build.id):
+                    seat.leaves_at(asyncio.get_running_loop().call_later(self._idle_s, self._expire, seat))
             self._changed()
 
     def _expire(self, seat: Seat) -> None:
@@ -271,19 +317,50 @@ class EnginePool:
         self._change = asyncio.Event()
 
 
+def _known(tunings: Tunings, build: Build, job: TextJob, loaded: Setup | None) -> tuple[Tuning, Build | None, TextJob]:
+    """How the build runs fastest, who writes ahead, and the job without guesses where they are known not to pay.
+
+    One that is ``loaded`` stays as it is.
+    """
+    job = replace(job, guesses=job.guesses and tunings.may_guess(build.sha256, job.task))
+    if loaded is not None and not loaded.embeds:
+        return loaded.tuning, loaded.draft, job
+    return tunings.of(build, job.n_ctx), tunings.draft(build), job
+
+
+def ladder_of(build: Build, job: ImageJob, numbers: int, budget: int) -> Ladder:
+    """The ways to save memory that this machine has, those that can never have theirs left out.
+
+    What each takes is known of main memory alone, and of builds with a canvas; ``numbers`` are the weights of LoRAs and
+    ControlNet, which are kept as the build's own are.
+    """
+    if has_graphics_card("torch"):
+        return tuple((rung, 0) for rung in ("full", "tiled", "offload", "sequential"))
+    canvas = None if build.footprint is None else build.footprint.canvas
+    if canvas is None:
+        return tuple((rung, 0) for rung in ("full", "tiled", "half", "int8"))
+    each = {rung: 2 if rung in _IN_16_BITS else 4 for rung in RUNGS}
+    ladder = tuple((rung, needed + numbers * each[rung]) for rung, needed in canvas.ladder(job.width, job.height))
+    return tuple(way for way in ladder if way[1] <= budget) or ladder[-1:]
+
+
 def _is_same(one: Build, other: Build) -> bool:
     """Whether they are the same files."""
-    return (one.path, one.sha256, one.projector) == (other.path, other.sha256, other.projector)
+    return (one.path, one.sha256, one.projector, one.base) == (other.path, other.sha256, other.projector, other.base)
 
 
-def _check_job(build: Build, job: TextJob | ImageJob) -> None:
+def _check_job(build: Build, job: Job) -> None:
     """Refuse what no engine could do; raises ``UsageError``."""
-    if isinstance(job, ImageJob) != (build.kind is Kind.IMAGE):
-        wanted = "draws pictures" if build.kind is Kind.IMAGE else "writes text"
+    if build.kind not in _DONE_BY[type(job)]:
+        wanted = _DOES[build.kind]
         raise UsageError(f"{build.id} {wanted}; this job is of the other kind", "choose another build with --model")
     if isinstance(job, TextJob):
         if not job.messages or job.max_tokens < 1 or job.n_ctx < 1:
             raise UsageError("a text job has a message and room for at least one token", "type something to ask")
+        return
+    if isinstance(job, EmbeddingJob):
+        if not job.texts or job.n_ctx < 1:
+            raise UsageError("there is no text to make a vector of", "give at least one")
         return
     for name, side in (("width", job.width), ("height", job.height)):
         if not MIN_SIDE <= side <= MAX_SIDE or side % 8:
@@ -294,6 +371,8 @@ def _check_job(build: Build, job: TextJob | ImageJob) -> None:
         raise UsageError(f"a picture has at most {MAX_PIXELS} pixels, not {job.width}x{job.height}", "ask for less")
     if not 1 <= job.steps <= MAX_STEPS:
         raise UsageError(f"a picture takes 1 to {MAX_STEPS} steps, not {job.steps}", "leave --steps out")
+    if not 1 <= job.count <= MAX_COUNT:
+        raise UsageError(f"an answer has 1 to {MAX_COUNT} pictures, not {job.count}", "leave --count out")
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -11,17 +11,20 @@ import secrets
 import sys
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nanolocal.chat.events import EngineDone, Loading, TextDelta
 from nanolocal.chat.messages import Message, Role
 from nanolocal.chat.ports import PromptSnapshot, TextJob
 from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.tuning import Tuning
 from nanolocal.engines.bare import most_memory
 from nanolocal.engines.pool import EnginePool
+from nanolocal.engines.settled import Settled
 from nanolocal.errors import NanolocalError
 from nanolocal.hardening import end_with_parent, harden_process
 
@@ -33,7 +36,8 @@ class Question:
     """What to measure: the build's id, file and SHA-256, the memory for engines, and where states may be kept.
 
     ``said`` are the texts of the conversation so far, the user's first; each of ``asked`` is a turn that follows, the
-    last ``swaps`` of them after a swap. ``kept`` is the snapshot that ``Found`` of another process names.
+    last ``swaps`` of them after a swap. ``kept`` is the snapshot that ``Found`` of another process names. ``tuning``
+    has fields of ``chat.tuning.Tuning``.
     """
 
     id: str
@@ -48,6 +52,7 @@ class Question:
     kept: "dict[str, str | int] | None" = None
     write: int = 64
     temperature: float = 0.0
+    tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +117,11 @@ async def measure(question: Question, mark: Callable[[], None]) -> Found:
     path = Path(question.path)
     build = Build(question.id, question.id, Kind.TEXT, path, "", path.stat().st_size, question.sha256)
     cache = OneState(Path(question.folder), None if question.kept is None else _opened(question.kept))
+    tunings = Settled(Tuning(**question.tuning))
     said, turns = list(question.said), list[Turn]()
     fresh = len(question.asked) - question.swaps
     load_s = 0.0
-    pool = EnginePool(question.memory, cache=cache)
+    pool = EnginePool(question.memory, cache=cache, tunings=tunings)
     try:
         if fresh:
             warming = TextJob((Message(Role.USER, "1"),), question.n_ctx, 1, 0.0)
@@ -126,7 +132,7 @@ async def measure(question: Question, mark: Callable[[], None]) -> Found:
                 if number == fresh and number:
                     mark()
                 await pool.close()
-                pool = EnginePool(question.memory, cache=cache)
+                pool = EnginePool(question.memory, cache=cache, tunings=tunings)
             said.append(text)
             turn, answer = await _turn(pool, build, _job(question, said))
             said.append(answer)

@@ -8,7 +8,7 @@ from nanolocal.chat.messages import Message
 from nanolocal.engines.calls import NO_TOOLS, Tools
 from nanolocal.engines.ggml import Model
 from nanolocal.engines.templates import Piece, Template, TemplateFailed, tidy, without_system
-from nanolocal.engines.tokens import Glance, Token, size_of
+from nanolocal.engines.tokens import Percept, Token, size_of
 from nanolocal.errors import BuildFailed, NoBuildFits, UsageError
 
 
@@ -23,11 +23,11 @@ class Prompt:
 
 
 class Prompter:
-    """Makes prompts for one model with its own chat template; ``look`` turns a picture file into tokens."""
+    """Makes prompts for one model with its own chat template; ``sense`` turns a picture or a sound into tokens."""
 
-    def __init__(self, model: Model, build: str, look: Callable[[bytes], tuple[Token, ...]]) -> None:
+    def __init__(self, model: Model, build: str, sense: Callable[[bytes], tuple[Token, ...]]) -> None:
         self._model = model
-        self._look = look
+        self._sense = sense
         self._build = build
         words = {"bos_token": model.token_text(model.bos), "eos_token": model.token_text(model.eos)}
         try:
@@ -71,28 +71,28 @@ class Prompter:
             allowed -= size - room
 
     def _count(self, message: Message) -> int:
-        pictures = sum(size_of(self._look(picture.data)) for picture in message.attachments)
-        return len(self._model.tokenize(message.text, special=False)) + pictures
+        files = sum(size_of(self._sense(item.data)) for item in message.attachments)
+        return len(self._model.tokenize(message.text, special=False)) + files
 
     def _tokens(self, messages: Sequence[Message], tools: Tools) -> tuple[list[Token], str]:
         """The prompt, and its end if that is the template's."""
         pieces = self._render(messages, tools)
         end = pieces[-1].text if pieces and pieces[-1].message is None else ""
         tokens = self._read(pieces)
-        if tokens and isinstance(tokens[-1], Glance):
-            raise BuildFailed(f"{self._build} cannot chat: its chat template ends with the picture")
+        if tokens and isinstance(tokens[-1], Percept):
+            raise BuildFailed(f"{self._build} cannot chat: its chat template ends with the file")
         bos = self._model.bos
         return ([bos, *tokens] if self._model.wants_bos and tokens[:1] != [bos] else tokens), end
 
     def _read(self, pieces: Sequence[Piece]) -> list[Token]:
-        """Text is tokenized from picture to picture."""
+        """Text is tokenized from file to file."""
         tokens: list[Token] = []
         text: list[Piece] = []
         for piece in pieces:
-            if piece.picture is None:
+            if piece.file is None:
                 text.append(piece)
                 continue
-            tokens += [*self._tokenize(text), *self._look(piece.picture)]
+            tokens += [*self._tokenize(text), *self._sense(piece.file)]
             text = []
         return [*tokens, *self._tokenize(text)]
 

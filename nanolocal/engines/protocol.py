@@ -1,9 +1,9 @@
 """What parent and engine child say to each other: frames of JSON behind a four-byte big-endian length.
 
-The parent sends ``LoadText`` or ``LoadImage`` once, then jobs: one ``RunImage`` at a time, or several ``RunText`` that
-are answered together. ``Cancel`` may come at any moment. The child answers with ``Hello``, then ``Progress`` and
-``Loaded`` for a load, and for each job its events up to ``Done`` or ``Failed``. ``Beat`` comes every second, whatever
-else happens.
+The parent sends ``LoadText``, ``LoadImage`` or ``LoadEmbedding`` once, then jobs: one ``RunImage`` or ``RunEmbedding``
+at a time, or several ``RunText`` that are answered together. ``Cancel`` may come at any moment. The child answers with
+``Hello``, then ``Progress`` and ``Loaded`` for a load, and for each job its events up to ``Done`` or ``Failed``.
+``Beat`` comes every second, whatever else happens.
 
 Before a text engine forgets a conversation it asks with ``Leaving`` where that may be kept, takes ``Keep`` for an
 answer and, if it wrote the file, says ``Kept``. ``Leave`` makes it do so with all of them, and end with ``Left``.
@@ -14,13 +14,14 @@ import binascii
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import BinaryIO, TypeVar, get_type_hints
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, BinaryIO, TypeVar, get_type_hints
 
 F = TypeVar("F")
 S = TypeVar("S")
 
-VERSION = 3
+VERSION = 6
 LOADING = 0
 """The job number of what belongs to a load; jobs have higher ones."""
 MAX_FRAME_BYTES = 16 * 2**20
@@ -29,10 +30,11 @@ SEQUENCES = 4
 """Conversations that a text engine holds, and answers together; one where the model cannot forget the end of a text."""
 
 Pairs = tuple[tuple[str, str], ...]
-Pictures = tuple[tuple[int, bytes], ...]
+Files = tuple[tuple[int, bytes], ...]
 Biases = tuple[tuple[int, float], ...]
 Ranks = tuple[tuple[str, float], ...]
 Texts = tuple[str, ...]
+Whole = tuple[int, ...]
 
 
 class ProtocolError(Exception):
@@ -43,8 +45,9 @@ class ProtocolError(Exception):
 class LoadText:
     """Load a GGUF file; ``build`` is the build's id, for messages, and ``kv`` what keys and values are kept as.
 
-    ``projector`` is the path of the file that lets it look at pictures, ``""`` where there is none. ``snapshots`` is
-    the folder where every ``Keep`` will have its file, ``""`` where nothing is kept.
+    ``projector`` is the path of the file that lets it look and listen, ``""`` where there is none. ``snapshots`` is
+    the folder where every ``Keep`` will have its file, ``""`` where nothing is kept. ``draft`` is the path
+    of a build that writes ahead. The others are those of ``chat.tuning.Tuning``.
     """
 
     build: str
@@ -54,20 +57,42 @@ class LoadText:
     kv: str = "f16"
     projector: str = ""
     snapshots: str = ""
+    batch: int = 0
+    flash: str = ""
+    maps: bool = True
+    gpu_layers: int = -1
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadImage:
-    """Load a diffusers folder."""
+    """Load a diffusers folder or a checkpoint, with as little memory as ``rung`` (``chat.drawing.RUNGS``) says.
+
+    ``base`` is a folder that has what a checkpoint lacks, ``""`` where there is none. ``places`` are the files and
+    folders that its jobs may read besides.
+    """
 
     build: str
     path: str
+    threads: int
+    base: str = ""
+    rung: str = "full"
+    places: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEmbedding:
+    """Load a GGUF file to make vectors of texts, each of at most ``n_ctx`` tokens."""
+
+    build: str
+    path: str
+    n_ctx: int
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunText:
-    """Continue ``messages`` (role, text); each of ``pictures`` is a file and the index of the message it is in.
+    """Continue ``messages`` (role, text); each of ``files`` is a picture or a sound after the index of its message.
 
     ``chat`` names the conversation, ``""`` for one that is not kept; ``snapshot`` is the file that it was last kept in,
     sealed with ``snapshot_key``. What is not said of the other fields is with ``chat.ports.TextJob``.
@@ -83,7 +108,7 @@ class RunText:
     min_p: float
     repeat_penalty: float
     seed: int | None
-    pictures: Pictures = ()
+    files: Files = ()
     typical_p: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
@@ -103,11 +128,13 @@ class RunText:
     chat: str = ""
     snapshot: str = ""
     snapshot_key: bytes = b""
+    guesses: bool = True
+    drafts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RunImage:
-    """Draw a picture."""
+    """Draw ``count`` pictures; the fields are those of ``chat.ports.ImageJob``."""
 
     job: int
     prompt: str
@@ -117,6 +144,28 @@ class RunImage:
     steps: int
     guidance: float
     seed: int | None
+    scheduler: str = ""
+    strength: float = 0.0
+    source: bytes | None = None
+    mask: bytes | None = None
+    control: bytes | None = None
+    controlnet: str = ""
+    adapters: Ranks = ()
+    count: int = 1
+    keep_preview: bool = False
+    cache: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEmbedding:
+    """Make a vector of each text; the fields are those of ``chat.ports.EmbeddingJob``."""
+
+    job: int
+    texts: Texts
+    n_ctx: int
+    first: int
+    truncates: bool
+    normalises: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +229,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something is not done as it was asked for; ``what`` says so in a sentence."""
+
+    job: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """Prompt tokens in memory, of so many, and how many of them were there before."""
 
@@ -229,6 +286,38 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture is ready, a PNG; what it was drawn with are fields of ``chat.drawing.PictureReceipt``.
+
+    One that was stopped after ``stopped_at`` of its steps is only a preview; 0 for a whole one.
+    """
+
+    job: int
+    picture: bytes
+    seed: int
+    scheduler: str
+    rung: str
+    dtype: str
+    threads: int
+    adapters: Ranks
+    versions: Pairs
+    stopped_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of the next texts as 32-bit little-endian floats, one after the other.
+
+    ``tokens`` is how many of each text were read, ``cut`` how many of each were left out at its end.
+    """
+
+    job: int
+    vectors: bytes
+    tokens: Whole
+    cut: Whole
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The end of a job. ``stopped`` is a value of ``chat.messages.Stopped``; times in seconds, speeds per second."""
 
@@ -243,7 +332,7 @@ class Done:
     prompt_tok_s: float = 0.0
     decode_tok_s: float = 0.0
     cpu_s: float = 0.0
-    picture: bytes | None = None
+    guess_gain: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,24 +368,26 @@ class Left:
     """Nothing more follows."""
 
 
-Request = LoadText | LoadImage | RunText | RunImage | Cancel | Keep | Leave
-JobReply = Dropped | Read | Delta | ToolCall | Odds | Step | Done | Failed
+Load = LoadText | LoadImage | LoadEmbedding
+Run = RunText | RunImage | RunEmbedding
+Request = Load | Run | Cancel | Keep | Leave
+JobReply = Dropped | Remark | Read | Delta | ToolCall | Odds | Step | Drawn | Embedded | Done | Failed
 Reply = Hello | Beat | Progress | Loaded | JobReply | Leaving | Kept | Left
 Frame = Request | Reply
 
 _FRAMES: dict[str, type[Frame]] = {
     frame.__name__: frame
     for frame in (
-        LoadText, LoadImage, RunText, RunImage, Cancel, Keep, Leave, Hello, Beat, Progress, Loaded,
-        Dropped, Read, Delta, ToolCall, Odds, Step, Done, Failed, Leaving, Kept, Left,
+        LoadText, LoadImage, LoadEmbedding, RunText, RunImage, RunEmbedding, Cancel, Keep, Leave, Hello, Beat, Progress,
+        Loaded, Dropped, Remark, Read, Delta, ToolCall, Odds, Step, Drawn, Embedded, Done, Failed, Leaving, Kept, Left,
     )
 }  # fmt: skip
 
 
 def encode(frame: Frame) -> bytes:
     """``frame`` as bytes, length first; raises ``ProtocolError`` when it is too long."""
-    values = {field.name: getattr(frame, field.name) for field in fields(frame)}
-    payload = json.dumps({"frame": type(frame).__name__, **values}, ensure_ascii=False, default=_to_base64)
+    values = {name: getattr(frame, name) for name in _types_of(type(frame).__name__)}
+    payload = _encoder().encode({"frame": type(frame).__name__, **values})
     data = payload.encode("utf-8", errors="replace")
     if len(data) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a {type(frame).__name__} frame of {len(data)} bytes")
@@ -323,12 +414,12 @@ def decode(payload: bytes) -> Frame:
     frame = _FRAMES.get(name) if isinstance(name, str) else None
     if frame is None:
         raise ProtocolError(f"unknown frame {str(name)[:40]!r}")
-    hints = get_type_hints(frame)
-    if values.keys() != hints.keys():
-        raise ProtocolError(f"a {name} frame with {sorted(values.keys() ^ hints.keys())} missing or unknown")
+    readers = _readers_of(frame.__name__)
+    if values.keys() != readers.keys():
+        raise ProtocolError(f"a {name} frame with {sorted(values.keys() ^ readers.keys())} missing or unknown")
     try:
         make: Callable[..., Frame] = frame
-        return make(**{key: _READERS[hints[key]](value) for key, value in values.items()})
+        return make(**{key: readers[key](value) for key, value in values.items()})
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"a {name} frame with a wrong value: {error}") from error
 
@@ -345,6 +436,23 @@ def read_frame(stream: BinaryIO) -> Frame | None:
     if len(payload) < length:
         raise ProtocolError("the stream ends inside a frame")
     return decode(payload)
+
+
+@cache
+def _types_of(name: str) -> dict[str, Any]:
+    """The fields of a frame with their types; they are looked up for every token, and slow to work out."""
+    return get_type_hints(_FRAMES[name])
+
+
+@cache
+def _readers_of(name: str) -> dict[str, Callable[[object], object]]:
+    """What reads each field of a frame; a union of types is slow to look up."""
+    return {field: _READERS[hint] for field, hint in _types_of(name).items()}
+
+
+@cache
+def _encoder() -> json.JSONEncoder:
+    return json.JSONEncoder(ensure_ascii=False, default=_to_base64)
 
 
 def _to_base64(value: object) -> str:
@@ -396,6 +504,12 @@ def _texts(value: object) -> Texts:
     return tuple(_text(each) for each in value)
 
 
+def _wholes(value: object) -> Whole:
+    if not isinstance(value, list):
+        raise TypeError("expected whole numbers")
+    return tuple(_whole(each) for each in value)
+
+
 def _pairs_of(
     first: Callable[[object], F], second: Callable[[object], S]
 ) -> Callable[[object], tuple[tuple[F, S], ...]]:
@@ -418,8 +532,9 @@ _READERS: dict[object, Callable[[object], object]] = {
     bytes | None: _bytes_or_none,
     bool: _flag,
     Texts: _texts,
+    Whole: _wholes,
     Pairs: _pairs_of(_text, _text),
-    Pictures: _pairs_of(_whole, _bytes),
+    Files: _pairs_of(_whole, _bytes),
     Biases: _pairs_of(_whole, _number),
     Ranks: _pairs_of(_text, _number),
 }

@@ -1,25 +1,32 @@
 """One build's place in memory, and one job on it: frames of the child become events of the turn."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
+from nanolocal.chat.drawing import PictureReceipt
 from nanolocal.chat.events import (
     ContextDropped,
+    Embedded,
     EngineDone,
     EngineEvent,
     ImageStep,
     Loading,
+    MadeDo,
+    PictureDrawn,
     Reading,
     ReasoningDelta,
     TextDelta,
     TokenChosen,
     ToolCalled,
 )
+from nanolocal.chat.media import for_engine
 from nanolocal.chat.messages import Attachment, Stopped, Timing, TokenOdds, ToolCall, Usage
-from nanolocal.chat.ports import ImageJob, PromptSnapshot, TextJob
+from nanolocal.chat.ports import EmbeddingJob, ImageJob, Job, PromptSnapshot, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines import protocol
 from nanolocal.engines.client import Child, ChildDied
@@ -36,6 +43,8 @@ _FAILURES: dict[str, type[EngineFailed]] = {
     "OutOfMemory": OutOfMemory,
 }
 _AGAIN = "try again; if it happens again, choose another build"
+_NOT_SENT = frozenset({"messages", "chat_id", "task"})
+"""Fields of a ``TextJob`` that travel by another name, or not at all."""
 _GRACE_S = 5.0
 """How long a child may take to stop a job before it is killed."""
 _PATIENCE = 10
@@ -87,7 +96,12 @@ class Seat:
     @property
     def has_room(self) -> bool:
         """Whether one more job can run on it now: text engines answer several at once."""
-        return not self.active or (self.is_ready and self.build.kind is Kind.TEXT and self.active < protocol.SEQUENCES)
+        return not self.active or (self.is_ready and self.kind is Kind.TEXT and self.active < protocol.SEQUENCES)
+
+    @property
+    def kind(self) -> Kind:
+        """The engine that it needs."""
+        return Kind.EMBEDDING if self.setup.embeds else self.build.kind
 
     @property
     def resident(self) -> Resident:
@@ -102,12 +116,12 @@ class Seat:
 
     def grow(self, n_ctx: int, memory: int) -> None:
         """It is about to make room for a longer context, and then takes so much."""
-        self.setup = Setup(n_ctx, self.setup.kv)
+        self.setup = replace(self.setup, n_ctx=n_ctx)
         self.memory = self.expected = max(memory, self.memory)
 
     def measured(self, memory: int) -> None:
         """The child takes that; one that may yet load a projector keeps the room that was made for it."""
-        self.memory = max(memory, self.expected) if self.build.sees else memory
+        self.memory = max(memory, self.expected) if self.build.projector is not None else memory
 
     def kill(self, verdict: str = "was unloaded") -> None:
         """End the child, also one that is just being started; a running job ends with ``EngineFailed``: ``verdict``."""
@@ -130,11 +144,12 @@ class Seat:
 class SeatedJob:
     """One job on a seat that is held for it."""
 
-    def __init__(self, seat: Seat, job: TextJob | ImageJob, stop: asyncio.Event) -> None:
+    def __init__(self, seat: Seat, job: Job, stop: asyncio.Event) -> None:
         self._seat = seat
         self._job = job
         self._stop = stop
         self._usage = Usage()
+        self._pictures: list[Attachment] = []
         self._load_s = 0.0
         self._has_answered = False
         self._has_delivered = False
@@ -158,7 +173,7 @@ class SeatedJob:
                 is_builds_fault = death.of_its_work and not self._has_delivered
                 kind = BuildFailed if is_builds_fault else OutOfMemory if death.of_memory else EngineFailed
                 raise self._failure(str(death), _AGAIN, kind) from death
-            yield EngineDone(self._usage, Timing(load_s=self._load_s), Stopped.USER)
+            yield EngineDone(self._usage, Timing(load_s=self._load_s), Stopped.USER, tuple(self._pictures))
 
     async def _load_and_work(self, is_ready: bool) -> AsyncGenerator[EngineEvent]:
         if not is_ready:
@@ -176,7 +191,7 @@ class SeatedJob:
         await seat.unload()
         await seat.loader.wait_for_memory(seat.build, seat.setup, self._stop)
         began = time.monotonic()
-        seat.child = child = await Child.start(seat.build.kind, seat.stall_s, seat.keeper, seat.loader.gauge)
+        seat.child = child = await Child.start(seat.kind, seat.stall_s, seat.keeper, seat.loader.gauge)
         if seat.is_killed:
             child.kill("was unloaded")
         try:
@@ -242,20 +257,19 @@ class SeatedJob:
     def _event(self, reply: protocol.Reply) -> EngineEvent | None:
         """What a reply means for the turn; raises what the child reports as failed."""
         match reply:
-            case protocol.Dropped(_, messages, tokens):
-                return ContextDropped(messages, tokens)
+            case protocol.Dropped() | protocol.Remark():
+                return _left_out(reply)
             case protocol.Read(_, done, total, cached):
                 self._usage = Usage(prompt_tokens=done, cached_tokens=cached)
                 return Reading(done, total, cached)
-            case protocol.Delta() | protocol.ToolCall() | protocol.Odds():
+            case protocol.Delta() | protocol.ToolCall() | protocol.Odds() | protocol.Embedded():
                 self._has_delivered = True
                 tokens = reply.tokens if isinstance(reply, protocol.Delta) else 0
                 self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + tokens)
                 return _said(reply)
-            case protocol.Step(_, step, total, preview) if isinstance(self._job, ImageJob):
+            case protocol.Step() | protocol.Drawn() if isinstance(self._job, ImageJob):
                 self._has_delivered = True
-                self._usage = Usage(pixel_steps=self._job.width * self._job.height * step)
-                return ImageStep(step, total, preview)
+                return self._picture(reply, self._job)
             case protocol.Done():
                 self._seat.measured(reply.memory)
                 return self._done(reply)
@@ -263,11 +277,17 @@ class SeatedJob:
                 raise self._refusal(error, message, hint)
         return None
 
+    def _picture(self, reply: protocol.Step | protocol.Drawn, job: ImageJob) -> ImageStep | PictureDrawn:
+        if isinstance(reply, protocol.Step):
+            self._usage = Usage(pixel_steps=job.width * job.height * reply.step)
+            return ImageStep(reply.step, reply.total, reply.preview, self._usage.pixel_steps)
+        self._pictures.append(_drawn(reply, job, self._seat.build))
+        return PictureDrawn(self._pictures[-1], self._usage.pixel_steps, reply.stopped_at > 0)
+
     def _done(self, done: protocol.Done) -> EngineDone:
         usage = Usage(done.prompt_tokens, done.cached_tokens, done.completion_tokens, done.pixel_steps)
         timing = Timing(self._load_s, done.ttft_s, done.prompt_tok_s, done.decode_tok_s, done.cpu_s)
-        picture = None if done.picture is None else Attachment("picture.png", "image/png", done.picture)
-        return EngineDone(usage, timing, Stopped(done.stopped), picture)
+        return EngineDone(usage, timing, Stopped(done.stopped), tuple(self._pictures), done.guess_gain)
 
     async def _load_request(self) -> protocol.Request:
         build = self._seat.build
@@ -281,14 +301,29 @@ class SeatedJob:
                 setup.kv,
                 projector="" if build.projector is None else str(build.projector),
                 snapshots=await self._seat.keeper.folder(),
+                batch=setup.tuning.batch,
+                flash=setup.tuning.flash,
+                maps=setup.tuning.maps,
+                gpu_layers=setup.tuning.gpu_layers,
+                draft="" if setup.draft is None else str(setup.draft.path),
             )
-        return protocol.LoadImage(build.id, str(build.path), self._seat.threads)
+        setup = self._seat.setup
+        if isinstance(self._job, EmbeddingJob):
+            return protocol.LoadEmbedding(build.id, str(build.path), setup.n_ctx, self._seat.threads)
+        return protocol.LoadImage(
+            build.id,
+            str(build.path),
+            self._seat.threads,
+            base="" if build.base is None else str(build.base),
+            rung=setup.rung,
+            places=tuple(sorted(setup.places)),
+        )
 
     def _send(self, child: Child, number: int, snapshot: PromptSnapshot | None) -> None:
         try:
             child.send(_run_request(number, self._job, snapshot))
         except protocol.ProtocolError as error:
-            raise NoBuildFits("the prompt is larger than 16 MiB, pictures included", "shorten it") from error
+            raise NoBuildFits("the prompt is larger than 16 MiB, pictures and sounds included", "shorten it") from error
 
     async def _kill_on_stop(self, child: Child) -> None:
         await self._stop.wait()
@@ -310,9 +345,20 @@ class SeatedJob:
         return kind(safe_line(f"the engine of {self._seat.build.id} {_as_clause(message)}"), safe_line(hint))
 
 
-def _said(reply: protocol.Delta | protocol.ToolCall | protocol.Odds) -> EngineEvent:
-    """What a model wrote, safe for a terminal."""
+def _left_out(reply: protocol.Dropped | protocol.Remark) -> EngineEvent:
+    """What is not done as it was asked for."""
     match reply:
+        case protocol.Dropped(_, messages, tokens):
+            return ContextDropped(messages, tokens)
+        case protocol.Remark(_, what):
+            return MadeDo(safe_line(what))
+
+
+def _said(reply: protocol.Delta | protocol.ToolCall | protocol.Odds | protocol.Embedded) -> EngineEvent:
+    """What a model made, safe for a terminal."""
+    match reply:
+        case protocol.Embedded(_, vectors, read, cut):
+            return Embedded(vectors, len(read), sum(read), sum(map(bool, cut)))
         case protocol.Delta(_, text, tokens, part):
             return (ReasoningDelta if part == "reasoning" else TextDelta)(safe(text), tokens)
         case protocol.ToolCall(_, name, arguments):
@@ -321,22 +367,56 @@ def _said(reply: protocol.Delta | protocol.ToolCall | protocol.Odds) -> EngineEv
             return TokenChosen(TokenOdds(safe(text), logprob, tuple((safe(other), odds) for other, odds in top)))
 
 
+def _drawn(reply: protocol.Drawn, job: ImageJob, build: Build) -> Attachment:
+    """A picture with its receipt."""
+    receipt = PictureReceipt(
+        build_id=build.id,
+        build_sha256=build.sha256,
+        prompt=job.prompt,
+        width=job.width,
+        height=job.height,
+        steps=job.steps,
+        guidance=job.guidance,
+        seed=reply.seed,
+        negative=job.negative,
+        scheduler=reply.scheduler,
+        strength=job.strength,
+        source=_sha256(job.source),
+        mask=_sha256(job.mask),
+        control=_sha256(job.control),
+        controlnet=Path(job.controlnet).name,
+        adapters=reply.adapters,
+        rung=reply.rung,
+        dtype=reply.dtype,
+        threads=reply.threads,
+        versions=reply.versions,
+        stopped_at=reply.stopped_at,
+        cache=job.cache or "",
+    )
+    return Attachment("picture.png", "image/png", reply.picture, receipt.to_json())
+
+
+def _sha256(file: bytes | None) -> str:
+    return "" if file is None else hashlib.sha256(file).hexdigest()
+
+
 def _as_clause(message: str) -> str:
     """A death ("ended by ...") goes on with the sentence; anything else is what the engine reports."""
     verbs = ("ended ", "was ", "did ", "stopped ", "sent ", "made ")
     return message if message.startswith(verbs) else f"failed: {message}"
 
 
-def _run_request(number: int, job: TextJob | ImageJob, snapshot: PromptSnapshot | None) -> protocol.Request:
+def _run_request(number: int, job: Job, snapshot: PromptSnapshot | None) -> protocol.Request:
+    if isinstance(job, EmbeddingJob):
+        return protocol.RunEmbedding(job=number, **{each.name: getattr(job, each.name) for each in fields(job)})
     if isinstance(job, ImageJob):
-        return protocol.RunImage(
-            number, job.prompt, job.negative, job.width, job.height, job.steps, job.guidance, job.seed
-        )
-    settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in ("messages", "chat_id")}
+        known = {each.name: getattr(job, each.name) for each in fields(job)}
+        return protocol.RunImage(job=number, **known | {"cache": job.cache or ""})
+    settings = {each.name: getattr(job, each.name) for each in fields(job) if each.name not in _NOT_SENT}
     return protocol.RunText(
         job=number,
         messages=tuple((str(message.role), message.text) for message in job.messages),
-        pictures=tuple((n, item.data) for n, message in enumerate(job.messages) for item in message.attachments),
+        files=tuple((n, for_engine(item)) for n, message in enumerate(job.messages) for item in message.attachments),
         chat=job.chat_id,
         snapshot="" if snapshot is None else str(snapshot.path),
         snapshot_key=b"" if snapshot is None else snapshot.key,

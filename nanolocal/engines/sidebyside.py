@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from nanolocal.chat.ports import Meter, Metering
 from nanolocal.chat.routes import Build
+from nanolocal.chat.tuning import USUAL, Tuning
 from nanolocal.engines import bare, pooled
 from nanolocal.engines.launch import child_environment, usable_cores
 from nanolocal.errors import EngineFailed
@@ -39,7 +40,8 @@ Energy: TypeAlias = tuple[float | None, str]
 class Plan:
     """What to measure: so many ``rounds`` of ``prompt_tokens`` read and ``answer_tokens`` written in each turn.
 
-    ``memory`` is what engines may take, in bytes; states are kept below ``folder`` while it lasts.
+    ``memory`` is what engines may take, in bytes; states are kept below ``folder`` while it lasts. The engine runs with
+    ``tuning``, without a draft.
     """
 
     build: Build
@@ -48,6 +50,7 @@ class Plan:
     rounds: int
     prompt_tokens: int
     answer_tokens: int
+    tuning: Tuning = USUAL
 
     @property
     def n_ctx(self) -> int:
@@ -161,6 +164,7 @@ class _Trial:
                 swaps=1,
                 write=plan.answer_tokens,
                 temperature=TEMPERATURE,
+                tuning=asdict(plan.tuning),
             )
             ours, energy = await ask_pooled(question, self._meter)
             restarted = replace(question, asked=_THEN[2:], said=ours.said, kept=ours.kept)

@@ -7,6 +7,9 @@ from nanolocal.engines.ggml import Context
 from nanolocal.engines.states import State
 from nanolocal.engines.tokens import Held, Token
 
+_LONG = 256
+"""Tokens that only one conversation has read, and that slow the others down."""
+
 
 @dataclass(slots=True)
 class Slot:
@@ -30,9 +33,12 @@ class Slot:
 
 
 class Slots:
-    """All sequences of ``context``; ``on_leaving`` is told of a conversation before it is forgotten."""
+    """All sequences of ``context``; ``on_leaving`` is told of a conversation before it is forgotten.
 
-    def __init__(self, context: Context, on_leaving: Callable[[Slot], None]) -> None:
+    It answers whether little is lost then.
+    """
+
+    def __init__(self, context: Context, on_leaving: Callable[[Slot], bool]) -> None:
         self._context = context
         self._on_leaving = on_leaving
         self._all = [Slot(sequence) for sequence in range(context.sequences)]
@@ -68,6 +74,7 @@ class Slots:
         if slot.chat != chat:
             slot.chat, slot.kept = chat, 0
         slot.promised = places
+        self._clear_view(slot, tokens)
         return slot
 
     def release(self, slot: Slot) -> None:
@@ -109,6 +116,17 @@ class Slots:
         if count:
             slot.held = source.held.head(count)
             self._context.share(source.sequence, slot.sequence, slot.held.position)
+
+    def _clear_view(self, slot: Slot, tokens: Sequence[Token]) -> None:
+        """Let long conversations that rest go, where little is lost.
+
+        With every token llama.cpp looks at all of its memory up to the last place in use, whoever uses it: four
+        conversations of the same length make each of them twice as slow.
+        """
+        for other in self._all:
+            alone = len(other.held.tokens) - other.common(tokens)
+            if other is not slot and not other.is_busy and alone >= _LONG and self._on_leaving(other):
+                self.clear(other)
 
     def _places(self) -> int:
         """Places in use or promised; what two share counts twice."""

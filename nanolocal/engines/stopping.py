@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 class StopStrings:
-    """Lets a text through up to the first of ``words``."""
+    """Lets a text through up to the one of ``words`` that is whole first, so that it does not matter how it arrives."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = [word for word in words if word]
@@ -16,7 +16,7 @@ class StopStrings:
         if self.found is not None:
             return ""
         self._held += text
-        place, word = first_of(self._held, self._words)
+        place, word = _first_whole(self._held, self._words)
         if word:
             self.found = word
             said, self._held = self._held[:place], ""
@@ -37,6 +37,13 @@ def first_of(text: str, words: Iterable[str]) -> tuple[int, str]:
     places = [(text.find(word), -len(word), word) for word in words]
     place, _, word = min((found for found in places if found[0] >= 0), default=(len(text), 0, ""))
     return place, word
+
+
+def _first_whole(text: str, words: Iterable[str]) -> tuple[int, str]:
+    """Where the one of ``words`` stands that ends first in ``text``, the longest of those that end there."""
+    places = [(text.find(word), word) for word in words]
+    found = min(((place + len(word), place, word) for place, word in places if place >= 0), default=(0, len(text), ""))
+    return found[1:]
 
 
 def begun(text: str, words: Iterable[str]) -> int:

@@ -42,12 +42,12 @@ class TemplateFailed(Exception):
 class Piece:
     """A part of a prompt: the template's own words (``message`` is ``None``), or the text of that message.
 
-    Where a ``picture`` stands, there is no text.
+    Where a ``file`` stands, a picture or a sound, there is no text.
     """
 
     text: str
     message: int | None
-    picture: bytes | None = None
+    file: bytes | None = None
 
 
 class Template:
@@ -82,9 +82,9 @@ class Template:
         return pieces
 
     def _contents(self, index: int, message: Message) -> list[Piece]:
-        """A message's pictures, then its text."""
-        looks = [Piece("", index, picture.data) for picture in message.attachments]
-        return [*looks, Piece(self._content(message), index)]
+        """A message's files, then its text."""
+        files = [Piece("", index, item.data) for item in message.attachments]
+        return [*files, Piece(self._content(message), index)]
 
     def _content(self, message: Message) -> str:
         """A message's text; earlier reasoning goes where the template would cut it, had it seen the text."""
@@ -94,13 +94,13 @@ class Template:
 
 
 def tidy(messages: Sequence[Message]) -> list[Message]:
-    """Join neighbours of one role, as most templates insist that roles alternate; their pictures come first."""
+    """Join neighbours of one role, as most templates insist that roles alternate; their files come first."""
     joined: list[Message] = []
     for message in messages:
         if joined and joined[-1].role is message.role:
             before = joined.pop()
-            pictures = before.attachments + message.attachments
-            message = Message(message.role, f"{before.text}\n\n{message.text}", pictures)
+            files = before.attachments + message.attachments
+            message = Message(message.role, f"{before.text}\n\n{message.text}", files)
         joined.append(message)
     return joined
 

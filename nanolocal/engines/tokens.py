@@ -1,4 +1,4 @@
-"""What a model reads: tokens of text, and the parts of pictures between them."""
+"""What a model reads: tokens of text, and the parts of pictures and sounds between them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,42 +6,42 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """A part of a picture, read in one piece.
+class Percept:
+    """A part of a picture or a sound, read in one piece.
 
     ``tokens`` are the places it takes in memory, ``positions`` how far the text after it is moved on, which is less for
-    models that give a picture two dimensions. Two are equal only when they are the same ``part`` of the same
-    ``picture``, which is named by its SHA-256.
+    models that give a picture two dimensions. Two are equal only when they are the same ``part`` of the same ``file``,
+    which is named by its SHA-256.
     """
 
-    picture: str
+    file: str
     part: int
     tokens: int
     positions: int
 
 
-Token: TypeAlias = int | Glance
+Token: TypeAlias = int | Percept
 
 
 def size_of(tokens: Iterable[Token]) -> int:
     """How many places they take in memory."""
-    return sum(token.tokens if isinstance(token, Glance) else 1 for token in tokens)
+    return sum(token.tokens if isinstance(token, Percept) else 1 for token in tokens)
 
 
 def text_of(tokens: Iterable[Token]) -> list[int]:
     """Those of text."""
-    return [token for token in tokens if not isinstance(token, Glance)]
+    return [token for token in tokens if not isinstance(token, Percept)]
 
 
 def steps_of(tokens: Sequence[Token], most: int) -> Iterator[Sequence[Token]]:
-    """``tokens`` as they are read: text at most ``most`` at a time, each part of a picture by itself."""
+    """``tokens`` as they are read: text at most ``most`` at a time, each part of a picture or a sound by itself."""
     start = 0
     for index, token in enumerate(tokens):
-        if isinstance(token, Glance) or index - start == most:
+        if isinstance(token, Percept) or index - start == most:
             if index > start:
                 yield tokens[start:index]
             start = index
-        if isinstance(token, Glance):
+        if isinstance(token, Percept):
             yield [token]
             start = index + 1
     if start < len(tokens):
@@ -74,5 +74,5 @@ class Held:
 
     def _count(self, tokens: Sequence[Token], sign: int) -> None:
         for token in tokens:
-            self.size += sign * (token.tokens if isinstance(token, Glance) else 1)
-            self.position += sign * (token.positions if isinstance(token, Glance) else 1)
+            self.size += sign * (token.tokens if isinstance(token, Percept) else 1)
+            self.position += sign * (token.positions if isinstance(token, Percept) else 1)

@@ -9,8 +9,9 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanolocal.errors import Damaged
@@ -27,6 +28,8 @@ _BITS = {
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
     "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
+FLOATS = frozenset({"F16", "BF16", "F32", "F64", "F8_E5M2", "F8_E4M3"})
+"""Types that loaders convert to what they compute in."""
 _NAME = re.compile(rb'\s*("(?:[^"\\]++|\\.)*+")\s*+:\s*+', re.DOTALL)
 _FLAT_OBJECT = re.compile(rb'\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+\}', re.DOTALL)
 _COMMA_OR_END = re.compile(rb"\s*([,}])")
@@ -34,11 +37,20 @@ _COMMA_OR_END = re.compile(rb"\s*([,}])")
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsFacts:
-    """What a header says: the shape of each tensor by name, the texts of ``__metadata__``, and the weights in all."""
+    """What a header says: the shape of each tensor by name, the texts of ``__metadata__``, and the weights in all.
+
+    ``stored`` counts the weights of each type.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
     parameters: int
+    stored: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return bytes_of(self.stored)
 
 
 def read_header(path: Path) -> SafetensorsFacts:
@@ -55,11 +67,26 @@ def read_header(path: Path) -> SafetensorsFacts:
             raise Damaged(f"{path.name} is not a usable safetensors file: {refused}", "get the file again") from refused
 
 
+def bytes_of(stored: Mapping[str, int]) -> int:
+    """What so many weights of each type take."""
+    return sum(count * _BITS[name] // 8 for name, count in stored.items())
+
+
+def joined(parts: Sequence[SafetensorsFacts]) -> SafetensorsFacts:
+    """The shards of one set of weights as if they were one file."""
+    stored: Counter[str] = Counter()
+    for part in parts:
+        stored.update(part.stored)
+    shapes = {name: shape for part in parts for name, shape in part.shapes.items()}
+    metadata = {name: text for part in parts for name, text in part.metadata.items()}
+    return SafetensorsFacts(shapes, metadata, sum(part.parameters for part in parts), dict(stored))
+
+
 def _facts(header: bytes, data_bytes: int) -> SafetensorsFacts:
     shapes: dict[str, tuple[int, ...]] = {}
     spans: list[tuple[int, int]] = []
     metadata: dict[str, str] | None = None
-    parameters = 0
+    stored: Counter[str] = Counter()
     for name, entry in _entries(header):
         if name == "__metadata__":
             if metadata is not None or not all(isinstance(value, str) for value in entry.values()):
@@ -70,11 +97,11 @@ def _facts(header: bytes, data_bytes: int) -> SafetensorsFacts:
             raise Refused(f"tensor {name[:80]!r} appears twice")
         shapes[name], span, elements = _tensor(name, entry)
         spans.append(span)
-        parameters += elements
+        stored[str(entry["dtype"])] += elements
         if len(spans) > MAX_TENSORS:
             raise Refused(f"it has more than {MAX_TENSORS:,} tensors")
     _check_spans(spans, data_bytes)
-    return SafetensorsFacts(shapes, metadata or {}, parameters)
+    return SafetensorsFacts(shapes, metadata or {}, stored.total(), dict(stored))
 
 
 def _entries(header: bytes) -> Iterator[tuple[str, dict[str, object]]]:

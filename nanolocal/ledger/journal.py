@@ -65,6 +65,11 @@ class Journal:
         with self._database.snapshot() as source:
             return receipts.described(receipts.receipt(source, receipts.find(source, name)))
 
+    def hold_named(self, name: str) -> str:
+        """The id of the hold that an entry is about, named as for ``receipt``; ``""`` where it is about none."""
+        with self._database.snapshot() as source:
+            return receipts.receipt(source, receipts.find(source, name)).link.entry.ref or ""
+
     def history(self, limit: int, *, with_holds: bool = False) -> list[EntryRow]:
         """The newest movements and acceptances first; ``with_holds`` adds what moves nothing for good."""
         rows = self._database.execute(

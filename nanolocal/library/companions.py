@@ -11,15 +11,16 @@ from nanolocal.library.found import Part, Role
 
 _WORDS = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
 _SAYS_NOTHING = re.compile(
-    r"^(?:mmproj|model|gguf|vision|projector|clip|f16|f32|bf16|fp16|i?q\d+|[k0-9sml]|ud|xl|xs|xxs|it)$"
+    r"^(?:mmproj|model|gguf|vision|audio|projector|clip|f16|f32|bf16|fp16|i?q\d+|[k0-9sml]|ud|xl|xs|xxs|it)$"
 )
 
 
 def projectors_of(builds: Sequence[Build], parts: Sequence[Part]) -> dict[Path, Path]:
     """The projector for each text build that has one in its own folder, as model path to projector path.
 
-    A projector whose name shares words with some models belongs to those with which it shares the most; one whose name
-    says nothing, such as ``mmproj-F16.gguf``, belongs to every model of its folder if they are builds of one model.
+    A projector whose name shares words with some models belongs to those with which it shares the most, and of several
+    the one that sees and hears; one whose name says nothing, such as ``mmproj-F16.gguf``, belongs to every model of its
+    folder if they are builds of one model.
     """
     projectors: dict[Path, list[Part]] = defaultdict(list)
     for part in parts:
@@ -37,7 +38,7 @@ def projectors_of(builds: Sequence[Build], parts: Sequence[Part]) -> dict[Path, 
 
 def _choose(model: Path, projectors: Sequence[Part], beside: Sequence[Path]) -> Path | None:
     words = words_of(model)
-    best: tuple[int, int, str] | None = None
+    best: tuple[int, int, int, str] | None = None
     chosen: Path | None = None
     for part in projectors:
         named = words_of(part.path)
@@ -46,7 +47,7 @@ def _choose(model: Path, projectors: Sequence[Part], beside: Sequence[Path]) -> 
             continue
         if not named and len({frozenset(words_of(path)) for path in beside}) > 1:
             continue
-        rank = (shared, precision_of(part.path.name), part.path.name)
+        rank = (shared, len(part.senses), precision_of(part.path.name), part.path.name)
         if best is None or rank > best:
             best, chosen = rank, part.path
     return chosen

@@ -4,20 +4,24 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.routes import Build, Kind, Sense
 from nanolocal.errors import Damaged
 from nanolocal.formats.architectures import missing_for
 from nanolocal.formats.gguf import GGUFFacts
+from nanolocal.formats.pipeline_folder import INDEX, PICKLES, TO_CONVERT, weights_of
+from nanolocal.formats.pipelines import PIPELINES
 from nanolocal.formats.preflight import check_model
+from nanolocal.formats.projectors import hears, sees
 from nanolocal.formats.splits import stem_of
 from nanolocal.library.cards import Card
-from nanolocal.library.checkpoints import describe_pipeline, describe_safetensors
+from nanolocal.library.checkpoints import describe_controlnet, describe_drawing, describe_pipeline, describe_safetensors
 from nanolocal.library.fingerprints import Fingerprints
 from nanolocal.library.fit.formula import footprint_of
 from nanolocal.library.fit.layout import Layout, join
 from nanolocal.library.fit.looking import looking_of
 from nanolocal.library.found import Part, Role
 from nanolocal.library.naming import QUANTIZATION, slug
+from nanolocal.library.pictures import Use, use_of
 
 # llama.h, enum llama_ftype
 _FILE_TYPES = {
@@ -35,6 +39,16 @@ _PICTURE_MODELS = frozenset({
     "aura", "cosmos", "flux", "hidream", "hyvid", "lumina2", "ltxv", "qwen_image", "sana", "sd1", "sd3", "sdxl", "wan",
 })  # fmt: skip
 """What ComfyUI-GGUF (tools/convert.py) writes into ``general.architecture``: the transformer or UNet alone."""
+_DRAWING = {
+    "aura": "AuraFlowPipeline", "flux": "FluxPipeline", "lumina2": "Lumina2Pipeline", "qwen_image": "QwenImagePipeline",
+    "sana": "SanaPipeline", "sd3": "StableDiffusion3Pipeline",
+}  # fmt: skip
+"""Those whose transformer draws with the other parts of such a pipeline."""
+_FOR = {
+    (Sense.SIGHT,): "pictures",
+    (Sense.HEARING,): "sounds",
+    (Sense.SIGHT, Sense.HEARING): "pictures and sounds",
+}
 
 
 def describe(path: Path, fingerprints: Fingerprints, called: str = "") -> Build | Part:
@@ -43,7 +57,10 @@ def describe(path: Path, fingerprints: Fingerprints, called: str = "") -> Build 
     Raises ``Damaged`` with the reason when it is none, does not add up, or is not what its card says; ``OSError``.
     """
     if path.is_dir():
-        return describe_pipeline(path, fingerprints, called)
+        is_pipeline = (path / INDEX).is_file()
+        return (describe_pipeline if is_pipeline else describe_controlnet)(path, fingerprints, called)
+    if path.suffix.lower() in PICKLES:
+        raise Damaged(f"{path.name} is pickled, and unpickling runs code", TO_CONVERT)
     if path.suffix.lower() == ".safetensors":
         return describe_safetensors(path, fingerprints, called)
     return describe_gguf(path, fingerprints, called)
@@ -54,6 +71,8 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
     model = check_model(path, with_layout=True)
     parts, facts = model.files, model.facts[0]
     sizes = [part.stat().st_size for part in parts]
+    if len(parts) == 1 and facts.metadata.get("general.architecture") in _DRAWING:
+        return _transformer(path, str(facts.metadata["general.architecture"]), fingerprints, called)
     part = _part(path, join(model.facts, sizes), fingerprints)
     if part is not None:
         return part
@@ -81,8 +100,24 @@ def describe_gguf(path: Path, fingerprints: Fingerprints, called: str = "") -> B
         tiny=card.tiny,
         defaults=card.defaults,
         quality=card.quality,
+        retained=card.retained,
         needs=missing_for(facts.metadata),
         footprint=footprint_of(join(model.facts, sizes)),
+    )
+
+
+def _transformer(path: Path, architecture: str, fingerprints: Fingerprints, called: str) -> Build:
+    """The transformer of a picture model, which draws with the other parts of a pipeline."""
+    weights = weights_of((path,))
+    use = use_of(weights.shapes)
+    if use is None or not use.is_alone:
+        pipeline = _DRAWING[architecture]
+        family = PIPELINES[pipeline]
+        use = Use(None, f"the transformer of a {family.described} model", pipeline, family=family, is_alone=True)
+    named = QUANTIZATION.search(path.stem)
+    quantization = named.group(1).upper() if named else "gguf"
+    return describe_drawing(
+        path, use, weights, fingerprints.of(path), name=called or path.stem, quantization=quantization
     )
 
 
@@ -96,7 +131,7 @@ def _part(path: Path, layout: Layout, fingerprints: Fingerprints) -> Part | None
     if kind == "adapter" or "adapter.type" in facts.metadata:
         role, what = Role.ADAPTER, "a LoRA adapter"
     elif kind == "mmproj" or architecture == "clip" or any(key.startswith("clip.") for key in facts.metadata):
-        role, what = Role.PROJECTOR, "a vision projector"
+        role, what = Role.PROJECTOR, "a projector"
     elif architecture in _PICTURE_MODELS:
         role, what = Role.COMPONENT, "the transformer of a picture model"
     elif architecture == "t5encoder":
@@ -104,8 +139,20 @@ def _part(path: Path, layout: Layout, fingerprints: Fingerprints) -> Part | None
     else:
         return None
     name = str(facts.metadata.get("general.name") or path.stem)
-    memory = looking_of(layout) if role is Role.PROJECTOR else 0
-    return Part(path, role, name, what, architecture, path.stat().st_size, fingerprints.of(path), memory)
+    memory, senses = 0, tuple[Sense, ...]()
+    if role is Role.PROJECTOR:
+        memory, senses = looking_of(layout), _senses(path, facts)
+        what = f"a projector for {_FOR[senses]}"
+    return Part(path, role, name, what, architecture, path.stat().st_size, fingerprints.of(path), memory, senses)
+
+
+def _senses(path: Path, facts: GGUFFacts) -> tuple[Sense, ...]:
+    """What a projector gives; raises ``Damaged`` for one that can only speak."""
+    found = ((Sense.SIGHT, sees(facts.metadata)), (Sense.HEARING, hears(facts.metadata)))
+    senses = tuple(sense for sense, is_there in found if is_there)
+    if not senses:
+        raise Damaged(f"{path.name} is a projector that neither sees nor hears", "it is for models that speak")
+    return senses
 
 
 def _fingerprint(parts: Sequence[Path], card: Card, fingerprints: Fingerprints) -> str:

@@ -3,13 +3,15 @@
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from nanolocal import __version__
-from nanolocal.chat.routes import Build, Footprint, Kind
+from nanolocal.chat.canvas import Canvas, Stage, Way
+from nanolocal.chat.routes import Build, Footprint, Kind, Sense
 from nanolocal.errors import Damaged
 from nanolocal.formats.splits import parts_of
 from nanolocal.library.fingerprints import Fingerprints
@@ -20,16 +22,22 @@ Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = f"6 of {__version__}"
+_VERSION = f"9 of {__version__}"
 """Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
+_MOST_FILES = 5_001
+"""Files of a folder that are looked at; one with more is refused."""
 _BUILD = {
     "id": str, "name": str, "quantization": str, "size_bytes": int, "sha256": str, "parameters": int,
     "context_length": int, "kv_bytes_per_token": int, "architecture": str, "licence": str, "tiny": bool,
     "defaults": dict, "quality": dict, "needs": str, "catalogue_id": str, "purposes": list, "strengths": dict,
+    "retained": float,
 }  # fmt: skip
-_FOOTPRINT: dict[str, type] = dict.fromkeys(("file", "mapped", "used", "held", "loading", "per_token", "read"), int)
-_PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str, "memory": int}
+_FOOTPRINT: dict[str, type] = dict.fromkeys(
+    ("file", "mapped", "used", "held", "loading", "per_token", "read", "wider"), int
+)
+_PART = {"name": str, "what": str, "architecture": str, "size_bytes": int, "sha256": str, "memory": int,
+         "senses": list}  # fmt: skip
 
 
 class Descriptions:
@@ -52,7 +60,7 @@ class Descriptions:
                 known = self._describe(found)
                 self._learned[key] = _to_row(known, stamp)
         except Damaged as error:
-            return Problem(found.path, error.message)
+            return Problem(found.path, error.message, error.hint)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -83,7 +91,7 @@ class Descriptions:
         try:
             described = describe(found.path, self.fingerprints, found.model)
         except Damaged as error:
-            return Problem(found.path, error.message)
+            return Problem(found.path, error.message, error.hint)
         return self._catalogued(described, found.known_as) if isinstance(described, Build) else described
 
     def _catalogued(self, build: Build, tag: str) -> Build:
@@ -120,8 +128,8 @@ class Descriptions:
             return [_numbers(whole), self._card(os.path.dirname(name))]  # noqa: PTH120
         if whole is None and not path.is_dir():
             return [*(_numbers(part.stat()) for part in parts_of(path)), self._card(os.path.dirname(name))]  # noqa: PTH120
-        weights = sorted(file for file in path.rglob("*.safetensors") if file.is_file())
-        return [*(_numbers(file.stat()) for file in [path / "model_index.json", *weights]), self._card(name)]
+        files = sorted(file for file in islice(path.rglob("*"), _MOST_FILES) if file.is_file())
+        return [*(_numbers(file.stat()) for file in files), self._card(name)]
 
     def _card(self, folder: str) -> list[int]:
         if folder not in self._cards:
@@ -147,13 +155,15 @@ def _read(index: Path) -> Row:
 
 def _to_row(described: Described, stamp: Stamp) -> Row:
     if isinstance(described, Problem):
-        return {"stamp": stamp, "problem": described.reason}
+        return {"stamp": stamp, "problem": described.reason, "hint": described.hint}
     if isinstance(described, Part):
-        return {"stamp": stamp, "role": described.role, "part": [getattr(described, name) for name in _PART]}
+        return {"stamp": stamp, "role": described.role, "part": [_plain(getattr(described, name)) for name in _PART]}
     values = [_plain(getattr(described, name)) for name in _BUILD]
-    row = {"stamp": stamp, "kind": described.kind, "build": values}
+    row: Row = {"stamp": stamp, "kind": described.kind, "build": values}
     if described.footprint is not None:
         row["footprint"] = [getattr(described.footprint, name) for name in _FOOTPRINT]
+        if described.footprint.canvas is not None:
+            row["canvas"] = asdict(described.footprint.canvas)
     return row
 
 
@@ -164,14 +174,40 @@ def _from_row(path: Path, row: object, stamp: Stamp) -> Described | None:
     try:
         if "build" in row:
             footprint = Footprint(**_checked(_FOOTPRINT, row["footprint"])) if "footprint" in row else None
+            if footprint is not None and "canvas" in row:
+                footprint = replace(footprint, canvas=_canvas(row["canvas"]))
             values = _checked(_BUILD, row["build"])
             values["purposes"] = tuple(values["purposes"])
             return Build(path=path, kind=Kind(row["kind"]), footprint=footprint, **values)
         if "part" in row:
-            return Part(path=path, role=Role(row["role"]), **_checked(_PART, row["part"]))
-        return Problem(path, str(row["problem"]))
-    except (KeyError, TypeError, ValueError):
+            values = _checked(_PART, row["part"])
+            values["senses"] = tuple(map(Sense, values["senses"]))
+            return Part(path=path, role=Role(row["role"]), **values)
+        return Problem(path, str(row["problem"]), str(row.get("hint", "")))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _canvas(row: Mapping[str, Any]) -> Canvas:
+    """Raises ``TypeError`` or ``KeyError`` for anything but what ``asdict`` made of one."""
+    width, height = _whole(row["width"], row["height"])
+    return Canvas(width, height, _ways(row["ways"]), _ways(row["on_card"]))
+
+
+def _ways(rows: Sequence[Mapping[str, Any]]) -> tuple[Way, ...]:
+    ways = []
+    for row in rows:
+        held, loading, mapped = _whole(row["held"], row["loading"], row["mapped"])
+        stages = tuple(Stage(*_whole(*stage.values())) for stage in row["stages"])
+        ways.append(Way(str(row["rung"]), held, loading, mapped, stages))
+    return tuple(ways)
+
+
+def _whole(*values: object) -> list[int]:
+    numbers = [value for value in values if type(value) is int]
+    if len(numbers) != len(values):
+        raise TypeError("values of other types")
+    return numbers
 
 
 def _plain(value: object) -> object:

@@ -51,5 +51,5 @@ def _merged(same: list[tuple[Build, Entry | None]]) -> Merged:
     aliases = tuple(dict.fromkeys(alias for build, _ in same for alias in build.aliases))
     seeing = next((build for build, _ in same if build.projector is not None), first)
     entries = tuple(entry for _, entry in same if entry is not None)
-    seen = replace(first, aliases=aliases, projector=seeing.projector, footprint=seeing.footprint)
+    seen = replace(first, aliases=aliases, projector=seeing.projector, senses=seeing.senses, footprint=seeing.footprint)
     return seen, places, entries

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from nanolocal.chat.routes import Sense
+
 UNREADABLE = "cannot be read: "
 """How the reason of a problem begins when the system did not let us look."""
 
@@ -13,6 +15,7 @@ class Role(StrEnum):
 
     ADAPTER = "adapter"
     PROJECTOR = "projector"
+    CONTROLNET = "controlnet"
     COMPONENT = "component"
 
 
@@ -31,17 +34,20 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that looks like a build but cannot be used, and why."""
+    """A file that looks like a build but cannot be used, why, and where that is known what to do about it."""
 
     path: Path
     reason: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file that is used together with a build: what it is, for which architecture, and in words.
+    """A file, or the folder of a ControlNet, that is used together with a build: what it is, for which, and in words.
 
-    ``memory`` is what a projector takes beside its model, in bytes.
+    ``architecture`` of an adapter or a ControlNet for pictures is the family that it seems to be for, in words.
+    ``memory`` is what a projector, a ControlNet or a picture's adapter takes beside its model, in bytes, and ``senses``
+    what a projector gives it.
     """
 
     path: Path
@@ -52,3 +58,4 @@ class Part:
     size_bytes: int
     sha256: str
     memory: int = 0
+    senses: tuple[Sense, ...] = ()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build
 from nanolocal.errors import Damaged, UsageError
+from nanolocal.formats.pipeline_folder import INDEX
 from nanolocal.library.adopted import Adopted, Entry
+from nanolocal.library.bases import with_bases
 from nanolocal.library.companions import projectors_of
 from nanolocal.library.descriptions import Descriptions
 from nanolocal.library.discover import folder
@@ -38,7 +40,7 @@ class Origin:
 class _Contents:
     builds: tuple[Build, ...]
     origins: dict[str, Origin]
-    adapters: tuple[Part, ...]
+    parts: tuple[Part, ...]
     problems: tuple[Problem, ...]
     missing: tuple[Entry, ...]
 
@@ -74,7 +76,14 @@ class Library:
 
     def adapters(self) -> tuple[Part, ...]:
         """LoRA adapters: they change a build and are none."""
-        return self._look().adapters
+        return self._parts(Role.ADAPTER)
+
+    def controlnets(self) -> tuple[Part, ...]:
+        """ControlNets, which make a picture follow another: the folder of each, or its file."""
+        return self._parts(Role.CONTROLNET)
+
+    def _parts(self, role: Role) -> tuple[Part, ...]:
+        return tuple(part for part in self._look().parts if part.role is role)
 
     def notes(self) -> list[str]:
         """What the user should know besides: adopted files that are gone, a damaged index."""
@@ -105,20 +114,21 @@ class Library:
         """
         if not path.exists():
             raise UsageError(f"there is no file {path}", "nanolocal models list")
-        if path.is_dir() and not (path / "model_index.json").is_file():
+        if path.is_dir() and not (path / INDEX).is_file():
             raise UsageError(
                 f"{path} is a folder without a model_index.json", "give a .gguf file or a diffusers folder"
             )
         build = self.descriptions.of(Found(path))
         if isinstance(build, Problem):
-            raise Damaged(build.reason, "get the file again")
+            raise Damaged(build.reason, build.hint or "get the file again")
         if isinstance(build, Part):
             raise UsageError(f"{path.name} is {build.what} and no model", "give the model it belongs to")
         contents = self._look()
         known = next((other for other in contents.builds if other.path.resolve() == build.path.resolve()), None)
         if known is None:
             # a name that can be stored
-            known = self._marked(replace(build, id=os.fsencode(path).decode("utf-8", "replace")))
+            own = replace(build, id=os.fsencode(path).decode("utf-8", "replace"))
+            known = self._marked(with_bases([own, *contents.builds])[0])
             contents.builds = (*contents.builds, known)
         return known
 
@@ -161,13 +171,15 @@ class Library:
                 listed.append((adopted_build(described, entry) if entry else _called(described, found), entry))
         projectors = projectors_of([b for b, entry in listed if entry is None], [p for p, e in parts if e is None])
         listed = [(self._seeing(b, projectors.get(b.path, b.projector)), e) for b, e in listed]
+        based = with_bases([build for build, _ in listed])
+        listed = [(build, entry) for build, (_, entry) in zip(based, listed, strict=True)]
         merged = merge(listed, self.descriptions.fingerprints)
         builds = with_unique_ids(self._marked(build) for build, _, _ in merged)
         by_path = {build.path: build.id for build in builds}
         return _Contents(
             builds=builds,
             origins={by_path[build.path]: Origin(places, entries) for build, places, entries in merged},
-            adapters=tuple({part.path: part for part, _ in parts if part.role is Role.ADAPTER}.values()),
+            parts=tuple({part.path: _named_part(part, entry) for part, entry in parts}.values()),
             problems=tuple(problems),
             missing=tuple(missing),
         )
@@ -182,8 +194,9 @@ class Library:
             return replace(build, projector=None)
         if not isinstance(part, Part) or part.role is not Role.PROJECTOR:
             return replace(build, projector=None)
-        footprint = build.footprint and replace(build.footprint, looking=part.memory)
-        return replace(build, projector=projector, footprint=footprint)
+        known = build.footprint
+        footprint = known and replace(known, looking=part.memory, per_token=known.per_token + known.wider)
+        return replace(build, projector=projector, senses=part.senses, footprint=footprint)
 
     def _everything(self, problems: list[Problem]) -> Iterator[tuple[Found, Entry | None]]:
         seen: set[Path] = set()
@@ -198,6 +211,11 @@ class Library:
             found = entry.found
             if found.path not in seen:
                 yield found, entry
+
+
+def _named_part(part: Part, entry: Entry | None) -> Part:
+    """A part that was adopted has its name in its store."""
+    return replace(part, name=entry.known_as) if entry is not None and entry.known_as else part
 
 
 def _gone(store: str, root: str, entries: list[Entry]) -> list[str]:

@@ -5,6 +5,7 @@ MMLU) and of a 70 B one (the same source, relative to Q5_K_M, few runs; what it 
 Between 13 B and 30 B they are mixed. Types that were not measured there stand beside their neighbours in bits a weight.
 """
 
+import math
 from functools import lru_cache
 
 SMALL = {
@@ -19,7 +20,30 @@ _LARGE = {"IQ3_XXS": 0.969, "IQ2_XS": 0.895, "IQ2_XXS": 0.848, "IQ1_M": 0.720}
 _UNKNOWN = 0.942
 """A type in neither table: taken for one of three bits, so that a known one is preferred."""
 _EIGHT_BILLION = 8 * 10**9
+_LEAST = 0.05
 _SMALL_UP_TO, _LARGE_FROM = 13e9, 30e9
+
+
+_MEASURED = (
+    (0.0014, 1.0), (0.0055, 0.996), (0.0108, 0.992), (0.0282, 0.985), (0.0363, 0.979), (0.0844, 0.942), (0.331, 0.768),
+)  # fmt: skip
+"""KL divergences of an 8 B model's types (llama.cpp, tools/perplexity/README.md), and what each left in ``SMALL``."""
+BY_DIVERGENCE = "estimated from its KL divergence as published MMLU of an 8 B model fell with that; not measured here"
+
+
+def retained_at(kld: float) -> float:
+    """The share, 0.05 to 1, that is left at a mean KL divergence of ``kld`` nats a token; raises ``ValueError``.
+
+    Between the types that were measured it is interpolated over the logarithm, and goes on so beyond them.
+    """
+    if not kld >= 0.0:
+        raise ValueError(f"{kld} is no KL divergence")
+    if kld <= _MEASURED[0][0]:
+        return 1.0
+    index = next((index for index, (known, _) in enumerate(_MEASURED) if kld <= known), len(_MEASURED) - 1)
+    (low, before), (high, after) = _MEASURED[index - 1], _MEASURED[index]
+    share = before + (after - before) * math.log(kld / low) / math.log(high / low)
+    return max(share, _LEAST)
 
 
 @lru_cache(maxsize=1024)

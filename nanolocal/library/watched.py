@@ -7,8 +7,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-from nanolocal.chat.events import EngineEvent, FirstUse, ImageStep, Loading, ReasoningDelta, TextDelta
-from nanolocal.chat.ports import Engines, ImageJob, TextJob
+from nanolocal.chat.events import Embedded, EngineEvent, FirstUse, ImageStep, Loading, ReasoningDelta, TextDelta
+from nanolocal.chat.ports import Engines, Job
 from nanolocal.chat.routes import Build
 from nanolocal.errors import BuildFailed
 from nanolocal.library.library import Library
@@ -26,7 +26,7 @@ class WatchedEngines:
         self._program = program
         self._tells_licences = tells_licences
 
-    async def run(self, build: Build, job: TextJob | ImageJob, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
+    async def run(self, build: Build, job: Job, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
         """As ``Engines.run``; a build that fails to load again and again is set aside, and the error says so."""
         if licence := await asyncio.to_thread(self._licence, build):
             yield FirstUse(build.id, licence)
@@ -36,7 +36,7 @@ class WatchedEngines:
                 async for event in events:
                     if isinstance(event, Loading):
                         is_loading = event.fraction < 1.0
-                    if isinstance(event, TextDelta | ReasoningDelta | ImageStep) and not has_answered:
+                    if isinstance(event, TextDelta | ReasoningDelta | ImageStep | Embedded) and not has_answered:
                         has_answered = True
                         self._library.health.worked(build)
                     yield event

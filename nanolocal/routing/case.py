@@ -11,6 +11,10 @@ from nanolocal.errors import Damaged
 
 VERSION = 1
 _DIGITS = 4
+_ALIKE = 0.01
+_AS_QUICK = 1.25
+"""Builds of one model are alike where their scores differ by no more than the first, and their seconds by no more than
+this factor: by so much a measured speed varies."""
 
 
 class Weights(NamedTuple):
@@ -73,9 +77,27 @@ class Case(NamedTuple):
     candidates: tuple[Candidate, ...]
 
     def ranking(self) -> list[Terms]:
-        """All of them, the best first; equal ones by id."""
+        """All of them, the best first; equal ones by id.
+
+        Of builds of one model that score about the same, the finest is first: a measured speed that comes out a little
+        otherwise each time must not change who answers.
+        """
         terms = [self._terms(candidate) for candidate in self.candidates]
-        return sorted(terms, key=lambda each: (-round(each.score, _DIGITS + 2), each.build_id))
+        ranked = sorted(terms, key=lambda each: (-round(each.score, _DIGITS + 2), each.build_id))
+        finest = max(self._alike(ranked), key=lambda each: each.quality)
+        return [finest, *(each for each in ranked if each is not finest)]
+
+    def _alike(self, ranked: Sequence[Terms]) -> list[Terms]:
+        """The first of ``ranked``, and the builds of its model that are as good as it but for what a speed varies."""
+        seconds = {candidate.build_id: candidate.seconds for candidate in self.candidates}
+        first = ranked[0]
+        return [
+            each
+            for each in ranked
+            if are_siblings(each, first)
+            and each.score >= first.score - _ALIKE
+            and seconds[each.build_id] <= _AS_QUICK * seconds[first.build_id]
+        ]
 
     def _terms(self, candidate: Candidate) -> Terms:
         weights = self.weights
@@ -87,6 +109,11 @@ class Case(NamedTuple):
             swap=0.0 if candidate.is_resident else weights.swap,
             stay=weights.stay if candidate.is_current else 0.0,
         )
+
+
+def are_siblings(one: Terms, other: Terms) -> bool:
+    """Whether they are builds of one model, by the part of their names that says which."""
+    return one.build_id.partition(":")[0] == other.build_id.partition(":")[0]
 
 
 def made_of(tasks: Mapping[str, float], weights: Weights, candidates: Sequence[Candidate]) -> Case:

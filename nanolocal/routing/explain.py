@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanolocal.chat.routes import Kind, Rejected, in_words
 from nanolocal.errors import Damaged, NoBuildFits
-from nanolocal.routing.case import Candidate, Case, Terms, from_record
+from nanolocal.routing.case import Candidate, Case, Terms, are_siblings, from_record
 from nanolocal.routing.gates import Demand
 from nanolocal.routing.quality import EVERYTHING
 
@@ -29,9 +29,21 @@ def reasons(decided: Case, ranking: Sequence[Terms], guess: Guess, prefer: str, 
         said.append("the only stored build that can")
     else:
         said.append(f"best of {len(ranking)} that fit, preferring {prefer}")
+        said += among_siblings(ranking)
     if best.is_current:
         said.append("already answering in this conversation")
     return tuple(said)
+
+
+def among_siblings(ranking: Sequence[Terms]) -> list[str]:
+    """Why this one of the builds of its model, which differ by less than two digits show; nothing for an only one."""
+    first = ranking[0]
+    others = [each for each in ranking[1:] if are_siblings(each, first)]
+    if not others:
+        return []
+    lost = max(each.quality for each in others) - first.quality
+    why = f"the quickest for what it loses, {lost:.4f}" if lost > 0 else "it keeps the most of the model"
+    return [f"of {len(others) + 1} builds of one model: {why}"]
 
 
 def terms(decided: Case, other: Terms, best: Terms) -> str:
@@ -73,7 +85,7 @@ def weighed(record: Mapping[str, Any]) -> tuple[Weighed, ...]:
 
 def what_was_asked(guess: Guess) -> str:
     """The task, and what gave it away."""
-    task = in_words(guess.subtask or guess.task)
+    task = in_words(guess.subtask or guess.task) + (" about the picture before it" if guess.looks else "")
     if not guess.evidence:
         return f"no special task seen, so {task}"
     return f"{task}: {guess.evidence!r}, {guess.confidence:.0%} sure"
@@ -85,6 +97,16 @@ def no_build(guess: Guess, kind: Kind, rejected: Sequence[Rejected], demand: Dem
     if near:
         hint = f"nanolocal models release {near[0].build_id}" if near[0].gate == "health" else "nanolocal models list"
         return NoBuildFits(f"no stored build fits: {near[0].build_id}: {near[0].reason}", hint)
+    if demand.upscales:
+        hint = "models pull fetches one of StableDiffusionUpscalePipeline or StableDiffusionLatentUpscalePipeline"
+        return NoBuildFits("no stored build can enlarge a picture", hint)
+    if demand.has_picture and kind is Kind.IMAGE:
+        hint = "nanolocal models catalogue --kind image lists some that do"
+        return NoBuildFits("no stored build can change a picture", hint)
+    if demand.has_sound:
+        both = "look at pictures and " if demand.has_picture else ""
+        hint = "nanolocal models catalogue --kind audio lists some, models pull NAME fetches one with its projector"
+        return NoBuildFits(f"no stored build can {both}listen to sounds", hint)
     if demand.has_picture:
         hint = "nanolocal models catalogue --kind vision lists some, models pull NAME fetches one with its projector"
         return NoBuildFits("no stored build can look at pictures", hint)

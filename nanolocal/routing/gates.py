@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from nanolocal.chat.media import is_picture, is_sound
 from nanolocal.chat.routes import Build, Kind, Rejected
 from nanolocal.chat.usage import PICTURE_TOKENS, Usage
 from nanolocal.routing.surroundings import Surroundings
@@ -21,21 +22,30 @@ _MEMORY_OVERHEAD = 1.15
 
 
 class Demand(NamedTuple):
-    """What a turn needs: the kind of engine, the bytes of text that go in, and the bytes of memory there are."""
+    """What a turn needs: the kind of engine, the bytes of text that go in, and the bytes of memory there are.
+
+    ``has_picture`` is whether a picture goes in too, to be looked at or changed, ``has_sound`` whether a sound does.
+    ``has_picture`` is whether a picture goes in too, to be looked at or changed. Where ``upscales`` it is to become
+    larger and nothing else; ``None`` for a build that is named, which does what it does.
+    """
 
     kind: Kind
     text_bytes: int
     has_picture: bool
+    has_sound: bool
     memory_budget: int
+    upscales: bool | None = False
 
 
-def demand_of(request: RouteRequest, kind: Kind, memory_budget: int) -> Demand:
-    """Sum up what ``request`` needs from a build of ``kind``."""
+def demand_of(request: RouteRequest, kind: Kind, memory_budget: int, *, of_earlier: bool = False) -> Demand:
+    """Sum up what ``request`` needs from a build of ``kind``; ``of_earlier`` is about a picture before the prompt."""
     return Demand(
         kind=kind,
         text_bytes=len(request.prompt.encode("utf-8", "replace")),
-        has_picture=_pictures(request) > 0,
+        has_picture=pictures_of(request) > 0 or of_earlier,
+        has_sound=any(map(is_sound, request.attachments)),
         memory_budget=memory_budget,
+        upscales=request.wishes.drawing.upscales or (None if request.wishes.model else False),
     )
 
 
@@ -43,20 +53,29 @@ def context_for(build: Build, request: RouteRequest) -> int:
     """Tokens of context to load: room for the whole conversation, at most what the build was trained on.
 
     A build that draws has none; for one that looks at pictures, half of what each may become is room enough for most.
+    What a sound becomes depends on its length, so that there is room for all of it.
     """
     if build.kind is Kind.IMAGE:
         return 0
     wanted = DEFAULT_CONTEXT
     need = (len(request.prompt) + request.history_bytes) // 3 + 1024
     if build.sees:
-        need += (_pictures(request) + request.history_pictures) * PICTURE_TOKENS // 2
+        need += (pictures_of(request) + request.history_pictures) * PICTURE_TOKENS // 2
+    if build.hears:
+        need += request.sound_tokens
     while wanted < need:
         wanted *= 2
     return min(wanted, build.context_length or wanted)
 
 
 def memory_needed(build: Build, n_ctx: int) -> int:
-    """Bytes that running ``build`` with ``n_ctx`` tokens takes: by its header, or roughly where that does not say."""
+    """Bytes that running ``build`` with ``n_ctx`` tokens takes: by its header, or roughly where that does not say.
+
+    Of one that draws it is what a picture of its own size takes in the way that saves most.
+    """
+    canvas = None if build.footprint is None else build.footprint.canvas
+    if canvas is not None:
+        return min(needed for _, needed in canvas.ladder(canvas.width, canvas.height))
     if build.footprint is not None:
         return build.footprint.needed(n_ctx)
     return int(build.size_bytes * _MEMORY_OVERHEAD) + build.kv_bytes_per_token * n_ctx + 64 * 2**20
@@ -86,15 +105,22 @@ def unpayable(builds: Sequence[Build], around: Surroundings) -> dict[str, Reject
     return short if len(short) < len(builds) else {}
 
 
-def _pictures(request: RouteRequest) -> int:
-    return sum(item.media_type.startswith("image/") for item in request.attachments)
+def pictures_of(request: RouteRequest) -> int:
+    """How many pictures come with the prompt."""
+    return sum(map(is_picture, request.attachments))
 
 
 def _modality(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:
     if build.kind is not demand.kind:
         yield f"it makes {_PRODUCTS[build.kind]}"
-    elif demand.has_picture and not build.sees:
+    elif demand.has_picture and build.kind is Kind.IMAGE and not build.edits:
+        yield "it draws from words alone"
+    elif build.kind is Kind.IMAGE and demand.upscales is not None and demand.upscales != bool(build.upscales):
+        yield "it does nothing but enlarge pictures" if build.upscales else "it does not enlarge pictures"
+    elif demand.has_picture and build.kind is Kind.TEXT and not build.sees:
         yield "it cannot look at pictures"
+    elif demand.has_sound and build.kind is Kind.TEXT and not build.hears:
+        yield "it cannot listen to sounds"
 
 
 def _health(build: Build, demand: Demand, n_ctx: int) -> Iterator[str]:

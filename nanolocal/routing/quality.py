@@ -44,7 +44,9 @@ def expected_quality(build: Build, task: str, seen: Tally | None = None, prior: 
     else:
         full, known = _prior(build.parameters), "its size"
     chance = _CHANCE.get(task, 0.0)
-    value = chance + (full - chance) * retained(build.quantization, build.parameters) if full > chance else full
+    kept = build.retained or retained(build.quantization, build.parameters)
+    known += ", its loss measured" if build.retained else ""
+    value = chance + (full - chance) * kept if full > chance else full
     value = min(max(value, _LEAST), _MOST)
     if seen is None or not seen.tries:
         return Expected(value, known)

@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp, Task
+from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp, Sense, Task
 from nanolocal.chat.usage import Usage
 from nanolocal.errors import NoBuildFits, UsageError
-from nanolocal.routing import case, explain, preferences
+from nanolocal.routing import case, embedding, explain, preferences
 from nanolocal.routing.case import Candidate, Case, Terms
-from nanolocal.routing.gates import Demand, context_for, demand_of, gate_of, unpayable
+from nanolocal.routing.gates import Demand, context_for, demand_of, gate_of, pictures_of, unpayable
 from nanolocal.routing.preferences import Asked
 from nanolocal.routing.quality import EVERYTHING, expected_quality
 from nanolocal.routing.speed import answer_tokens, wait_for
@@ -59,9 +59,7 @@ class TaskRouter:
 
     def pick(self, request: RouteRequest) -> Route:
         """Decide which build answers; raises ``NoBuildFits``, or ``UsageError`` for an unknown name."""
-        from nanolocal.routing.tasks import guess_task  # 15 ms on first use, and as much again for its weights
-
-        heard = cache(lambda: guess_task(request.prompt, request.earlier))
+        heard = cache(lambda: _heard(request))  # 15 ms on first use, and as much again for the weights
         return self._pick(request, self._builds(), self._around(), heard)
 
     def _pick(
@@ -71,7 +69,9 @@ class TaskRouter:
         candidates = builds if asked.model is None else _named(builds, asked.model)
         guess = _guess(request, () if asked.model is None else candidates, heard)
         kind = Kind.IMAGE if guess.task in IMAGE_TASKS else Kind.TEXT
-        demand = demand_of(request, kind, around.memory_budget)
+        is_change = guess.task is Task.IMAGE_EDIT and request.history_pictures > 0
+        must_see = guess.looks and not guess.may_be_blind
+        demand = demand_of(request, kind, around.memory_budget, of_earlier=is_change or must_see)
         prefer = asked.prefer or request.wishes.prefer or self._rules.prefer
         trust = self._trust.tries(builds, around.tallies)
         turn = _Turn(request, guess, around, prefer, asked.model is not None, trust)
@@ -80,6 +80,14 @@ class TaskRouter:
         fitting = [build for build in candidates if build.id not in out]
         if not fitting:
             raise explain.no_build(guess, kind, rejected, demand)
+        wanted = (
+            ("look at the picture", guess.looks, Sense.SIGHT),
+            ("hear the sound", request.on_sound, Sense.HEARING),
+        )
+        for what, is_wanted, sense in wanted:
+            lacking = _without(fitting, sense, f"it cannot {what}") if is_wanted else {}
+            fitting = [build for build in fitting if build.id not in lacking]
+            rejected += lacking.values()
         too_dear = unpayable(fitting, around)
         payable = [build for build in fitting if build.id not in too_dear]
         route = self._decide(turn, payable, [*rejected, *too_dear.values()])
@@ -91,6 +99,12 @@ class TaskRouter:
         except NoBuildFits:
             return route
 
+    def embeds(self, name: str | None) -> Build:
+        """The build that makes vectors of texts: the one of that name, or the best; see ``embedding.choose``."""
+        builds = self._builds()
+        allowed = builds if name is not None else [build for build in builds if self._denied(build) is None]
+        return embedding.choose(allowed, self._around().memory_budget, name)
+
     def check(self, name: str) -> None:
         """Raise ``UsageError`` where ``name`` is no build's, not even with an ending, nor stands for the best one."""
         builds = self._builds()
@@ -100,21 +114,23 @@ class TaskRouter:
 
     def _gate(self, build: Build, turn: _Turn, demand: Demand, asked: Asked) -> Rejected | None:
         """The user's own rules, which a build that is asked for by name overrides, then the hard limits."""
-        if asked.model is None:
-            for pattern in self._rules.deny:
-                if any(fnmatchcase(name.lower(), pattern.lower()) for name in (build.id, build.name, *build.aliases)):
-                    return Rejected(build.id, "denied", f"your settings deny {pattern}")
-            for pattern in self._rules.deny_licences:
-                if fnmatchcase(build.licence.lower(), pattern.lower()):
-                    return Rejected(
-                        build.id, "licence", f"your settings deny the licence {build.licence or '(unknown)'}"
-                    )
+        if asked.model is None and (denied := self._denied(build)) is not None:
+            return denied
         if build.id in turn.request.not_again:
             return Rejected(build.id, "load", turn.request.not_again[build.id])
         gone = gate_of(build, demand, context_for(build, turn.request))
         if gone is None and asked.thinking and "reasoning" not in build.purposes:
             return Rejected(build.id, "thinking", "it is not known to reason before it answers")
         return gone
+
+    def _denied(self, build: Build) -> Rejected | None:
+        for pattern in self._rules.deny:
+            if any(fnmatchcase(name.lower(), pattern.lower()) for name in (build.id, build.name, *build.aliases)):
+                return Rejected(build.id, "denied", f"your settings deny {pattern}")
+        for pattern in self._rules.deny_licences:
+            if fnmatchcase(build.licence.lower(), pattern.lower()):
+                return Rejected(build.id, "licence", f"your settings deny the licence {build.licence or '(unknown)'}")
+        return None
 
     def _decide(self, turn: _Turn, fitting: Sequence[Build], rejected: Sequence[Rejected]) -> Route:
         decided = turn.case(fitting)
@@ -134,6 +150,7 @@ class TaskRouter:
             case=case.to_record(_cut(decided, ranking)),
             may_be_picture=turn.guess.may_be_picture,
             is_pinned=turn.is_pinned,
+            looks=turn.guess.looks and build.sees,
         )
 
 
@@ -229,12 +246,37 @@ def _guess(request: RouteRequest, named: Sequence[Build], heard: Callable[[], Gu
     from nanolocal.routing.tasks import Guess
 
     draws = {build.kind is Kind.IMAGE for build in named}
-    if request.wishes.picture or draws == {True}:
-        return Guess(Task.IMAGE_GEN, 1.0, "asked for", probabilities={Task.IMAGE_GEN: 1.0})
     guess = heard()
+    if request.wishes.picture or draws == {True}:
+        is_change = pictures_of(request) > 0 or (guess.task is Task.IMAGE_EDIT and request.history_pictures > 0)
+        task = Task.IMAGE_EDIT if is_change else Task.IMAGE_GEN
+        return Guess(task, 1.0, "asked for", probabilities={task: 1.0})
     if draws == {False} and guess.task in IMAGE_TASKS:
         return Guess(Task.CHAT, 1.0 - guess.confidence, guess.evidence)
-    return guess
+    return replace(guess, may_be_blind=True) if named else guess
+
+
+def _heard(request: RouteRequest) -> Guess:
+    """What the classifier makes of the prompt, and beside a picture the rules for that."""
+    from nanolocal.routing import sight
+    from nanolocal.routing.tasks import guess_task
+
+    near = sight.Near.NOWHERE
+    if pictures_of(request):
+        near = sight.Near.ATTACHED
+    elif request.on_picture:
+        near = sight.Near.TOPIC
+    elif request.history_pictures:
+        near = sight.Near.EARLIER
+    if near is sight.Near.NOWHERE:
+        return guess_task(request.prompt, request.earlier)
+    return sight.guessed(request.prompt, near, request.earlier)
+
+
+def _without(fitting: Sequence[Build], sense: Sense, why: str) -> dict[str, Rejected]:
+    """Those that cannot take in what the prompt is about, by id; none where that would leave nobody."""
+    lacking = {build.id: Rejected(build.id, "modality", why) for build in fitting if not build.has(sense)}
+    return lacking if len(lacking) < len(fitting) else {}
 
 
 def _asked(name: str | None, builds: Sequence[Build]) -> Asked:

@@ -32,8 +32,8 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("latex", r"\\[a-z]{2,}|\$[^$\n]+\$"),
     ("power", r"\^(?:(?<=[a-z0-9)]\^)|(?<=[a-z0-9)]\s\^))\s?[\d({a-z]|s(?<=\bs)qrt\b|[√∫∑π≤≥²³]"),
     ("equation", r"[a-z0-9)]\s?=\s?-?[\d(a-z]"),
-    ("sum", r"\d\s*[-+*/×÷·x]\s*\(?\d"),  # noqa: RUF001
-    ("only a sum", r"^[\s\d.,()+*/^x×÷=?%!-]+$"),  # noqa: RUF001
+    ("sum", r"\d\s*[-+*/×÷·x]\s*\(?\d"),
+    ("only a sum", r"^[\s\d.,()+*/^x×÷=?%!-]+$"),
     ("percent", r"\d\s?%"),
     ("money", r"[$€£¥]\s?\d|\d\s?(?:dollars|euros?|cents|€|£|元|円|reais)"),
     ("how many", r"how (?:many|much|long|far|old|fast)\b|wie ?viele?\b|combien|cuánt[oa]s?|quant[oaie]s?\b|"

@@ -45,7 +45,8 @@ class Guess:
     ``confidence`` is a careful chance, 0 to 1, that ``task`` is right; below the threshold on the card ``is_sure`` is
     false and the best all-round build should answer. ``subtask`` is the likeliest fine label (``math/logic``), empty
     where there is none. ``probabilities`` are the likeliest ones over the fine labels. ``may_be_picture`` says that the
-    prompt reads somewhat like the wish for a picture: worth a question, not a picture.
+    prompt reads somewhat like the wish for a picture: worth a question, not a picture. ``looks`` says that it is about
+    a picture before it, and ``may_be_blind`` whether a build that cannot see that may answer all the same.
     """
 
     task: Task
@@ -56,6 +57,8 @@ class Guess:
     language: str = ""
     may_be_picture: bool = False
     is_sure: bool = True
+    looks: bool = False
+    may_be_blind: bool = True
 
 
 def guess_task(prompt: str, earlier: Sequence[str] = (), using: Weights | None = None) -> Guess:

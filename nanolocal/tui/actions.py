@@ -1,7 +1,6 @@
 """What each command of the table does. One method a command; the chat screen dispatches to them by name."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +9,11 @@ from nanolocal.errors import UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui import attach, clipboard, pages
 from nanolocal.tui.choice_actions import ChoiceActions
+from nanolocal.tui.compress_actions import CompressActions
 from nanolocal.tui.credit_actions import CreditActions
 from nanolocal.tui.learning import learn
+from nanolocal.tui.newfile import write_new
+from nanolocal.tui.picture_actions import PictureActions
 from nanolocal.tui.pull_actions import PullActions
 from nanolocal.tui.runner import Asked
 from nanolocal.tui.screens.chats import ChatsScreen, Choice
@@ -27,6 +29,7 @@ class Actions:
         self._stage = stage
         kept, paid, pulled = VaultActions(stage), CreditActions(stage), PullActions(stage)
         self.choosing = choosing = ChoiceActions(stage)
+        self.pictured = pictured = PictureActions(stage)
         self._idle_only = {"new", "chats", "image", "regenerate", "compare", "edit", "good", "bad"}
         self._table: dict[str, Callable[[str], Awaitable[None]]] = {
             "new": self._new,
@@ -36,7 +39,9 @@ class Actions:
             "once": choosing.once,
             "compare": choosing.compare,
             "pull": pulled.pull,
+            "compress": CompressActions(stage).compress,
             "image": self._image,
+            "pictures": pictured.pictures,
             "why": choosing.why,
             "regenerate": self._regenerate,
             "edit": self._edit,
@@ -131,15 +136,20 @@ class Actions:
         if last is None or last.answer is None:
             raise UsageError("there is no answer to save", "Ask something first.")
         message = last.answer.message
-        picture = next((item for item in message.attachments if item.media_type.startswith("image/")), None)
+        pictures = [item for item in message.attachments if item.media_type.startswith("image/")]
         if not args:
-            suggestion = "picture.png" if picture else "answer.md"
+            suggestion = "picture.png" if pictures else "answer.md"
             self._stage.composer.put(f"/save {suggestion}", self._stage.composer.attachments)
             self._stage.say("Enter writes this file, unencrypted.")
             return
         path = Path(args).expanduser()
-        await asyncio.to_thread(_write_new, path, picture.data if picture else message.text.encode())
-        self._stage.say(f"Saved {safe_line(str(path))}, unencrypted.")
+        leaving = self._stage.session.picture_file
+        contents = [await asyncio.to_thread(leaving, each) for each in pictures] or [message.text.encode()]
+        for number, content in enumerate(contents, 1):
+            name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+            await asyncio.to_thread(write_new, name, content)
+        others = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+        self._stage.say(f"Saved {safe_line(str(path))}{others}, unencrypted.")
         await self._learn_copied()
 
     async def _attach(self, args: str) -> None:
@@ -156,14 +166,3 @@ class Actions:
 
     async def _quit(self, args: str) -> None:
         self._stage.leave("")
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that only its owner reads; never over one that is there."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is already there", "Choose another name.") from error
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", "Choose another place.") from error

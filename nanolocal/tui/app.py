@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.events import Event, InputEvent, Paste
@@ -20,9 +20,10 @@ from textual.worker import WorkerFailed
 from nanolocal.chat.commands import COMMANDS
 from nanolocal.errors import NanolocalError, VaultLocked, place_of
 from nanolocal.safetext import safe_line
-from nanolocal.tui import terminal
+from nanolocal.tui import privatefiles, terminal
+from nanolocal.tui.graphics import showing
+from nanolocal.tui.graphics.painting import PaintingApp
 from nanolocal.tui.pages import key_name
-from nanolocal.tui.pictures import protocol_widget
 from nanolocal.tui.ports import MachinePort, SessionPort, VaultStatePort
 from nanolocal.tui.safelines import SafeLines
 from nanolocal.tui.screens.chat import ChatScreen
@@ -46,7 +47,7 @@ def _seconds_with_sleep() -> float:
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
-class NanolocalApp(App[str]):
+class NanolocalApp(PaintingApp):
     """Returns ``LOCK`` where it is to be started again, locked.
 
     ``opener`` opens the session (it may block), ``vault_state`` says what there is to open, ``survey`` looks at the
@@ -88,6 +89,7 @@ class NanolocalApp(App[str]):
         self.idle_clock: Callable[[], float] = _seconds_with_sleep
         self._touched = 0.0
         self._safe_lines = SafeLines()
+        self.paint_on(showing.Terminal())
         for each in THEMES.values():
             self.register_theme(each)
         self.theme = THEMES[theme].name
@@ -232,6 +234,7 @@ class NanolocalApp(App[str]):
         for screen in self.screen_stack:
             if isinstance(screen, ChatScreen):
                 await _finish_turn(screen)
+                screen.actions.pictured.close()
                 await _keep_draft(session, screen)
         await session.close()
 
@@ -280,8 +283,9 @@ def run(paths: "Paths", passphrase: str | None) -> int:
     chosen = settings.load(paths.settings)
     locked = os.environ.pop(_LOCKED, None) is not None
     colourless = os.environ.get("NO_COLOR")
-    protocol_widget()
+    shows = showing.of_this_process(chosen.pictures, 0, 2)
     terminal.end_with_terminal()
+    privatefiles.sweep()
     with terminal.own_terminal() as screen:
         app = NanolocalApp(
             lambda given: _open_session(paths, given),
@@ -293,6 +297,7 @@ def run(paths: "Paths", passphrase: str | None) -> int:
             driver_class=terminal.driver_on(screen),
         )
         app.idle_s = chosen.idle_minutes * 60
+        app.paint_on(shows)
         how = asyncio.run(_run_and_close(app))
     if colourless is not None:
         os.environ["NO_COLOR"] = colourless

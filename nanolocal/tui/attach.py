@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanolocal.chat import media, sounds
 from nanolocal.chat.amounts import format_bytes
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import UsageError
@@ -12,6 +13,7 @@ from nanolocal.errors import UsageError
 MOST_TEXT_BYTES = 1_000_000
 MOST_PICTURE_BYTES = 20_000_000
 _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_OTHERS = "a PNG, JPEG, WebP, GIF, WAV, MP3 or FLAC"
 _WORD = re.compile(r'(?<!\S)@(?:"([^"\n]+)"|(\S+))')
 _LIKE_A_PATH = re.compile(r"^(~|\.{0,2}/)|/")
 
@@ -25,10 +27,11 @@ class Prompt:
 
 
 def read(path: Path) -> Attachment:
-    """Read a text file or a picture; raises ``UsageError`` saying why another cannot be attached."""
+    """Read a text file, a picture or a sound; raises ``UsageError`` saying why another cannot be attached."""
     path = path.expanduser()
-    media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
-    most = MOST_PICTURE_BYTES if media_type in _PICTURES else MOST_TEXT_BYTES
+    sound = sounds.type_of(path.name)
+    media_type = sound or mimetypes.guess_type(path.name)[0] or "text/plain"
+    most = media.MOST_BYTES if sound else MOST_PICTURE_BYTES if media_type in _PICTURES else MOST_TEXT_BYTES
     try:
         if not path.is_file():
             raise UsageError(f"no such file: {path}", "check the name; /attach FILE or @FILE")
@@ -38,6 +41,8 @@ def read(path: Path) -> Attachment:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "check that you may read it") from error
+    if sound:
+        return media.checked_sound(Attachment(path.name, sound, data))
     if media_type not in _PICTURES:
         _check_text(path.name, data)
         media_type = media_type if media_type.startswith("text/") else "text/plain"
@@ -77,6 +82,6 @@ def _check_text(name: str, data: bytes) -> None:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is neither text (UTF-8) nor a PNG, JPEG, WebP or GIF", "convert it first") from error
+        raise UsageError(f"{name} is neither text (UTF-8) nor {_OTHERS}", "convert it first") from error
     if "\x00" in text:
-        raise UsageError(f"{name} is a binary file", "attach text or a picture")
+        raise UsageError(f"{name} is a binary file", "attach text, a picture or a sound")

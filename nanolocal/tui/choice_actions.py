@@ -65,11 +65,11 @@ class ChoiceActions:
         self._stage.show_choice()
 
     async def why(self, args: str) -> None:
-        """Explain who answered last."""
-        last = self._stage.conversation.last
+        """Explain who is answering, or who answered last."""
+        last, runner = self._stage.conversation.last, self._stage.runner
         stored = last.answer.route_json if last and last.answer else None
-        live = self._stage.runner.route
-        record = _record(stored) if stored else as_record(live) if live else None
+        live = runner.running_route or (None if stored else runner.route)
+        record = as_record(live) if live else _record(stored) if stored else None
         page = await asyncio.to_thread(pages.why_page, record, self._stage.session.reckon)
         self._stage.app.push_screen(Page("Why this answer", page))
 

@@ -11,6 +11,10 @@ _PROGRAMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("DISPLAY", "xsel", ("--clipboard", "--input")),
     ("WSL_DISTRO_NAME", "clip.exe", ()),
 )
+_PICTURE_PROGRAMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("WAYLAND_DISPLAY", "wl-copy", ("--type", "image/png")),
+    ("DISPLAY", "xclip", ("-selection", "clipboard", "-t", "image/png")),
+)
 
 
 def copy_by_program(text: str) -> bool:
@@ -19,15 +23,24 @@ def copy_by_program(text: str) -> bool:
         found = shutil.which(program)
         if found is None or (variable and not os.environ.get(variable)):
             continue
-        if _hand_over([found, *arguments], text):
+        if _hand_over([found, *arguments], text.encode()):
             return True
     return False
 
 
-def _hand_over(command: list[str], text: str) -> bool:
+def copy_picture(png: bytes) -> bool:
+    """Hand a picture to the first program that takes one; ``False`` where none is there or none could."""
+    for variable, program, arguments in _PICTURE_PROGRAMS:
+        found = shutil.which(program)
+        if found is not None and os.environ.get(variable) and _hand_over([found, *arguments], png):
+            return True
+    return False
+
+
+def _hand_over(command: list[str], content: bytes) -> bool:
     quiet = subprocess.DEVNULL
     try:
-        done = subprocess.run(command, input=text.encode(), stdout=quiet, stderr=quiet, timeout=2, check=False)
+        done = subprocess.run(command, input=content, stdout=quiet, stderr=quiet, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

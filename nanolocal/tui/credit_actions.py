@@ -3,6 +3,7 @@
 import asyncio
 
 from nanolocal.chat.amounts import format_credits, parse_credits
+from nanolocal.chat.picturefacts import settings
 from nanolocal.errors import NanolocalError, UsageError
 from nanolocal.safetext import safe_line
 from nanolocal.tui.credit_pages import Account, receipt_page
@@ -38,8 +39,17 @@ class CreditActions:
 
     async def receipt(self, name: str) -> None:
         """Show how the charge of an entry came about; without a number, that of the last answer."""
-        rows = await asyncio.to_thread(self._stage.session.ledger.receipt, name or await self._last_hold())
+        rows = await asyncio.to_thread(self._rows, name or await self._last_hold())
         self._stage.app.push_screen(Page("Receipt", receipt_page(rows)))
+
+    def _rows(self, name: str) -> list[tuple[str, str]]:
+        """The charge, and what its pictures were drawn with."""
+        session = self._stage.session
+        rows = list(session.ledger.receipt(name))
+        for picture in session.gallery.drawn_under(session.ledger.hold_named(name)):
+            rows.append(("picture", picture.id))
+            rows += [] if picture.receipt is None else settings(picture.receipt)
+        return rows
 
     async def _last_hold(self) -> str:
         answers = [turn.answer.id for turn in self._stage.conversation.turns if turn.answer is not None]

@@ -5,7 +5,9 @@ from datetime import datetime
 
 from rich.cells import cell_len
 
+from nanolocal.chat import media
 from nanolocal.chat.amounts import format_bytes, most_credits, short_credits
+from nanolocal.chat.decisions import was_told
 from nanolocal.chat.messages import Answer, Attachment, Stopped, Usage
 from nanolocal.chat.ports import EngineStatus, StoredMessage
 from nanolocal.chat.routes import Build, Route, in_words
@@ -17,6 +19,9 @@ _LOW_MICRO = 10_000
 _LOW_ANSWERS = 3
 _LEAST_NOTE = 20
 _SHOWN_IDLE_S = 60
+_MINUTE_S = 100
+OURSELVES = "nanolocal itself"
+"""Who speaks where the program answers and no model runs."""
 _ENDINGS = {
     Stopped.USER: "stopped, kept",
     Stopped.CRASH: "engine died, kept",
@@ -36,6 +41,13 @@ def tokens(number: int) -> str:
     return f"{count(number)} {'token' if number == 1 else 'tokens'}"
 
 
+def drawing(step: int, total: int, left_s: float | None, cost_micro: int) -> str:
+    """``drawing, step 3 of 20 · 12 s left · 0.0004 cr so far``; what is not known yet is left out."""
+    left = "" if left_s is None else f"{left_s:.0f} s left" if left_s < _MINUTE_S else f"{left_s / 60:.0f} min left"
+    cost = f"{short_credits(cost_micro)} cr so far" if cost_micro else ""
+    return " · ".join(part for part in (f"drawing, step {step} of {total}", left, cost) if part)
+
+
 def speed(tokens_per_second: float) -> str:
     """``18.4 tok/s``, or nothing where there is no speed to tell."""
     return f"{tokens_per_second:.1f} tok/s" if tokens_per_second > 0 else ""
@@ -47,8 +59,8 @@ def day(timestamp: float) -> str:
 
 
 def token(attachment: Attachment, is_damaged: bool = False) -> str:
-    """How an attached file is shown: ``[notes.txt 2 kB]``."""
-    state = "damaged, cannot be read" if is_damaged else format_bytes(len(attachment.data))
+    """How an attached file is shown: ``[notes.txt 2 kB]``, ``[clip.wav 0:07]``."""
+    state = "damaged, cannot be read" if is_damaged else media.length(attachment) or format_bytes(len(attachment.data))
     return f"[{safe_line(attachment.name)} {state}]"
 
 
@@ -70,7 +82,7 @@ def _out_of_credit(error: OutOfCredit, has_prompt: bool) -> str:
 
 def quote_line(quote: Quote, width: int) -> str:
     """What a prompt would cost at the most, whether that can be paid, and who would answer, in ``width`` cells."""
-    parts = (f"up to {most_credits(quote.most_micro)} cr", quote.shortage, build_name(quote.route.build))
+    parts = (f"up to {most_credits(quote.most_micro)} cr", quote.shortage, speaker(quote.route))
     return cut(" · ".join(part for part in parts if part), width)
 
 
@@ -83,7 +95,7 @@ def pick_line(quote: Quote) -> str:
     """Who answers and why, and for how much at the most."""
     reasons = quote.route.reasons
     why = f" ({safe_line(reasons[0])})" if reasons else ""
-    return f"{build_name(quote.route.build)} answers{why}{_at_most(quote)}"
+    return f"{speaker(quote.route)} answers{why}{_at_most(quote)}"
 
 
 def _at_most(quote: Quote) -> str:
@@ -99,6 +111,11 @@ def understood(route: Route) -> str:
 def build_name(build: Build) -> str:
     """The model's name with its quantization."""
     return safe_line(f"{build.name} {build.quantization}")
+
+
+def speaker(route: Route) -> str:
+    """Who answers: a build, or the program itself."""
+    return OURSELVES if route.is_told else build_name(route.build)
 
 
 def engine_row(status: EngineStatus) -> str:
@@ -142,7 +159,8 @@ class Receipt:
         """The receipt of an answer that has just finished."""
         route = answer.route
         rate = answer.timing.decode_tok_s
-        return cls(route.build.id, route.task, answer.usage, rate, answer.cost_micro, answer.stopped)
+        name = OURSELVES if route.is_told else route.build.id
+        return cls(name, route.task, answer.usage, rate, answer.cost_micro, answer.stopped)
 
     @classmethod
     def of_stored(cls, stored: StoredMessage) -> "Receipt":
@@ -150,7 +168,8 @@ class Receipt:
         ending = Stopped(stored.stopped) if stored.stopped in tuple(Stopped) else None
         rate, cost = stored.decode_tok_s, stored.cost_micro
         opinion = (stored.verdict or "", stored.note)
-        return cls(stored.build_id or "unknown build", stored.task or "", stored.usage, rate, cost, ending, *opinion)
+        name = OURSELVES if was_told(stored.route_json) else stored.build_id or "unknown build"
+        return cls(name, stored.task or "", stored.usage, rate, cost, ending, *opinion)
 
     def line(self, width: int) -> str:
         """One line: build, task, tokens, speed, cost, how it ended where that matters, and what the user thinks of it.
@@ -158,7 +177,7 @@ class Receipt:
         Where it is longer than ``width`` cells, speed, task and tokens leave in this order; the end of the user's note
         is cut.
         """
-        amount = "" if self.usage.pixel_steps else tokens(self.usage.completion_tokens)
+        amount = "" if self.usage.pixel_steps or self.build_id == OURSELVES else tokens(self.usage.completion_tokens)
         ending = _ENDINGS.get(self.ending, "") if self.ending else ""
         cost = f"{short_credits(self.cost_micro)} cr"
         rated = f"rated {self.verdict}" if self.verdict else ""

@@ -5,10 +5,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from nanolocal.chat.compressing import Outlook
 from nanolocal.chat.decisions import Weighed
 from nanolocal.chat.events import Event
-from nanolocal.chat.messages import TurnRequest, Usage
-from nanolocal.chat.ports import EngineStatus, StoredMessage
+from nanolocal.chat.messages import Attachment, TurnRequest, Usage
+from nanolocal.chat.ports import EngineStatus, Gallery, StoredMessage
+from nanolocal.chat.redrawing import Drawers
 from nanolocal.chat.routes import Build
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged
@@ -190,6 +192,10 @@ class WalletPort(Protocol):
         """The receipt of an entry, by its number or its hold, as names and values: not yet safe to draw."""
         ...
 
+    def hold_named(self, name: str) -> str:
+        """The id of the hold that an entry is about, named as for ``receipt``; ``""`` where it is about none."""
+        ...
+
     def top_up(self, amount_micro: int) -> int:
         """Grant the wallet an amount; returns the new balance."""
         ...
@@ -217,12 +223,8 @@ class ProblemPort(Protocol):
         ...
 
 
-class LibraryPort(Protocol):
+class LibraryPort(Drawers, Protocol):
     """The builds on this device."""
-
-    def builds(self) -> tuple[Build, ...]:
-        """Every usable build."""
-        ...
 
     def problems(self) -> Sequence[ProblemPort]:
         """Files that look like builds and are not usable."""
@@ -283,8 +285,8 @@ class VaultPort(Protocol):
         ...
 
 
-class PullsPort(Protocol):
-    """Downloads in the background, one at a time."""
+class BackgroundPort(Protocol):
+    """What goes on beside the conversation, one at a time."""
 
     @property
     def is_running(self) -> bool:
@@ -299,6 +301,39 @@ class PullsPort(Protocol):
     def news(self) -> str:
         """How the last one ended, told once: not yet safe to draw."""
         ...
+
+
+class LabPort(BackgroundPort, Protocol):
+    """The compression lab: makes builds smaller."""
+
+    @property
+    def report(self) -> Sequence[tuple[str, str]]:
+        """The card of what was made last, as names and sentences: not yet safe to draw."""
+        ...
+
+    def builds(self) -> Sequence[Build]:
+        """Those that can be made smaller. May block on the disk."""
+        ...
+
+    def outlook(self, build_id: str) -> Outlook:
+        """What that means for a build. Blocks for seconds; raises ``NanolocalError`` where it cannot be."""
+        ...
+
+    def start(self, build_id: str, most: int | None = None, *, agreed: bool = False) -> None:
+        """Begin, or go on; at most so many bytes, ``agreed`` to the warning there is. Raises ``UsageError``."""
+        ...
+
+    def stop(self) -> None:
+        """End it and keep what was found out; raises ``UsageError`` where nothing runs."""
+        ...
+
+    def picture(self, columns: int, rows: int) -> Sequence[str]:
+        """Size against quality of what was measured so far, as lines of text."""
+        ...
+
+
+class PullsPort(BackgroundPort, Protocol):
+    """Downloads in the background, one at a time."""
 
     def start(self, text: str, *, agreed: bool = False) -> None:
         """Begin, ``agreed`` to a licence with conditions. May block; raises ``UsageError`` where it cannot."""
@@ -339,6 +374,11 @@ class SessionPort(Protocol):
         ...
 
     @property
+    def gallery(self) -> Gallery:
+        """The pictures of all conversations."""
+        ...
+
+    @property
     def experience(self) -> ExperiencePort:
         """What was seen of the builds."""
         ...
@@ -373,8 +413,17 @@ class SessionPort(Protocol):
         """The downloads."""
         ...
 
+    @property
+    def lab(self) -> LabPort:
+        """The compression lab."""
+        ...
+
     def redeem(self, code: str) -> tuple[int, str]:
         """Add a voucher to the balance; returns its micro-credits and who issued it. Raises ``UsageError``."""
+        ...
+
+    def picture_file(self, picture: Attachment) -> bytes:
+        """A picture as it leaves the vault: a PNG of pixels alone. Raises ``UsageError`` where it cannot be read."""
         ...
 
     def check_model(self, name: str) -> None:

@@ -20,11 +20,13 @@ from nanolocal.chat.events import (
     Reading,
     ReasoningDelta,
     RouteChosen,
+    SourceFound,
     TextDelta,
 )
+from nanolocal.chat.helping import shown
 from nanolocal.chat.messages import Answer, Stopped
 from nanolocal.chat.routes import Route
-from nanolocal.tui.lines import Receipt, Status, build_name, count, speed, understood
+from nanolocal.tui.lines import Receipt, Status, build_name, count, drawing, speaker, speed, understood
 from nanolocal.tui.lines import tokens as count_tokens
 from nanolocal.tui.widgets.answer import AnswerView
 
@@ -34,13 +36,17 @@ _RETELL_S = 0.1
 
 @dataclass(slots=True)
 class Progress:
-    """How far the turn has come; ``began`` is when the first token arrived."""
+    """How far the turn has come; ``began`` is when the first token or step of a picture arrived."""
 
     route: Route | None = None
     chat_id: str | None = None
     prompt_id: str | None = None
     tokens: int = 0
     began: float = 0.0
+    first_step: int = 0
+    step: int = 0
+    steps: int = 0
+    cost_micro: int = 0
     phase: str = "choosing who answers"
     stopping: bool = False
     finished: bool = False
@@ -95,7 +101,10 @@ class Presenter:
                 self.progress.chat_id, self.progress.prompt_id = chat_id, prompt_id
                 self._update(balance_micro=balance, most_micro=most)
             case CostSoFar(cost):
+                self.progress.cost_micro = cost
                 self._update(cost_micro=cost)
+                if self.progress.steps:
+                    self._tell_step()
             case Loading(_, fraction):
                 self._tell(f"loading {fraction:.0%}")
             case Reading(done, total, cached):
@@ -109,18 +118,20 @@ class Presenter:
                 await self._view.think(text)
                 self._count(tokens, "thinking")
             case ImageStep(step, total, preview):
-                self._tell(f"drawing, step {step} of {total}")
+                self._step(step, total)
                 await self._view.show_step(preview)
             case ContextDropped(messages, tokens):
                 words = remarks.left_out(tokens, messages) if messages else remarks.cut_off(tokens)
                 await self._note(words)
+            case SourceFound(source):
+                await self._note(shown(source))
             case NotRead(what) | FirstUse(_, what) | MadeDo(what):
                 await self._note(what)
 
     def _choose(self, route: Route) -> None:
         """Name who answers; where another one could not, what was seen of that does not count."""
         before, self.progress.route = self.progress.route, route
-        name = build_name(route.build)
+        name = speaker(route)
         self._view.show_speaker(name)
         old = self._status
         fresh = Status(name, understood(route), old.chosen, balance_micro=old.balance_micro, most_micro=old.most_micro)
@@ -141,6 +152,20 @@ class Presenter:
         rate = speed((progress.tokens - 1) / elapsed) if elapsed > 0 else ""
         self._tell(" · ".join(part for part in (doing, count_tokens(progress.tokens), rate) if part))
 
+    def _step(self, step: int, total: int) -> None:
+        """Another step of a picture is done; a next picture begins again at the first."""
+        progress = self.progress
+        if not progress.steps or step < progress.step:
+            progress.began, progress.first_step = self._clock(), step
+        progress.step, progress.steps = step, total
+        self._tell_step()
+
+    def _tell_step(self) -> None:
+        progress = self.progress
+        done = progress.step - progress.first_step
+        left = (self._clock() - progress.began) / done * (progress.steps - progress.step) if done else None
+        self._tell(drawing(progress.step, progress.steps, left, progress.cost_micro))
+
     def _tell(self, phase: str) -> None:
         self.progress.phase = phase
         if self.progress.stopping:
@@ -149,8 +174,7 @@ class Presenter:
             self._view.show_foot(f"{phase} · {_STOP_HINT}")
 
     async def _close(self, answer: Answer) -> None:
-        if answer.picture is not None:
-            await self._view.show_picture(answer.picture)
+        await self._view.show_pictures(answer.pictures)
         delivered = bool(answer.text) or answer.picture is not None or answer.cost_micro > 0
         unheard = answer.stopped is Stopped.USER and not delivered
         for words in (*answer.remarks, answer.problem):

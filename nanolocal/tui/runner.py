@@ -70,6 +70,7 @@ class TurnRunner:
         self._clock = clock
         self._stop: asyncio.Event | None = None
         self._presenter: Presenter | None = None
+        self._is_named = True
 
     @property
     def busy(self) -> bool:
@@ -86,6 +87,11 @@ class TurnRunner:
         """The prompt that is being answered, once it is stored."""
         return self._presenter.progress.prompt_id if self._presenter else None
 
+    @property
+    def running_route(self) -> Route | None:
+        """Who is answering, where the screen says it."""
+        return self._presenter.progress.route if self._presenter and self._is_named else None
+
     def stop(self) -> None:
         """End the answer and keep what was written; asked a second time, end its engine."""
         if self._stop is None:
@@ -100,10 +106,14 @@ class TurnRunner:
         elif (route := presenter.progress.route) is not None:
             self._session.engines.kill(route.build.id)
 
+    def expect(self) -> None:
+        """A turn is about to run: from now on another one has to wait."""
+        self._stop = self._stop or asyncio.Event()
+
     @contextmanager
     def running(self) -> Iterator[asyncio.Event]:
         """The block in which turns are played; they end when the event is set."""
-        self._stop = stop = asyncio.Event()
+        self._stop = stop = self._stop or asyncio.Event()
         try:
             yield stop
         finally:
@@ -111,6 +121,7 @@ class TurnRunner:
 
     async def play(self, view: AnswerView, request: TurnRequest, stop: asyncio.Event, status: Status) -> Answer | None:
         """Take one turn on ``view``; what it raises passes through."""
+        self._is_named = view.is_named
         show_status = self._show_status if view.is_named else _show_nobody
         self._presenter = Presenter(view, status, show_status, self._clock)
         return await self._presenter.show(self._session.chat.turn(request, stop))

@@ -69,6 +69,10 @@ class ChatStage(Protocol):
         """Show how the download goes until it has ended."""
         ...
 
+    def watch_lab(self) -> None:
+        """Show how a build is made smaller until that has ended."""
+        ...
+
     def switch_theme(self) -> None:
         """Dark to light, or back."""
         ...

@@ -80,6 +80,8 @@ def driver_on(screen: TextIO) -> "type[Driver] | None":
         return None
     from textual.drivers.linux_driver import LinuxDriver
 
+    from nanolocal.tui.graphics.painting import PaintingApp
+
     class OwnTerminalDriver(LinuxDriver):
         """Draws on its own descriptor and asks that one for its size."""
 
@@ -88,6 +90,11 @@ def driver_on(screen: TextIO) -> "type[Driver] | None":
         ) -> None:
             super().__init__(app, debug=debug, mouse=mouse, size=size)
             self._file = screen  # type: ignore[assignment]  # any text file will do
+
+        def stop_application_mode(self) -> None:
+            if isinstance(self._app, PaintingApp):
+                self.write(self._app.painter.clear())
+            super().stop_application_mode()
 
         def _get_terminal_size(self) -> tuple[int, int]:
             columns, rows = os.get_terminal_size(screen.fileno())

@@ -10,7 +10,8 @@ beside the file's name: once that row is gone and the database has a new key, no
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -58,6 +59,12 @@ class Blobs:
     def delete(self, blob_id: str) -> None:
         """Remove a file; a missing one is no error."""
         (self._directory / blob_id).unlink(missing_ok=True)
+
+    def discard(self, blob_ids: Iterable[str]) -> None:
+        """Remove files; one that resists is left for the next unlock's sweep."""
+        for blob_id in blob_ids:
+            with suppress(OSError):
+                self.delete(blob_id)
 
     def keep_only(self, blob_ids: set[str]) -> int:
         """Remove every file not named, such as those of a write that a crash cut short; returns how many."""

@@ -17,8 +17,8 @@ _COLUMNS = {
     "chat": "id, title, system, created_at, source",
     "message": """id, chat_id, parent_id, role, text, created_at, build_id, task, stopped, problem, cost_micro, hold_id,
         prompt_tokens, cached_tokens, completion_tokens, pixel_steps, dropped_tokens, load_s, ttft_s, prompt_tok_s,
-        decode_tok_s, cpu_s, energy_j, route_json""",
-    "attachment": "blob_id, message_id, position, name, media_type, size, key",
+        decode_tok_s, cpu_s, energy_j, route_json, sources_json""",
+    "attachment": "blob_id, message_id, position, name, media_type, size, key, receipt",
 }
 _PAGE = 1000
 
@@ -96,6 +96,8 @@ def _rows_sum(source: Source, table: str, where: str, parameters: Sequence[Value
 
 
 def _row_hash(table: str, row: Row) -> int:
+    if table in ("attachment", "message") and row[-1] is None:
+        row = row[:-1]  # as it was counted before there were receipts and sources
     record = [table, *(value.hex() if isinstance(value, bytes) else value for value in row)]
     return int.from_bytes(hashlib.sha256(json.dumps(record).encode()).digest(), "big")
 

@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 
 from nanolocal.chat import ports
-from nanolocal.chat.messages import Answer, Attachment, Message, Role, Usage
+from nanolocal.chat.helping import read_sources, sources_json
+from nanolocal.chat.messages import Answer, Attachment, Message, Role, Source, Usage
 from nanolocal.chat.ports import INSTRUCTIONS, Hold, StoredMessage
 from nanolocal.errors import Damaged, UsageError
-from nanolocal.vault import contents, experience, promptcache
+from nanolocal.vault import contents, experience, promptcache, tunings
 from nanolocal.vault.blobs import Blobs
 from nanolocal.vault.database import Database, Row, Transaction, Value
 from nanolocal.vault.imported import ImportedChat, WholeChat
@@ -30,7 +31,7 @@ _ATTACHED = "message_id IN (SELECT id FROM message WHERE chat_id = ?)"
 _MESSAGE = """
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.build_id, m.task, m.stopped, m.cost_micro,
            m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.pixel_steps, m.route_json, m.decode_tok_s,
-           m.dropped_tokens, f.verdict, f.note"""
+           m.dropped_tokens, f.verdict, f.note, m.sources_json"""
 
 _RATED = "LEFT JOIN feedback f ON f.message_id = m.id"
 
@@ -91,7 +92,8 @@ class Conversations:
         own = _own(tx)
         own.execute("DELETE FROM draft WHERE hold_id = ?", (hold.id,))
         experience.note_speed(own, answer)
-        return self._add(own, chat_id, parent_id, _columns(answer, hold), (answer.picture,) if answer.picture else ())
+        tunings.note_guessing(own, answer, self._clock())
+        return self._add(own, chat_id, parent_id, _columns(answer, hold), (*answer.pictures, *answer.ingredients))
 
     def keep_draft(self, prompt_id: str, answer: Answer, hold: Hold) -> None:
         """Keep what there is of an answer until ``add_answer`` replaces it; its picture is left out."""
@@ -216,7 +218,7 @@ class Conversations:
             tx.execute("DELETE FROM message WHERE chat_id = ?", (chat_id,))
             tx.execute("DELETE FROM chat WHERE id = ?", (chat_id,))
             _keep_setting(tx, DELETED, "1")
-            tx.on_commit(lambda: self._discard([row[0] for row in blobs]))
+            tx.on_commit(lambda: self._blobs.discard([row[0] for row in blobs]))
         self._database.checkpoint()
 
     def import_chat(self, chat: ImportedChat) -> str | None:
@@ -242,6 +244,7 @@ class Conversations:
                     "build_id": None if message.author is None else stored(message.author),
                     "task": None if message.task is None else stored(message.task),
                     "stopped": message.stopped,
+                    "sources_json": _sources(message.sources),
                 }
                 parent = None if message.parent_id is None else ids[message.parent_id]
                 ids[message.id] = self._add(tx, chat_id, parent, columns, message.attachments)
@@ -314,10 +317,10 @@ class Conversations:
     def _attach(self, tx: Transaction, message_id: str, position: int, attachment: Attachment) -> None:
         row_key = secrets.token_bytes(KEY_BYTES)
         blob_id = self._blobs.write(attachment.data, row_key)
-        tx.on_rollback(lambda: self._discard([blob_id]))
+        tx.on_rollback(lambda: self._blobs.discard([blob_id]))
         tx.execute(
-            """INSERT INTO attachment (key, blob_id, message_id, position, name, media_type, size)
-               VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            """INSERT INTO attachment (key, blob_id, message_id, position, name, media_type, size, receipt)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 row_key,
                 blob_id,
@@ -326,30 +329,24 @@ class Conversations:
                 stored(attachment.name),
                 stored(attachment.media_type),
                 len(attachment.data),
+                stored(attachment.receipt) or None,
             ),
         )
         contents.added(tx, "attachment", "blob_id = ?", (blob_id,))
 
-    def _discard(self, blob_ids: Sequence[str]) -> None:
-        """Remove files; one that resists is left for the next unlock's sweep."""
-        for blob_id in blob_ids:
-            try:
-                self._blobs.delete(blob_id)
-            except OSError:
-                continue
-
     def _message(self, row: Row, siblings: tuple[str, ...]) -> StoredMessage:
         attached = self._database.execute(
-            "SELECT name, media_type, blob_id, key FROM attachment WHERE message_id = ? ORDER BY position", (row[0],)
+            "SELECT name, media_type, blob_id, key, receipt FROM attachment WHERE message_id = ? ORDER BY position",
+            (row[0],),
         )
         files, damaged = [], []
-        for name, kind, blob_id, row_key in attached:
+        for name, kind, blob_id, row_key, receipt in attached:
             try:
                 data = self._blobs.read(blob_id, row_key or b"")
             except Damaged:
                 data = b""
                 damaged.append(name)
-            files.append(Attachment(name, kind, data))
+            files.append(Attachment(name, kind, data, receipt or ""))
         return StoredMessage(
             id=row[0],
             parent_id=row[1],
@@ -367,6 +364,7 @@ class Conversations:
             verdict=row[16],
             note=row[17] or "",
             damaged=tuple(damaged),
+            sources=read_sources(row[18]),
         )
 
     def _require_chat(self, source: Database | Transaction, chat_id: str) -> None:
@@ -391,7 +389,13 @@ def _columns(answer: Answer, hold: Hold) -> dict[str, Value]:
         **{name: _finite(seconds) for name, seconds in asdict(answer.timing).items()},
         "energy_j": _finite(answer.energy_j),
         "route_json": route_record(answer.route),
+        "sources_json": _sources(answer.sources),
     }
+
+
+def _sources(sources: Sequence[Source]) -> str | None:
+    kept = sources_json(sources)
+    return None if kept is None else stored(kept)
 
 
 def _has_chat(source: Database | Transaction, chat_id: str) -> bool:

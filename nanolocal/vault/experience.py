@@ -87,7 +87,7 @@ class Experience:
     def forget(self) -> None:
         """Begin anew: what published scores and sizes say is all there is."""
         with self._database.transaction() as tx:
-            for table in ("signal", "exam", "speed"):
+            for table in ("signal", "exam", "speed", "tuning", "guessing"):
                 tx.execute(f"DELETE FROM {table}")  # noqa: S608 - own names
 
 
@@ -147,7 +147,7 @@ def _scales(sized: Sequence[tuple[str, str, float]]) -> tuple[float, float]:
 def note(tx: Transaction, message_id: str, kind: str | None, now: float, instead_of: Sequence[str] = ()) -> None:
     """Add a signal about an answer to an open transaction, ``instead_of`` those that it contradicts; no kind adds none.
 
-    An answer from before builds were recorded by their hash teaches nothing.
+    An answer from before builds were recorded by their hash teaches nothing, nor does one that no build gave.
     """
     for other in instead_of:
         tx.execute("DELETE FROM signal WHERE message_id = ? AND kind = ?", (message_id, other))
@@ -155,7 +155,7 @@ def note(tx: Transaction, message_id: str, kind: str | None, now: float, instead
         return
     rows = tx.execute("SELECT route_json FROM message WHERE id = ? AND route_json IS NOT NULL", (message_id,))
     record = json.loads(rows[0][0]) if rows else {}
-    if not record.get("sha256"):
+    if not record.get("sha256") or record.get("is_told"):
         return
     row = (message_id, record["sha256"], record.get("subtask") or record.get("task", ""), kind, WEIGHTS[kind], now)
     tx.execute(
@@ -166,6 +166,8 @@ def note(tx: Transaction, message_id: str, kind: str | None, now: float, instead
 
 def note_speed(tx: Transaction, answer: Answer) -> None:
     """Let an answer move the speed of its build; a phase that did not happen moves nothing."""
+    if answer.route.is_told:
+        return
     sha256, timing = answer.route.build.sha256, answer.timing
     before = _speed(tx, sha256)
     moved = Speed(

@@ -91,10 +91,16 @@ def slot_bound_to(vault_id: str, slot: Slot) -> bytes:
 
 
 def encode(header: Header, mac_key: bytes) -> bytes:
-    """The file's bytes, with ``mac`` and ``sum`` made anew."""
-    header = replace(header, version=VERSION)
-    record = _record(replace(header, mac=_mac(header, mac_key)))
-    return _canonical({**record, "sum": _digest(record)})
+    """The file's bytes, with ``mac`` and ``sum`` made anew.
+
+    Each commit writes them, and laying them out takes longest: that is done once, and both are put in their places.
+    No text inside a member looks like the start of a line.
+    """
+    bare = _canonical(_record(replace(header, version=VERSION, mac="")))
+    mac = hmac.new(mac_key, bare, "sha256").hexdigest()
+    signed = bare.replace(b'\n "mac": ""', f'\n "mac": "{mac}"'.encode(), 1)
+    total = hashlib.sha256(signed).hexdigest()
+    return signed.replace(b'\n "vault_id": ', f'\n "sum": "{total}",\n "vault_id": '.encode(), 1)
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nanolocal.chat.messages import Attachment, Role
+from nanolocal.chat.messages import Attachment, Role, Source
 from nanolocal.chat.ports import StoredMessage
 
 
@@ -10,7 +10,8 @@ from nanolocal.chat.ports import StoredMessage
 class ImportedMessage:
     """``id`` and ``parent_id`` are the source's own and only link messages; ``author`` names the model that answered.
 
-    ``created_at`` in seconds since 1970; ``task`` and ``stopped`` as nanolocal had stored them, where it had.
+    ``created_at`` in seconds since 1970; ``task``, ``stopped`` and ``sources`` as nanolocal had stored them, where it
+    had.
     """
 
     id: str
@@ -22,6 +23,7 @@ class ImportedMessage:
     attachments: tuple[Attachment, ...] = ()
     task: str | None = None
     stopped: str | None = None
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from nanolocal.vault import keychain
 from nanolocal.vault.files import exclusive, shred, write_durably
 from nanolocal.vault.header import Anchor, Header, SlotKind, decode, encode, is_genuine
 from nanolocal.vault.keys import Stretching, recovery_code
-from nanolocal.vault.layout import BACKUP, HEADER, KEYFILE, read_header
+from nanolocal.vault.layout import BACKUP, HEADER, KEYFILE, header_bytes, read_header
 from nanolocal.vault.unlock import DataKeys, Door, mac_key, new_recovery, unlock_by_passphrase, unsealed_keys
 
 
@@ -23,6 +23,7 @@ class KeyHolder:
         self._master = master
         self._master_in_use = Lock()
         self._vault_id = vault_id
+        self._known: tuple[bytes, Header] | None = None
 
     @property
     def directory(self) -> Path:
@@ -103,7 +104,11 @@ class KeyHolder:
         return header
 
     def _genuine_header(self) -> Header:
-        return self.genuine(read_header(self._directory))
+        """The one on disk; each commit looks, and mostly finds the bytes that the one before wrote."""
+        raw, known = header_bytes(self._directory), self._known
+        if known is None or known[0] != raw:
+            self._known = known = (raw, self.genuine(decode(raw)))
+        return known[1]
 
     def _renew_backup(self) -> None:
         """Replace a backup that still holds earlier slots: an old passphrase must not open it."""
@@ -134,13 +139,18 @@ class KeyHolder:
             header = self._genuine_header()
             changed = change(header)
             if changed != header:
-                write_durably(self._directory / HEADER, encode(changed, mac_key(self._master)))
+                self._replace(changed)
 
     def _write(self, header: Header) -> None:
         """Replace the header and its backup; ``vault.lock`` is held."""
+        write_durably(self._directory / BACKUP, self._replace(header))
+
+    def _replace(self, header: Header) -> bytes:
+        """Replace the header alone; returns its bytes."""
         raw = encode(header, mac_key(self._master))
         write_durably(self._directory / HEADER, raw)
-        write_durably(self._directory / BACKUP, raw)
+        self._known = (raw, header)
+        return raw
 
     def _alone(self) -> AbstractContextManager[None]:
         """No other thread or process changes the header meanwhile."""

@@ -17,9 +17,14 @@ COPYING = "backup-"
 
 def read_header(directory: Path) -> Header:
     """The header on disk; raises ``UsageError`` where it cannot be read, ``Damaged`` or ``VaultLocked``."""
+    return decode(header_bytes(directory))
+
+
+def header_bytes(directory: Path) -> bytes:
+    """Its bytes, up to one more than any has; raises ``UsageError`` where they cannot be read."""
     try:
         with (directory / HEADER).open("rb") as file:
-            return decode(file.read(MAX_BYTES + 1))
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"cannot read {directory / HEADER}: {error.strerror}", "check its permissions") from error
 

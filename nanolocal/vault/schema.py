@@ -172,4 +172,42 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             ) STRICT, WITHOUT ROWID""",
         ),
     ),
+    (
+        9,
+        (
+            # How a picture was drawn: JSON of chat.drawing.PictureReceipt; NULL for every other file.
+            "ALTER TABLE attachment ADD COLUMN receipt TEXT",
+        ),
+    ),
+    (
+        10,
+        (
+            # How builds run fastest here, by the SHA-256 of their files, this device and the release of the library.
+            """CREATE TABLE tuning (
+                sha256 TEXT NOT NULL,
+                device TEXT NOT NULL,
+                library TEXT NOT NULL,
+                settings_json TEXT NOT NULL,
+                gain REAL NOT NULL,
+                tried_at REAL NOT NULL,
+                PRIMARY KEY (sha256, device, library)
+            ) STRICT, WITHOUT ROWID""",
+            # What guessing ahead gained in answers of a task; see tunings.py.
+            """CREATE TABLE guessing (
+                sha256 TEXT NOT NULL,
+                task TEXT NOT NULL,
+                gain REAL NOT NULL,
+                answers INTEGER NOT NULL,
+                seen_at REAL NOT NULL,
+                PRIMARY KEY (sha256, task)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
+    (
+        11,
+        (
+            # What the program itself knew of an answer: JSON of chat.messages.Source; NULL where that is nothing.
+            "ALTER TABLE message ADD COLUMN sources_json TEXT",
+        ),
+    ),
 )

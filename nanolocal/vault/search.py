@@ -143,7 +143,7 @@ def search(database: Database, query: str, limit: int, filters: SearchFilters | 
     if not words:
         rows = database.execute(_BY_FILTER.format(filters=f"AND {conditions}"), (*values, most))
         return list(islice(_hits(rows, [], whole_words=False), limit))
-    match = " ".join('"' + word.replace('"', '""') + '"' for word in words) + "*"
+    match = _match(words)
     inside = f"AND rowid IN (SELECT m.seq FROM message m WHERE {conditions})" if conditions else ""  # noqa: S608 - ours
     rows = _freshest_first(database.execute(_BY_WORD.format(filters=inside), (match, *values, most)))
     titles = [] if conditions else database.execute(_TITLES_BY_WORD, (match, most))
@@ -156,6 +156,22 @@ def search(database: Database, query: str, limit: int, filters: SearchFilters | 
     called = " ".join(words).casefold()
     exact = [row for row in titles if row[2].casefold() == called]
     return list(islice(_hits([*exact, *rows, *titles], words, whole_words=True), limit))
+
+
+def in_prompts(seq: str, text: str, query: str) -> Iterator[tuple[str, list[Value]]]:
+    """Conditions for ``query``, to be tried in turn: whole words first, then parts of words.
+
+    The filters look at ``m``, the words at the message with the number ``seq`` and the text ``text``, two expressions.
+    """
+    words, filters = parse_query(query)
+    conditions, values = filters.sql()
+    also = f"AND {conditions}" if conditions else ""
+    if not words:
+        yield also, values
+        return
+    index = "(SELECT rowid FROM message_index WHERE message_index MATCH ?)"
+    yield f"{also} AND {seq} IN {index}", [*values, _match(words)]
+    yield f"{also} AND {text} LIKE ? ESCAPE '\\'", [*values, _like(" ".join(words))]
 
 
 def stored(text: str) -> str:
@@ -206,6 +222,11 @@ def _folded(text: str) -> str:
         character.lower() if character.isascii() else unicodedata.normalize("NFD", character)[0].lower()[0]
         for character in text
     )
+
+
+def _match(words: Sequence[str]) -> str:
+    """All words must occur; the last one may be unfinished."""
+    return " ".join('"' + word.replace('"', '""') + '"' for word in words) + "*"
 
 
 def _like(text: str, before: str = "%", after: str = "%") -> str:

@@ -236,6 +236,7 @@ class Vault(KeyHolder):
             recovery, secret = new_recovery(header.vault_id, master)
             day_by_day = door.slot(self._directory, header.vault_id, master)
             slots = (day_by_day, recovery) if header.slot(SlotKind.RECOVERY) else (day_by_day,)
+            self._known = None
             self._master[:] = master
             renewed = sealed_keys(replace(header, slots=slots, epoch=header.epoch + 1), master, keys)
             self._write(renewed)
@@ -271,6 +272,7 @@ class Vault(KeyHolder):
                 self._opened.close()
                 # A thread may be sealing the key under a new passphrase: wiped now, the vault would never open again.
                 with self._master_in_use:
+                    self._known = None
                     self._master[:] = bytes(len(self._master))
 
     @classmethod

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from starter_text.facts import Document
-from starter_text.sources import SOURCES
+from starter_text.sources import SOURCES, Phase
 
 SPECIALS = (
     "<|endoftext|>",
@@ -51,15 +51,21 @@ def pieces(document: Document, system: str = "") -> Iterator[tuple[str, bool]]:
         yield "\n", False
 
 
-def train_tokenizer(documents: dict[str, list[Document]], vocabulary: int, per_source: int = 6000) -> Tokenizer:
-    """A byte-level BPE tokenizer with one token per digit, as llama.cpp's "smollm" splits text."""
-    tokenizer = Tokenizer(models.BPE())
+def as_llama_splits(model: models.BPE) -> Tokenizer:
+    """A byte-level tokenizer with one token per digit, as llama.cpp's "smollm" splits text."""
+    tokenizer = Tokenizer(model)
     digits, bytes_ = (
         pre_tokenizers.Digits(individual_digits=True),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def train_tokenizer(documents: dict[str, list[Document]], vocabulary: int, per_source: int = 6000) -> Tokenizer:
+    """A byte-level BPE tokenizer for these documents."""
+    tokenizer = as_llama_splits(models.BPE())
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     specials = [AddedToken(text, special=True, normalized=False) for text in SPECIALS]
     trainer = trainers.BpeTrainer(
@@ -96,10 +102,10 @@ def encode(tokenizer: Tokenizer, documents: list[Document], seed: int) -> Corpus
 
 
 def fill_rows(
-    corpora: dict[str, Corpus], second: bool, rows: int, length: int, rng: np.random.Generator
+    corpora: dict[str, Corpus], phase: Phase, rows: int, length: int, rng: np.random.Generator
 ) -> tuple[Rows, Rows]:
     """Inputs and targets (rows, length); each row starts with a fresh document, targets not to learn are -100."""
-    shares = {source.name: source.second if second else source.first for source in SOURCES if source.name in corpora}
+    shares = {source.name: source.share(phase) for source in SOURCES if source.name in corpora}
     names = list(shares)
     weights = np.array([shares[name] / max(1.0, float(np.diff(corpora[name].borders).mean())) for name in names])
     weights /= weights.sum()
@@ -114,6 +120,6 @@ def fill_rows(
             row[filled : filled + len(part)] = part
             filled += len(part)
     inputs, targets = batch[:, :-1] & ~LEARN, batch[:, 1:] & ~LEARN
-    if second:
+    if not phase.endswith("first"):
         targets[(batch[:, 1:] & LEARN) == 0] = -100
     return inputs, targets

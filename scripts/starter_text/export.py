@@ -9,10 +9,10 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer, models
 from torch import Tensor
 
-from starter_text.data import END_OF_TEXT, IM_END, IM_START, SPECIALS
+from starter_text.data import END_OF_TEXT, IM_END, IM_START, SPECIALS, as_llama_splits
 from starter_text.model import Llama, Shape
 
 UNKNOWN = 3
@@ -94,7 +94,11 @@ def add_tokenizer(writer: gguf.GGUFWriter, path: Path, vocabulary: int) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def quantize(source: Path, target: Path, kind: str = "Q8_0") -> None:
+QUANTIZATIONS = {"smoke": "Q8_0", "small": "Q8_0", "full": "Q6_K"}
+"""What each size is shipped as: the finest that stays below 25 MB."""
+
+
+def quantize(source: Path, target: Path, kind: str) -> None:
     """Write `source` with `kind` weights to `target`; raises RuntimeError when llama.cpp refuses."""
     import llama_cpp
 
@@ -105,3 +109,26 @@ def quantize(source: Path, target: Path, kind: str = "Q8_0") -> None:
     failed = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), options)
     if failed:
         raise RuntimeError(f"llama.cpp could not write {target.name} (code {failed})")
+
+
+def tokenizer_of(path: Path) -> Tokenizer:
+    """The tokenizer that `add_tokenizer` wrote into a GGUF file."""
+    from nanolocal.compress.torch.files import entries_of
+
+    entries = entries_of(path)
+    tokens, merges = (entries[f"tokenizer.ggml.{name}"].value for name in ("tokens", "merges"))
+    assert isinstance(tokens, list)
+    assert isinstance(merges, list)
+    known = {str(token): place for place, token in enumerate(tokens)}
+    tokenizer = as_llama_splits(
+        models.BPE(known, [(first, second) for first, second in (str(merge).split(" ") for merge in merges)])
+    )
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIALS])
+    return tokenizer
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    """The weights of a GGUF file by their names, as float32; raises what `nanolocal.compress` raises."""
+    from nanolocal.compress.torch.files import read
+
+    return read(path).weights

@@ -19,6 +19,7 @@ from torch import nn
 
 from starter_text.data import Corpus, fill_rows
 from starter_text.model import Llama
+from starter_text.sources import Phase
 
 WARM_UP, SECOND_PHASE, LONG_ROWS = 0.02, 0.35, 0.9  # shares of the budget
 EMA_DECAY = 0.98
@@ -26,7 +27,10 @@ EMA_DECAY = 0.98
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how to train; the budget is minutes of work or a number of tokens."""
+    """How long and how to train; the budget is minutes of work or a number of tokens.
+
+    A further run begins with trained weights: it practises at ``peak`` times the usual rate, which falls all the time.
+    """
 
     minutes: float
     tokens: int
@@ -37,6 +41,9 @@ class Plan:
     optimizer: str
     seed: int
     compiled: bool = False
+    is_further: bool = False
+    is_full: bool = False
+    peak: float = 1.0
     save_every_s: float = 180.0
 
 
@@ -57,11 +64,21 @@ def done_share(plan: Plan, at: Progress) -> float:
     return min(1.0, share)
 
 
-def rate(share: float) -> float:
-    """Warm-up, then flat, then linear to zero over the second phase."""
+def rate(plan: Plan, share: float) -> float:
+    """Warm-up, then flat, then linear to zero over the second phase; a further run has no flat part."""
     if share < WARM_UP:
-        return max(0.05, share / WARM_UP)
-    return 1.0 if share < SECOND_PHASE else max(0.0, (1 - share) / (1 - SECOND_PHASE))
+        return plan.peak * max(0.05, share / WARM_UP)
+    falls_from = WARM_UP if plan.is_further else SECOND_PHASE
+    return plan.peak * min(1.0, (1 - share) / (1 - falls_from))
+
+
+def phase_of(plan: Plan, share: float) -> Phase:
+    """Which mix of sources is read."""
+    if plan.is_further:
+        return "further"
+    if plan.is_full:
+        return "full second" if share >= SECOND_PHASE else "full first"
+    return "second" if share >= SECOND_PHASE else "first"
 
 
 def optimizers(model: Llama, kind: str) -> list[torch.optim.Optimizer]:
@@ -133,7 +150,7 @@ class Trainer:
         length = self.model.shape.context if share >= LONG_ROWS else self.plan.length
         rows = max(1, self.plan.rows * self.plan.length // length)
         micro = max(1, self.plan.micro_rows * self.plan.length // length)
-        inputs, targets = fill_rows(self.corpora, share >= SECOND_PHASE, rows, length, rng)
+        inputs, targets = fill_rows(self.corpora, phase_of(self.plan, share), rows, length, rng)
         for start in range(0, rows, micro):
             part = slice(start, start + micro)
             yield (
@@ -156,7 +173,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for one in self.optimizers:
             for group in one.param_groups:
-                group["lr"] = group["peak"] * rate(share)
+                group["lr"] = group["peak"] * rate(self.plan, share)
             one.step()
             one.zero_grad(set_to_none=True)
         decay = min(EMA_DECAY, (1 + self.progress.step) / (10 + self.progress.step))
@@ -201,7 +218,9 @@ class Trainer:
         speed = at.tokens / max(at.seconds, 1e-9)
         print(f"step {at.step}  {share:6.1%}  loss {at.loss:.3f}  {at.tokens / 1e6:.2f} M tokens  {speed:,.0f} tok/s  "
               f"{left / 60:.1f} min left", flush=True)  # fmt: skip
-        csv.writer(curve).writerow([at.step, at.tokens, round(at.seconds, 1), round(at.loss, 4), round(rate(share), 4)])
+        csv.writer(curve).writerow(
+            [at.step, at.tokens, round(at.seconds, 1), round(at.loss, 4), round(rate(self.plan, share), 4)]
+        )
 
 
 def vars_of(progress: Progress) -> dict[str, float]:

@@ -66,7 +66,7 @@ def word_pairs() -> dict[str, list[tuple[str, str]]]:
 def rough(rng: random.Random, question: str) -> str:
     """The question as a hurried person types it: sometimes lower case, sometimes without the end mark."""
     if rng.random() < 0.15:
-        question = question.rstrip(".?!")
+        question = question.rstrip(".?!") or question
     if rng.random() < 0.15:
         question = question[0].lower() + question[1:]
     return question

@@ -50,8 +50,27 @@ def test_ask_answers_in_a_new_home_with_every_key_of_the_contract(program: Progr
     assert balance["balance_micro"] == answer["balance_micro"]
 
 
+def test_what_nanolocal_knows_is_answered_without_a_model_and_costs_nothing(program: Program) -> None:
+    summed = program("ask", "What is 17 * 23?")
+    assert (summed.stdout, summed.returncode) == ("17 × 23 = 391\n", 0)
+    answer = json.loads(program("ask", "What is the capital of Kenya?", "--json").stdout)
+    assert answer["text"] == "The capital of Kenya is Nairobi."
+    (source,) = answer["sources"]
+    assert (source["title"], source["text"], source["licence"]) == ("Kenya", answer["text"], "CC0")
+    assert (answer["cost_micro"], answer["usage"]["completion_tokens"], answer["route"]["is_told"]) == (0, 0, True)
+    shown = json.loads(program("chats", "show", answer["chat_id"], "--json").stdout)
+    assert shown["messages"][1]["sources"] == [source]
+    alone = json.loads(program("ask", "What is 17 * 23?", "--no-helpers", "--json", "--max-tokens", "5").stdout)
+    assert (alone["sources"], alone["usage"]["completion_tokens"] > 0) == ([], True)
+    (program.home / "config").mkdir(exist_ok=True)
+    (program.home / "config" / "settings.toml").write_text("helpers = false\n")
+    off = json.loads(program("ask", "What is 17 * 23?", "--json", "--max-tokens", "5").stdout)
+    assert (off["sources"], off["usage"]["completion_tokens"] > 0) == ([], True)
+
+
 def test_the_same_seed_gives_the_same_answer(program: Program) -> None:
-    first, second = (program("ask", STORY, "--seed", "5", "--max-tokens", "40").stdout for _ in range(2))
+    options = ("--model", "nanolocal-starter-text:Q8_0", "--seed", "5", "--max-tokens", "40")
+    first, second = (program("ask", STORY, *options).stdout for _ in range(2))
     assert first == second != ""
 
 
@@ -115,6 +134,29 @@ def test_the_same_seed_draws_the_same_bytes(program: Program, tmp_path: Path) ->
     for name in ("a.png", "b.png"):
         assert program("image", "a green star", "--out", str(tmp_path / name), "--seed", "4").returncode == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_several_pictures_are_drawn_and_one_of_them_is_changed(program: Program, tmp_path: Path) -> None:
+    first, second, changed = (tmp_path / name for name in ("a.png", "a-2.png", "b.png"))
+    drawn = program("image", "a green star", "--count", "2", "--out", str(first), "--seed", "4", "--json")
+    listed = json.loads(drawn.stdout)["pictures"]
+    assert [(row["picture"], row["seed"]) for row in listed] == [(str(first), 4), (str(second), 5)]
+    assert first.read_bytes() != second.read_bytes()
+    options = ("--from", str(first), "--strength", "0.5", "--scheduler", "euler-a", "--out", str(changed), "--json")
+    answer = json.loads(program("image", "a red star", *options).stdout)
+    assert (answer["task"], answer["usage"]["pixel_steps"]) == ("image_edit", 64 * 64 * 5)
+    assert changed.read_bytes() not in (first.read_bytes(), second.read_bytes())
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_loaded(program: Program) -> None:
+    for options, words in (
+        (("--size", "0x64"), "width is between"),
+        (("--size", "100000x64"), "width is between"),
+        (("--scheduler", "fastest"), "no scheduler 'fastest'"),
+        (("--strength", "0.5"), "a strength says"),
+        (("--lora", "nope"), "there is no LoRA 'nope'"),
+    ):
+        assert words in one_error(program("image", "a cat", *options), 2)
 
 
 def test_chats_are_listed_found_and_deleted_for_good(program: Program) -> None:
@@ -246,7 +288,8 @@ def test_a_killed_program_leaves_no_engine_no_hold_and_no_words(program: Program
     gone, alive = psutil.wait_procs([engine], timeout=10)
     assert (len(gone), alive) == (1, [])
     assert leaks(program.home, ["heliotropewalrus"]) == []
-    assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == 100_000
+    delivered = json.loads(program("credits", "usage", "--json").stdout)["total"]["cost_micro"]
+    assert json.loads(program("credits", "balance", "--json").stdout)["balance_micro"] == 100_000 - delivered
     assert json.loads(program("chats", "search", "heliotropewalrus", "--json").stdout)["hits"]
 
 

@@ -80,7 +80,7 @@ def test_every_store_is_found_used_in_place_and_never_touched(program: Program, 
     run("image", "--model", "org/painter", "--steps", "1", "--size", "64x64", "--out", str(picture), "a red circle")
     assert picture.read_bytes().startswith(b"\x89PNG")
     route = json.loads(run("route", "--json", "Draw a red circle"))
-    assert "single-file" in next(
+    assert "needs the configuration of its Stable Diffusion" in next(
         item["reason"] for item in route["route"]["rejected"] if item["build_id"].startswith("dreamy")
     )
 

@@ -15,10 +15,11 @@ import pytest
 from nanolocal.vault.scan import leaks
 from tests.e2e.conftest import Program
 from tests.e2e.terminal import NANOLOCAL, Terminal
+from tests.fakes.terminals import XTERM, FakeTerminal
 
 pytestmark = pytest.mark.slow
 
-ENTER, ESC, CTRL_Q, CTRL_L = "\r", "\x1b", "\x11", "\x0c"
+ENTER, ESC, CTRL_Q, CTRL_L, F3 = "\r", "\x1b", "\x11", "\x0c", "\x1bOR"
 WORDS = ["quokkalantern", "brambleharp"]
 
 
@@ -138,9 +139,22 @@ def test_a_picture_is_drawn_in_the_terminal(program: Program, open_app: Callable
     ask(app, "Draw a red circle above a blue square")
     app.wait_for("\u2580")
     app.wait_for(lambda _: len(stored_messages(program)) == 2)
+    app.type(F3)
+    app.wait_for("Pictures  1 of 1")
+    app.type("a")
+    app.wait_for(lambda _: len(stored_messages(program)) == 4)
     app.type(CTRL_Q)
     assert app.wait_for_end() == 0
-    assert stored_messages(program)[1]["attachments"] == ["picture.png"]
+    assert [each["attachments"] for each in stored_messages(program)] == [[], ["picture.png"]] * 2
+
+
+def test_a_picture_can_be_shown_without_a_file(program: Program, tmp_path: Path) -> None:
+    script = "import sys\nfrom nanolocal.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    args = ("--home", str(program.home), "image", "a red circle", "--show", "--steps", "4")
+    with FakeTerminal(XTERM, script, args=args, folder=tmp_path) as terminal:
+        assert terminal.end() == 0
+        assert any("\u2580" * 20 in row for row in terminal.screen())
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_a_locked_app_holds_no_conversation_and_opens_with_the_passphrase(

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from nanolocal.chat.events import EngineDone, EngineEvent, Reading, TextDelta
 from nanolocal.chat.messages import Stopped, Timing, Usage
-from nanolocal.chat.ports import ImageJob, TextJob
+from nanolocal.chat.ports import Job
 from nanolocal.chat.routes import Build
 
 Script = Sequence[EngineEvent | Exception]
@@ -26,10 +26,10 @@ class ScriptedEngines:
 
     def __init__(self, *scripts: Script) -> None:
         self._scripts = list(scripts)
-        self.jobs: list[TextJob | ImageJob] = []
+        self.jobs: list[Job] = []
         self.was_closed_early = False
 
-    async def run(self, build: Build, job: TextJob | ImageJob, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
+    async def run(self, build: Build, job: Job, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
         """Play the next script."""
         self.jobs.append(job)
         usage = Usage()

@@ -83,7 +83,9 @@ def reserve(
 
 def an_answer(text: str, cost: int = 0, picture: Attachment | None = None, problem: str | None = None) -> Answer:
     timing = Timing(0.1, 0.2, 300.0, 25.5, 1.0)
-    return Answer(text, picture, ROUTE, USAGE, timing, Stopped.END, cost, 0, 1.5, None, None, 0, problem)
+    return Answer(
+        text, (picture,) if picture else (), ROUTE, USAGE, timing, Stopped.END, cost, 0, 1.5, None, None, 0, problem
+    )
 
 
 def a_hold(number: int) -> Hold:

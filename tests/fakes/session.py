@@ -1,19 +1,23 @@
 """A session made of fakes, for tests of the faces. ``FakeChat`` plays a script from the test; it never answers."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from nanolocal.bootstrap import Session
-from nanolocal.chat.decisions import Weighed
+from nanolocal.chat.compressing import Offer, Outlook
+from nanolocal.chat.decisions import Weighed, as_record
+from nanolocal.chat.drawing import PictureReceipt, StoredPicture
 from nanolocal.chat.events import Event, Finished, Held, Loading, RouteChosen, TextDelta
 from nanolocal.chat.messages import Answer, Attachment, Message, Role, Stopped, Timing, TurnRequest, Usage
 from nanolocal.chat.ports import EngineStatus, StoredMessage
 from nanolocal.chat.routes import Build, Kind, Rejected, Route, RunnerUp
 from nanolocal.chat.turn import Quote
 from nanolocal.errors import Damaged, NanolocalError, UsageError, VaultLocked
+from nanolocal.library.found import Part
 from nanolocal.routing.router import TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.settings import Settings
@@ -231,6 +235,9 @@ class FakeLedger:
         self.micro += amount_micro
         return self.micro
 
+    def hold_named(self, name: str) -> str:
+        return name
+
     def receipt(self, name: str) -> list[tuple[str, str]]:
         return [("entry", name), ("charged", "0.000420 credits")]
 
@@ -242,6 +249,9 @@ class FakeLedger:
 class FakeLibrary:
     stored: tuple[Build, ...] = (TEXT_BUILD, IMAGE_BUILD)
     unusable: tuple[FakeProblem, ...] = ()
+
+    def adapters(self) -> tuple[Part, ...]:
+        return ()
 
     def builds(self) -> tuple[Build, ...]:
         return self.stored
@@ -333,14 +343,15 @@ class FakeChat:
             yield RouteChosen(route)
             yield Held(5_000, self._ledger.micro - 5_000, chat_id, prompt_id)
             remarks = (f"{self.failed.build.id} could not answer, so another build does",)
-        text, picture, stopped = "", None, Stopped.END
+        text, stopped = "", Stopped.END
+        pictures: tuple[Attachment, ...] = ()
         for step in self.script:
             if isinstance(step, NanolocalError):
                 raise step
             if isinstance(step, asyncio.Event):
                 stopped = await self._wait(step, stop)
             elif isinstance(step, Attachment):
-                picture = step
+                pictures += (step,)
             elif isinstance(step, str):
                 text += step
                 yield TextDelta(step, 1)
@@ -348,7 +359,7 @@ class FakeChat:
                 yield step
             if stopped is not Stopped.END:
                 break
-        yield Finished(replace(self._finish(route, chat_id, prompt_id, text, picture, stopped), remarks=remarks))
+        yield Finished(replace(self._finish(route, chat_id, prompt_id, text, pictures, stopped), remarks=remarks))
 
     async def _wait(self, step: asyncio.Event, stop: asyncio.Event) -> Stopped:
         while not step.is_set():
@@ -368,19 +379,27 @@ class FakeChat:
         return chat_id, self._store.add(chat_id, parent, Message(Role.USER, request.prompt, request.attachments))
 
     def _finish(
-        self, route: Route, chat_id: str, prompt_id: str, text: str, picture: Attachment | None, stopped: Stopped
+        self,
+        route: Route,
+        chat_id: str,
+        prompt_id: str,
+        text: str,
+        pictures: tuple[Attachment, ...],
+        stopped: Stopped,
     ) -> Answer:
         message_id, cost = None, 0
-        usage = Usage(pixel_steps=49_152) if picture else Usage(120, 0, len(text.split()))
-        if text or picture:
+        usage = Usage(pixel_steps=49_152) if pictures else Usage(120, 0, len(text.split()))
+        if text or pictures:
             cost = 420
-            message = Message(Role.ASSISTANT, text, (picture,) if picture else ())
+            message = Message(Role.ASSISTANT, text, pictures)
             facts = {"build_id": route.build.id, "task": route.task, "stopped": str(stopped)}
-            speed = {"decode_tok_s": 0.0 if picture else 18.4}
+            if route.is_told:
+                facts["route_json"] = json.dumps(as_record(route))
+            speed = {"decode_tok_s": 0.0 if pictures else 18.4}
             message_id = self._store.add(chat_id, prompt_id, message, **facts, cost_micro=cost, usage=usage, **speed)
         self._ledger.micro -= cost
-        timing = Timing(decode_tok_s=0.0 if picture else 18.4)
-        return Answer(text, picture, route, usage, timing, stopped, cost, self._ledger.micro, 0.0, chat_id, message_id)
+        timing = Timing(decode_tok_s=0.0 if pictures else 18.4)
+        return Answer(text, pictures, route, usage, timing, stopped, cost, self._ledger.micro, 0.0, chat_id, message_id)
 
 
 class FakeExperience:
@@ -431,22 +450,127 @@ class FakePulls:
         self.steered.append(what)
 
 
+class FakeLab:
+    """A lab that goes as the test says."""
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self.line = ""
+        self.told = ""
+        self.report: list[tuple[str, str]] = []
+        self.lines: list[str] = []
+        self.asked: list[tuple[str, int | None]] = []
+        self.agreed = False
+        self.problem: NanolocalError | None = None
+        self.outlooks = Outlook(
+            "small:F16",
+            (
+                Offer("Q6_K", 4_230_000, 68_000_000, 2345.3, True),
+                Offer("Q4_K_M", 3_340_000, 67_000_000, 2671.5, True, is_advised=True),
+            ),
+            (("aim", "3.34 MB, 5.36 bits a weight"), ("search", "measured tensor by tensor; about 6 min here")),
+        )
+
+    def news(self) -> str:
+        return self.told
+
+    def builds(self) -> list[Build]:
+        return [Build("small:F16", "Small", Kind.TEXT, Path("small.gguf"), "F16", 10**7, "0" * 64)]
+
+    def outlook(self, build_id: str) -> Outlook:
+        if self.problem is not None:
+            raise self.problem
+        return self.outlooks
+
+    def start(self, build_id: str, most: int | None = None, *, agreed: bool = False) -> None:
+        self.asked.append((build_id, most))
+        self.agreed = agreed
+        self.is_running, self.line = True, f"looking at {build_id}"
+
+    def stop(self) -> None:
+        self.end("Stopped.")
+
+    def end(self, told: str) -> None:
+        self.is_running, self.told = False, told
+
+    def picture(self, columns: int, rows: int) -> list[str]:
+        return [line[:columns] for line in self.lines[:rows]]
+
+
+class FakeGallery:
+    """Pictures in memory; ``unreadable`` ones are listed and damaged."""
+
+    def __init__(self) -> None:
+        self.stored: list[StoredPicture] = []
+        self.files: dict[str, Attachment] = {}
+        self.kept: dict[str, list[Attachment]] = {}
+        self.holds: dict[str, str] = {}
+        self.asked: list[tuple[str, float | None]] = []
+        self.read: list[str] = []
+
+    def add(
+        self, prompt: str, data: bytes, receipt: PictureReceipt | None = None, made_here: bool = True, **facts: object
+    ) -> StoredPicture:
+        place = len(self.files) + 1
+        values: dict[str, object] = {"chat_id": "c1", "message_id": "m2", "build_id": IMAGE_BUILD.id} | facts
+        picture = StoredPicture(
+            f"b{place}",
+            prompt=prompt,
+            created_at=NOW + place,
+            size=len(data),
+            receipt=receipt,
+            made_here=made_here,
+            **values,  # type: ignore[arg-type]
+        )
+        self.stored.insert(0, picture)
+        self.files[picture.id] = Attachment("picture.png", "image/png", data)
+        return picture
+
+    def pictures(self, query: str = "", limit: int = 60, before: float | None = None) -> list[StoredPicture]:
+        self.asked.append((query, before))
+        words = query.lower().split()
+        fitting = [each for each in self.stored if all(word in each.prompt.lower() for word in words)]
+        return [each for each in fitting if before is None or each.created_at < before][:limit]
+
+    def picture(self, id: str) -> Attachment:
+        self.read.append(id)
+        if id not in self.files:
+            raise Damaged("the picture cannot be read")
+        return self.files[id]
+
+    def ingredients(self, id: str) -> list[Attachment]:
+        return self.kept.get(id, [])
+
+    def drawn_under(self, hold_id: str) -> list[StoredPicture]:
+        return [each for each in self.stored if self.holds.get(each.id) == hold_id]
+
+    def delete_picture(self, id: str) -> None:
+        self.stored = [each for each in self.stored if each.id != id]
+        del self.files[id]
+
+
 class FakeSession:
     def __init__(self) -> None:
         self.settings = Settings()
         self.experience = FakeExperience()
         self.store = FakeStore()
+        self.gallery = FakeGallery()
         self.ledger = FakeLedger()
         self.library = FakeLibrary()
         self.chat = FakeChat(self.store, self.ledger)
         self.engines = FakeEngines(on_kill=self.chat.died.set)
         self.vault: VaultPort = FakeVault()
         self.pulls = FakePulls()
+        self.lab = FakeLab()
         self.closed = 0
 
     def redeem(self, code: str) -> tuple[int, str]:
         """As the real session does, with whatever wallet there is."""
         return Session.redeem(self, code)  # type: ignore[arg-type]
+
+    def picture_file(self, picture: Attachment) -> bytes:
+        """As the real session does."""
+        return Session.picture_file(self, picture)  # type: ignore[arg-type]
 
     def check_model(self, name: str) -> None:
         """As the real session does."""

@@ -80,12 +80,27 @@ VAE = ("decoder.conv_in.weight", "encoder.conv_in.weight")
 CLIP = ("text_model.encoder.layers.0.mlp.fc1.weight",)
 
 
-def write_pipeline(folder: Path) -> Path:
-    """A diffusers folder with the files that a description rests on."""
+def write_pipeline(
+    folder: Path,
+    pipeline: str = "StableDiffusionPipeline",
+    denoiser: str = "UNet2DConditionModel",
+    decoder: str = "AutoencoderKL",
+    scheduler: str = "DDIMScheduler",
+    configs: Mapping[str, Mapping[str, object]] | None = None,
+) -> Path:
+    """A diffusers folder of the three parts that none is without; ``configs`` says what their configurations hold."""
+    place = "unet" if denoiser.startswith("UNet") else "transformer"
+    parts = {"scheduler": scheduler, place: denoiser, "vae": decoder}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
-    write_safetensors(folder / "unet" / "diffusion_pytorch_model.safetensors", ("conv_in.weight",))
-    (folder / "unet" / "config.json").write_text("{}")
+    index = {"_class_name": pipeline} | {part: ["diffusers", name] for part, name in parts.items()}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    for part, name in parts.items():
+        config = {"_class_name": name, **(configs or {}).get("denoiser" if part == place else part, {})}
+        (folder / part).mkdir(exist_ok=True)
+        file = "scheduler_config.json" if part == "scheduler" else "config.json"
+        (folder / part / file).write_text(json.dumps(config))
+    write_safetensors(folder / place / "diffusion_pytorch_model.safetensors", ("conv_in.weight",))
+    write_safetensors(folder / "vae" / "diffusion_pytorch_model.safetensors", ("decoder.conv_in.weight",), 1)
     return folder
 
 

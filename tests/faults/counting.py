@@ -16,8 +16,8 @@ from typing import Any
 
 from nanolocal.chat.events import EngineEvent, Finished, TextDelta
 from nanolocal.chat.messages import TurnRequest, Wishes
-from nanolocal.chat.ports import ImageJob, RouteRequest, TextJob
-from nanolocal.chat.routes import Build, Kind, Route
+from nanolocal.chat.ports import Job, RouteRequest, TextJob
+from nanolocal.chat.routes import Build, Route
 from nanolocal.chat.turn import Chat
 from nanolocal.device.power import Meter
 from nanolocal.engines.pool import EnginePool
@@ -62,7 +62,7 @@ class Listening:
         self._pool = pool
         self.job: TextJob | None = None
 
-    async def run(self, build: Build, job: TextJob | ImageJob, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
+    async def run(self, build: Build, job: Job, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
         self.job = job if isinstance(job, TextJob) else None
         async with aclosing(self._pool.run(build, job, stop)) as events:
             async for event in events:
@@ -71,7 +71,7 @@ class Listening:
 
 def starter(index: Path) -> Build:
     """The text build that comes with the program."""
-    return next(build for build in Library([starter_models()], index).builds() if build.kind is Kind.TEXT)
+    return Library([starter_models()], index).get("nanolocal-starter-text")
 
 
 async def answers(here: Home, build: Build, count: int, chance: random.Random) -> AsyncGenerator[Counted]:

@@ -96,7 +96,7 @@ def token_forms() -> list[bytes]:
     """The stem as the starter build's tokens, as a program would dump them: 32-bit integers, either way round."""
     from llama_cpp import Llama
 
-    model = next(starter_models().rglob("*.gguf"))
+    (model,) = (starter_models() / "nanolocal-starter-text").glob("*.gguf")
     tokens = Llama(str(model), vocab_only=True, verbose=False).tokenize(STEM.encode(), add_bos=False)[1:-1]
     assert len(tokens) >= 3
     return [struct.pack(f"{order}{len(tokens)}{kind}", *tokens) for order in "<>" for kind in "iq"]

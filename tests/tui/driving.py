@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from PIL import Image
 from textual.pilot import Pilot
@@ -12,6 +13,10 @@ from nanolocal.tui.screens.chat import ChatScreen
 from tests.fakes.session import FakeMachine, FakeSession, FakeVaultState
 
 Body = Callable[["Stand"], Awaitable[None]]
+
+
+class _NotLaidOutError(AssertionError):
+    """The screen was put up a moment ago and has no lines yet."""
 
 
 class Stand:
@@ -33,7 +38,8 @@ class Stand:
         """Every line on the screen as text."""
         width, height = self.app.size
         lines = self.app.screen._compositor.render_strips()
-        assert len(lines) == height and width
+        if len(lines) != height or not width:
+            raise _NotLaidOutError
         return "\n".join(strip.text.rstrip() for strip in lines)
 
     async def type(self, text: str, *keys: str) -> None:
@@ -56,8 +62,9 @@ class Stand:
         """Wait until ``is_so``; a test that waits in vain fails after some seconds."""
         for _ in range(200):
             await self.pilot.pause()
-            if is_so():
-                return
+            with suppress(_NotLaidOutError):
+                if is_so():
+                    return
             await asyncio.sleep(0.02)
         raise AssertionError(why())
 
@@ -96,3 +103,18 @@ def picture(width: int = 24, height: int = 16, colour: tuple[int, ...] = (200, 4
     file = io.BytesIO()
     Image.new("RGBA" if len(colour) == 4 else "RGB", (width, height), colour).save(file, "PNG")
     return file.getvalue()
+
+
+def colour_card(size: int) -> Image.Image:
+    """Colour bars over a ramp, with a black frame and a white diagonal."""
+    card = Image.new("RGB", (size, size))
+    for y in range(size):
+        for x in range(size):
+            bar = 7 - x * 8 // size
+            ramp = x * 255 // (size - 1)
+            colour = (
+                ((bar & 2) * 127, (bar & 4) * 63, (bar & 1) * 255) if y < size // 2 else (ramp, y % 256, 255 - ramp)
+            )
+            is_frame = min(x, y, size - 1 - x, size - 1 - y) == 0
+            card.putpixel((x, y), (0, 0, 0) if is_frame else (255, 255, 255) if x == y else colour)
+    return card

@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from nanolocal.chat import media
 from nanolocal.errors import UsageError
 from nanolocal.tui import attach
+from nanolocal.tui.lines import token
+from tests.fakes.sounds import flac, mp3, wav
 from tests.tui.driving import picture
 
 
@@ -46,6 +49,21 @@ def test_what_cannot_go_along_is_refused(name: str, data: bytes, why: str) -> No
     Path(name).write_bytes(data)
     with pytest.raises(UsageError, match=why):
         attach.read(Path(name))
+
+
+def test_a_sound_is_attached_with_its_length_and_refused_with_the_reason() -> None:
+    for name, data in (("clip.wav", wav(seconds=7)), ("clip.FLAC", flac()), ("clip.mp3", mp3())):
+        Path(name).write_bytes(data)
+    told = attach.split("what is said in @clip.wav")
+    assert (told.text, told.attachments[0].media_type) == ("what is said in clip.wav", "audio/wav")
+    assert token(told.attachments[0]) == "[clip.wav 0:07]"
+    assert [attach.read(Path(name)).media_type for name in ("clip.FLAC", "clip.mp3")] == ["audio/flac", "audio/mpeg"]
+    Path("odd.wav").write_bytes(b"OggS" * 100)
+    with pytest.raises(UsageError, match=r"odd\.wav: the sound is no WAV, MP3 or FLAC"):
+        attach.read(Path("odd.wav"))
+    Path("big.wav").write_bytes(bytes(media.MOST_BYTES + 1))
+    with pytest.raises(UsageError, match="too large"):
+        attach.read(Path("big.wav"))
 
 
 def test_a_missing_path_and_a_folder_are_refused() -> None:

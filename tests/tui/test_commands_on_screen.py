@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.events import Key
 from textual.widgets import Input
 
 from nanolocal.chat.commands import COMMANDS
@@ -73,6 +74,20 @@ def test_the_menu_runs_the_row_that_is_marked() -> None:
         await stand.misses("Esc closes")
         await stand.pilot.press("slash", "down", "down", "down", "down", "tab")
         assert stand.chat.composer.box.text == "/once "
+
+    drive(body)
+
+
+def test_keys_that_come_faster_than_the_list_are_not_lost() -> None:
+    async def body(stand: Stand) -> None:
+        await stand.pilot.press("slash", "a")
+        await stand.until(lambda: stand.chat.composer.menu.display)
+        box = stand.chat.composer.box
+        box.insert("ttach /nowhere.png")
+        box.post_message(Key("enter", None))
+        box.post_message(Key("x", "x"))
+        await stand.sees("No such file: /nowhere.png")
+        assert box.text == "x"
 
     drive(body)
 
@@ -364,6 +379,20 @@ def test_why_shows_reasons_runners_up_and_rejected_ones() -> None:
     drive(body, session)
 
 
+def test_why_explains_an_answer_that_is_still_written() -> None:
+    session = FakeSession()
+    session.chat.script = ["half", asyncio.Event()]
+
+    async def body(stand: Stand) -> None:
+        await stand.type("hi", "enter")
+        await stand.sees("half")
+        await stand.type("/why", "enter")
+        await stand.sees("Oak 1B answered as chat")
+        await stand.pilot.press("escape", "escape")
+
+    drive(body, session)
+
+
 def test_copy_says_honestly_where_the_text_went() -> None:
     async def body(stand: Stand) -> None:
         await stand.chat.open_chat("c1")
@@ -425,6 +454,24 @@ def test_save_writes_a_picture(tmp_path: Path) -> None:
 
     drive(body, session)
     assert out.read_bytes() == picture()
+
+
+def test_save_writes_every_picture_of_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = FakeSession()
+    session.chat.script = [Attachment("p.png", "image/png", picture(8, 8, (n, 0, 0))) for n in (10, 20, 30)]
+
+    async def body(stand: Stand) -> None:
+        await stand.ask("/image barn")
+        await stand.type("/save barn.png", "enter")
+        await stand.sees("Saved barn.png and 2 more, unencrypted")
+
+    drive(body, session, (120, 40))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "barn.png": picture(8, 8, (10, 0, 0)),
+        "barn-2.png": picture(8, 8, (20, 0, 0)),
+        "barn-3.png": picture(8, 8, (30, 0, 0)),
+    }
 
 
 def test_files_are_attached_as_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from nanolocal.chat.drawing import PictureReceipt
 from nanolocal.chat.events import CostSoFar
 from nanolocal.chat.messages import Attachment
 from nanolocal.errors import Damaged, OutOfCredit
@@ -306,6 +307,25 @@ def test_credits_leave_room_for_the_entries_whatever_the_budgets(size: tuple[int
         await stand.sees("0.10  grant")
 
     drive(body, session, size)
+
+
+def test_the_receipt_of_a_picture_tells_what_it_was_drawn_with() -> None:
+    session = FakeSession()
+    receipt = PictureReceipt("tiny:f16", "ab" * 32, "a red circle", 64, 48, 20, 3.5, 4711, "fog", mask="cd" * 32)
+    drawn = session.gallery.add("draw a red circle", b"", receipt)
+    session.gallery.holds[drawn.id] = "7"
+
+    async def body(stand: Stand) -> None:
+        await stand.type("/receipt 7", "enter")
+        for line in (
+            f"picture       {drawn.id}",
+            "steps         20, guidance 3.5",
+            "seed          4711",
+            "not           fog",
+        ):
+            await stand.sees(line)
+
+    drive(body, session)
 
 
 def test_without_an_answer_there_is_no_receipt() -> None:

@@ -7,6 +7,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from nanolocal.chat.drawing import PictureReceipt
 from nanolocal.chat.messages import Attachment, Wishes
 from nanolocal.chat.ports import RouteRequest
 from nanolocal.routing.router import TaskRouter
@@ -138,6 +139,40 @@ async def _picture(stand: Stand) -> None:
     await stand.sees("0.00042 cr")
 
 
+def _hang(stand: Stand) -> None:
+    for number, words in enumerate(("a red barn in the snow", "fog over a harbour, oil on canvas", "two boats")):
+        receipt = PictureReceipt(IMAGE_BUILD.id, "1" * 64, words, 64, 48, 12, 3.5, 7 + number)
+        size = (64, 48) if number % 2 else (48, 64)
+        stand.session.gallery.add(words, picture(*size, (200 - 60 * number, 60 * number, 90)), receipt)
+
+
+async def _gallery(stand: Stand) -> None:
+    _hang(stand)
+    await stand.pilot.press("f3")
+    await stand.sees("1 of 3")
+    await stand.until(lambda: len(stand.session.gallery.read) == 3)
+    await stand.pilot.press("right")
+    await stand.sees("2 of 3")
+
+
+async def _no_pictures(stand: Stand) -> None:
+    await stand.pilot.press("f3")
+    await stand.sees("No pictures yet.")
+
+
+async def _viewer(stand: Stand) -> None:
+    await _gallery(stand)
+    await stand.pilot.press("enter")
+    await stand.sees("64 x 48")
+
+
+async def _several_pictures(stand: Stand) -> None:
+    await _nothing(stand)
+    stand.session.chat.script = [Attachment("p.png", "image/png", picture(24, 12, (n * 80, 90, 9))) for n in range(4)]
+    await stand.ask("/image four red barns")
+    await stand.sees("0.00042 cr")
+
+
 async def _welcome(stand: Stand) -> None:
     await stand.sees("Esc skips")
 
@@ -188,6 +223,15 @@ def _freeze(body: Body, stand_of: Callable[[Pilot[str]], Stand]) -> Callable[[Pi
         pytest.param(_compare, LARGE, "light", "keyfile", id="compare-120-light"),
         pytest.param(_compare, USUAL, "light", "keyfile", id="compare-80-light"),
         pytest.param(_picture, SMALL, "dark", "keyfile", id="picture-60-dark"),
+        pytest.param(_several_pictures, USUAL, "light", "keyfile", id="pictures-80-light"),
+        pytest.param(_gallery, SMALL, "light", "keyfile", id="gallery-60-light"),
+        pytest.param(_gallery, USUAL, "dark", "keyfile", id="gallery-80-dark"),
+        pytest.param(_gallery, USUAL, "light", "keyfile", id="gallery-80-light"),
+        pytest.param(_gallery, LARGE, "dark", "keyfile", id="gallery-120-dark"),
+        pytest.param(_no_pictures, SMALL, "dark", "keyfile", id="no-pictures-60-dark"),
+        pytest.param(_viewer, SMALL, "dark", "keyfile", id="viewer-60-dark"),
+        pytest.param(_viewer, USUAL, "light", "keyfile", id="viewer-80-light"),
+        pytest.param(_viewer, LARGE, "dark", "keyfile", id="viewer-120-dark"),
         pytest.param(_welcome, SMALL, "dark", "absent", id="welcome-60-dark"),
         pytest.param(_machine, SMALL, "light", "absent", id="machine-60-light"),
         pytest.param(_unlock, USUAL, "dark", "passphrase", id="unlock-80-dark"),
@@ -199,10 +243,11 @@ def test_screen(snap_compare: Compare, body: Body, size: tuple[int, int], theme:
     assert snap_compare(app, terminal_size=size, run_before=_freeze(body, lambda pilot: Stand(app, pilot, session)))
 
 
-def test_screen_without_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("body", [_picture, _gallery, _viewer], ids=["picture", "gallery", "viewer"])
+def test_screen_without_colour(snap_compare: Compare, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     session = _session()
     app = make_app(session)
     assert app.no_color
-    run_before = _freeze(_picture, lambda pilot: Stand(app, pilot, session))
+    run_before = _freeze(body, lambda pilot: Stand(app, pilot, session))
     assert snap_compare(app, terminal_size=SMALL, run_before=run_before)

@@ -1,19 +1,33 @@
 import asyncio
+from dataclasses import replace
 from threading import Event
 
 import pytest
+from textual.events import Key
 from textual.widgets import Markdown
 from textual.widgets._collapsible import CollapsibleTitle
 from textual.widgets._markdown import MarkdownBlock
 
-from nanolocal.chat.events import ContextDropped, FirstUse, ImageStep, Loading, NotRead, Reading, ReasoningDelta
-from nanolocal.chat.messages import Attachment, Message, Role
+from nanolocal.chat.events import (
+    ContextDropped,
+    CostSoFar,
+    FirstUse,
+    ImageStep,
+    Loading,
+    NotRead,
+    Reading,
+    ReasoningDelta,
+    SourceFound,
+)
+from nanolocal.chat.messages import Attachment, Message, Role, Source
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import EngineFailed, OutOfCredit
+from nanolocal.tui import attach
 from nanolocal.tui.widgets.answer import AnswerView
+from nanolocal.tui.widgets.composer import Composer, PromptBox
 from nanolocal.tui.widgets.foot import Foot
 from nanolocal.tui.widgets.picture import PictureView
-from tests.fakes.session import FakeSession
+from tests.fakes.session import ROUTE, FakeSession
 from tests.tui.driving import Stand, drive, picture
 
 
@@ -50,6 +64,71 @@ def test_a_prompt_that_is_sent_while_the_last_lines_are_drawn_follows_them() -> 
         await stand.until(lambda: len(session.chat.requests) == 2)
         assert session.chat.requests[1].prompt == "second"
         assert session.chat.requests[1].parent_id is not None
+
+    drive(body, session)
+
+
+def test_a_second_prompt_is_its_own_though_the_first_was_still_in_the_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession()
+    session.chat.script = ["Hello."]
+    typed, split, submitted = Event(), attach.split, Composer.on_prompt_box_submitted
+    entered: list[str] = []
+
+    def slow_split(text: str) -> attach.Prompt:
+        assert typed.wait(10)
+        return split(text)
+
+    def noted(composer: Composer, event: PromptBox.Submitted) -> None:
+        submitted(composer, event)
+        entered.append(event.text)
+
+    monkeypatch.setattr(attach, "split", slow_split)
+    monkeypatch.setattr(Composer, "on_prompt_box_submitted", noted)
+
+    async def body(stand: Stand) -> None:
+        box = stand.chat.composer.box
+        for number, text in enumerate(("first ", "second"), 1):
+            box.insert(text)
+            box.post_message(Key("enter", "\r"))  # the pilot would wait for the screen
+            while len(entered) < number:
+                await asyncio.sleep(0.01)
+        typed.set()
+        await stand.until(lambda: not stand.chat.runner.busy and (len(session.chat.requests) == 2 or box.text))
+        if box.text:  # the first was still being answered
+            assert box.text == "second"
+            await stand.pilot.press("enter")
+        await stand.until(lambda: len(session.chat.requests) == 2)
+
+    drive(body, session)
+    assert entered[:2] == ["first ", "first second"]
+    assert [request.prompt for request in session.chat.requests] == ["first ", "second"]
+
+
+def test_where_an_answer_is_from_stands_below_it() -> None:
+    session = FakeSession()
+    session.chat.route = replace(ROUTE, is_told=True)
+    session.chat.script = [SourceFound(Source("Moon", "A satellite.", "CC BY-SA 3.0", "Wikipedia")), "A satellite."]
+
+    async def body(stand: Stand) -> None:
+        await stand.ask("What is the Moon?")
+        await stand.sees("● nanolocal itself")
+        await stand.sees("Source: Moon, Wikipedia, CC BY-SA 3.0")
+        await stand.sees("nanolocal itself · chat · 18.4 tok/s · 0.00042 cr")
+
+    drive(body, session)
+
+
+def test_a_stored_answer_tells_where_it_is_from() -> None:
+    session = FakeSession()
+    source = Source("Moon", "A satellite.", "CC0", "Wikipedia", "[Known: A satellite.]")
+    prompt = session.store.add("c1", None, Message(Role.USER, "What is the Moon?"))
+    session.store.add("c1", prompt, Message(Role.ASSISTANT, "It is ours."), build_id="oak:Q4_K_M", sources=(source,))
+
+    async def body(stand: Stand) -> None:
+        await stand.pilot.press("ctrl+o")
+        await stand.pilot.press("enter")
+        await stand.sees("It is ours.")
+        await stand.sees("Source: A satellite. [Wikipedia, CC0]")
 
     drive(body, session)
 
@@ -288,6 +367,78 @@ def test_a_picture_is_drawn_step_by_step_and_then_shown() -> None:
     drive(body, session)
     assert session.chat.requests[0].wishes.picture
     assert session.chat.requests[0].prompt == "a red barn"
+
+
+def test_while_a_picture_is_drawn_the_line_tells_the_time_left_and_the_cost_so_far() -> None:
+    session = FakeSession()
+    gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+    session.chat.script = [
+        ImageStep(1, 9, picture(8, 8, (0, 0, 255))),
+        gates[0],
+        ImageStep(3, 9, picture(8, 8, (0, 255, 0))),
+        CostSoFar(310),
+        gates[1],
+        ImageStep(1, 9),
+        gates[2],
+        Attachment("p.png", "image/png", picture()),
+    ]
+    now = 0.0
+
+    async def body(stand: Stand) -> None:
+        nonlocal now
+        stand.chat.runner._clock = lambda: now
+        await stand.type("/image a red barn", "enter")
+        await stand.sees("drawing, step 1 of 9 · Esc stops")
+        preview = stand.chat.query_one(PictureView)
+        now = 5.0
+        gates[0].set()
+        await stand.sees("drawing, step 3 of 9 · 15 s left · 0.00031 cr so far")
+        assert stand.chat.query_one(PictureView) is preview
+        assert preview.data == picture(8, 8, (0, 255, 0))
+        gates[1].set()
+        await stand.sees("drawing, step 1 of 9 · 0.00031 cr so far")
+        gates[2].set()
+        await stand.sees("0.00042 cr")
+
+    drive(body, session)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(120, 1), (80, 2), (40, 4)])
+def test_several_pictures_are_beside_one_another_where_there_is_room(width: int, rows: int) -> None:
+    session = FakeSession()
+    session.chat.script = [
+        Attachment(f"{n}.png", "image/png", picture(20, 16, (n * 60, 0, 0))) for n in range(3 if rows == 1 else 4)
+    ]
+
+    async def body(stand: Stand) -> None:
+        await stand.ask("/image a red barn")
+        await stand.until(lambda: len(stand.chat.query(PictureView)) == len(session.chat.script))
+        await stand.pilot.pause()
+        views = list(stand.chat.query(PictureView))
+        assert len({view.region.y for view in views}) == rows
+        assert all(view.size.width >= 20 and view.size.height == 8 and view.region.right <= width for view in views), [
+            view.region for view in views
+        ]
+        assert len({(view.region.x, view.region.y) for view in views}) == len(views)
+        await stand.chat.open_chat(stand.chat.conversation.chat_id)
+        await stand.until(lambda: len(stand.chat.query(PictureView)) == len(session.chat.script))
+
+    drive(body, session, (width, 60))
+
+
+def test_esc_stops_a_picture_and_leaves_nothing_of_it() -> None:
+    session = FakeSession()
+    session.chat.script = [ImageStep(1, 9, picture(8, 8, (0, 0, 255))), asyncio.Event()]
+
+    async def body(stand: Stand) -> None:
+        await stand.type("/image a red barn", "enter")
+        await stand.until(lambda: stand.chat.query(PictureView))
+        await stand.pilot.press("escape")
+        await stand.until(lambda: not stand.chat.runner.busy)
+        await stand.sees("nothing charged")
+        await stand.until(lambda: not stand.chat.query(PictureView))
+
+    drive(body, session)
 
 
 def test_a_picture_that_cannot_be_read_is_a_line_of_text() -> None:

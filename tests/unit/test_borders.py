@@ -24,11 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "library": {"chat", "formats"} | COMMON,
     "routing": {"chat", "library", "device"} | COMMON,
     "engines": {"chat", "formats"} | COMMON,
+    "compress": {"chat", "formats", "engines", "library", "device"} | COMMON,
     "vault": {"chat"} | COMMON,
     "ledger": {"chat"} | COMMON,
+    "helpers": {"chat"} | COMMON,
     # Doctor, route, models, credits and vault each show one room and open it without a session.
     "tui": {"chat", "bootstrap", "running", "device"} | COMMON,
-    "cli": {"chat", "bootstrap", "running", "tui", "device", "library", "routing", "vault", "ledger"} | COMMON,
+    "cli": {"chat", "bootstrap", "running", "tui", "device", "library", "routing", "vault", "ledger", "compress"}
+    | COMMON,
 }
 """Every room, with the rooms and modules it may know; bootstrap alone knows them all."""
 
@@ -39,8 +42,10 @@ ENTRANCES = {
     "library": ("library",),
     "routing": ("router",),
     "engines": ("pool", "host"),
+    "compress": ("lab", "exports", "background"),
     "vault": ("vault", "conversations"),
     "ledger": ("wallet",),
+    "helpers": ("toolbox",),
     "tui": ("app",),
     "cli": ("main",),
 }
@@ -48,10 +53,12 @@ ENTRANCES = {
 
 HOMES = {
     "textual": ("tui/",),
-    "llama_cpp": ("engines/ggml.py", "engines/llama.py", "engines/eyes.py", "engines/bare.py"),
-    "torch": ("engines/diffusion.py",),
-    "diffusers": ("engines/diffusion.py",),
-    "transformers": ("engines/diffusion.py",),
+    "llama_cpp": ("engines/ggml.py", "engines/llama.py", "engines/senses.py", "engines/bare.py", "compress/native/"),
+    "torch": ("engines/diffusion/", "compress/torch/", "compress/export/", "compress/pictures.py"),
+    "diffusers": ("engines/diffusion/", "compress/pictures.py"),
+    "scipy": ("compress/search/program.py",),
+    "distributed": ("compress/work/cluster.py",),
+    "transformers": ("engines/diffusion/",),
     "httpx": ("library/pull/", "engines/remote.py"),
     "cryptography": ("vault/", "ledger/", "engines/states.py"),
     "sqlcipher3": ("vault/",),
@@ -59,7 +66,7 @@ HOMES = {
 }
 """The only places, below nanolocal/, that may import a heavy package."""
 
-INSIDE_FUNCTIONS = {"torch", "diffusers", "transformers", "llama_cpp", "httpx", "segno"}
+INSIDE_FUNCTIONS = {"torch", "diffusers", "transformers", "llama_cpp", "httpx", "segno", "scipy", "distributed"}
 ENGINE_PACKAGES = {"torch", "diffusers", "transformers", "llama_cpp"}
 HEAVY = set(HOMES)
 
@@ -70,8 +77,10 @@ NEVER_LOADED_BY = {
     "library": HEAVY,
     "routing": HEAVY,
     "engines": HEAVY,
+    "compress": HEAVY,
     "vault": HEAVY - {"cryptography", "sqlcipher3"},
     "ledger": HEAVY - {"cryptography"},
+    "helpers": HEAVY,
     "tui": ENGINE_PACKAGES | {"httpx", "cryptography", "sqlcipher3", "numpy"},
     "cli": HEAVY | {"numpy"},
 }

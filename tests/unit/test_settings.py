@@ -23,10 +23,10 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     text = 'model_directories = ["~/m"]\nmemory_mb = 512\nprefer = "fast"\ntheme = "light"\n'
     denied = 'deny = ["phi*"]\ndeny_licences = ["*nc*"]\nconfirm_pick = true\n'
     more = "idle_minutes = 0.5\ntariff = 0.287501\nwatts = 65\ncache_mb = 0\ninsecure_hub = true\n"
-    stay = 'unload_minutes = 1.5\nkeep_loaded = ["qwen3*"]\n'
+    stay = 'unload_minutes = 1.5\nkeep_loaded = ["qwen3*"]\npictures = "sixel"\n'
     expected = Settings(("~/m",), 512, "fast", ("phi*",), ("*nc*",), True, "light", 0.5, 287_501, 65)
     assert load(written(tmp_path, text + denied + more + stay)) == replace(
-        expected, cache_mb=0, insecure_hub=True, unload_minutes=1.5, keep_loaded=("qwen3*",)
+        expected, cache_mb=0, insecure_hub=True, unload_minutes=1.5, keep_loaded=("qwen3*",), pictures="sixel"
     )
 
 
@@ -39,6 +39,7 @@ def test_a_tariff_is_exact(tmp_path: Path, written_as: str, micro: int) -> None:
     ("text", "named"),
     [
         ('theme = "dark"\nfoo = 1\n', "line 2: unknown setting 'foo'"),
+        ('pictures = "crt"\n', "pictures cannot be 'crt'"),
         ("memory_mb = -1\n", "line 1: memory_mb cannot be -1"),
         ("cache_mb = -1\n", "line 1: cache_mb cannot be -1"),
         ("memory_mb = true\n", "memory_mb cannot be True"),

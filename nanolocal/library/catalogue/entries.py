@@ -11,6 +11,7 @@ class Purpose(StrEnum):
     CODE = "code"
     REASONING = "reasoning"
     VISION = "vision"
+    AUDIO = "audio"
     EMBEDDING = "embedding"
     IMAGE = "image"
 
@@ -20,6 +21,7 @@ class Modality(StrEnum):
 
     TEXT = "text"
     IMAGE = "image"
+    AUDIO = "audio"
     VECTOR = "vector"
 
 
@@ -39,7 +41,8 @@ class Offer:
     """A build on the hub.
 
     ``file`` is a GGUF, or a pattern of the weights to take from a diffusers folder; without one, only the repository is
-    known to exist. ``mmproj`` is the projector that a model needs to see. Size, commit and hash come from the hub.
+    known to exist. ``mmproj`` is the projector that a model needs to see or hear. Size, commit and hash come from the
+    hub.
     """
 
     repo: str

@@ -120,6 +120,7 @@ def _check(table: Table, model: Model) -> None:
         raise table.refuse("active is not below parameters")
     for purpose, modalities, needed in (
         (Purpose.VISION, model.inputs, Modality.IMAGE),
+        (Purpose.AUDIO, model.inputs, Modality.AUDIO),
         (Purpose.IMAGE, model.outputs, Modality.IMAGE),
         (Purpose.EMBEDDING, model.outputs, Modality.VECTOR),
     ):

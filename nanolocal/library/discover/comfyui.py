@@ -2,11 +2,11 @@
 
 Layout (comfyanonymous/ComfyUI, folder_paths.py, extra_model_paths.yaml.example; the second line is A1111's)::
 
-    models/checkpoints, diffusion_models, unet, loras, vae, text_encoders, clip, diffusers
-    models/Stable-diffusion, Lora, LyCORIS, VAE, text_encoder, diffusers
+    models/checkpoints, diffusion_models, unet, loras, vae, text_encoders, clip, diffusers, controlnet
+    models/Stable-diffusion, Lora, LyCORIS, VAE, text_encoder, diffusers, ControlNet
 
 ``extra_model_paths.yaml`` beside ComfyUI's main.py names more folders of these kinds. Folders of other kinds
-(upscalers, ControlNets, embeddings) hold nothing that is used here and are not read.
+(upscalers, embeddings) hold nothing that is used here and are not read.
 """
 
 import os
@@ -27,7 +27,7 @@ _USUAL = (
 )  # fmt: skip
 _KINDS = frozenset({
     "checkpoints", "diffusion_models", "unet", "loras", "vae", "text_encoders", "clip", "diffusers",
-    "stable-diffusion", "lora", "lycoris", "text_encoder",
+    "stable-diffusion", "lora", "lycoris", "text_encoder", "controlnet",
 })  # fmt: skip
 _EXTRA = ("extra_model_paths.yaml", "extra_model_paths.yml", "extra_models_config.yaml")
 

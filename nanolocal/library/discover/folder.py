@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nanolocal.errors import Damaged
+from nanolocal.formats.pipeline_folder import INDEX, PICKLES, TO_CONVERT
 from nanolocal.formats.splits import firsts
 from nanolocal.library.found import Found, Problem
+from nanolocal.library.jsonfiles import read_object
 from nanolocal.library.walk import Folder, Walk
 
 NAME = "folder"
-PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _SUFFIXES = PICKLES | {".gguf", ".safetensors"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _OLD_GGML = (b"lmgg", b"fmgg", b"tjgg", b"algg")
@@ -34,8 +36,11 @@ def read(root: Path, tell: Callable[[str], None]) -> Iterator[Found | Problem]:
 
 def found_in(folder: Folder) -> Iterator[Found | Problem]:
     """What one folder holds; the folders below a pipeline or a transformers model belong to it and are not visited."""
-    if "model_index.json" in folder.files:
+    if INDEX in folder.files:
         folder.subfolders.clear()
+        yield Found(folder.path)
+        return
+    if "config.json" in folder.files and is_controlnet(folder.path):
         yield Found(folder.path)
         return
     by_suffix: dict[str, list[Path]] = {}
@@ -65,7 +70,18 @@ def pickled(path: Path) -> Iterator[Problem]:
     if start in _OLD_GGML:
         yield Problem(path, f"{path.name} is a GGML file from before GGUF, which nothing reads any more")
     elif path.suffix.lower() != ".bin" or start.startswith(_PICKLE_STARTS):
-        yield Problem(path, f"{path.name} is pickled, and unpickling runs code: get it as safetensors or GGUF")
+        yield Problem(
+            path, f"{path.name} is pickled, and unpickling runs code: get it as safetensors or GGUF", TO_CONVERT
+        )
+
+
+def is_controlnet(folder: Path) -> bool:
+    """Whether the configuration in ``folder`` is that of a ControlNet, known or not."""
+    try:
+        name = read_object(folder / "config.json").get("_class_name")
+    except (Damaged, OSError):
+        return False
+    return isinstance(name, str) and "ControlNet" in name
 
 
 def _is_transformers_model(folder: Folder, tensors: list[Path]) -> bool:

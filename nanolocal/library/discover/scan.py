@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nanolocal.chat.routes import Build
 from nanolocal.library.adopted import Entry
+from nanolocal.library.bases import with_bases
 from nanolocal.library.companions import projectors_of
 from nanolocal.library.descriptions import Descriptions
 from nanolocal.library.discover.stores import Target
@@ -95,8 +96,8 @@ def _entry(target: Target, found: Found, report: Report, descriptions: Descripti
         if isinstance(described, Part) and described.role is Role.PROJECTOR:
             projector = str(found.projector)
         else:
-            reason = described.reason if isinstance(described, Problem) else "it is no vision projector"
-            report.problems.append(Problem(found.projector, f"cannot give {found.known_as} its sight: {reason}"))
+            reason = described.reason if isinstance(described, Problem) else "it is no projector"
+            report.problems.append(Problem(found.projector, f"cannot give {found.known_as} its senses: {reason}"))
     return Entry(str(found.path), target.store.name, report.root, found.known_as, found.model, projector)
 
 
@@ -108,7 +109,8 @@ def _join(report: Report) -> None:
     for build, known in report.builds:
         entry = replace(known, projector=str(beside[build.path])) if build.path in beside else known
         joined.append((adopted_build(build, entry), entry))
-    report.builds = joined
+    based = with_bases([build for build, _ in joined])
+    report.builds = [(build, entry) for build, (_, entry) in zip(based, joined, strict=True)]
 
 
 def used_projectors(report: Report) -> set[Path]:

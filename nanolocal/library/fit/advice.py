@@ -27,7 +27,8 @@ class Candidate:
     """A build, stored or on offer. ``needs`` gives bytes of memory, ``reads`` bytes read for a token, by the context.
 
     ``trained`` is the longest context that the model knows, 0 if unknown. One that draws reads nothing for a token.
-    ``moves`` is what is held in the memory of a graphics processor instead.
+    ``moves`` is what is held in the memory of a graphics processor instead, and ``kept`` the share of the model's
+    quality that was measured, 0 where nobody did.
     """
 
     label: str
@@ -38,6 +39,12 @@ class Candidate:
     reads: Callable[[int], int]
     source: Source
     moves: Callable[[int], int] = lambda n_ctx: 0
+    kept: float = 0.0
+
+    @property
+    def retains(self) -> float:
+        """The share of the model's quality that it has: as measured, else as its quantization lets expect."""
+        return self.kept or retained(self.quantization)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +147,8 @@ def _best(fitting: Sequence[tuple[Candidate, Verdict]]) -> tuple[Candidate, Verd
     roomy = [pair for pair in fitting if pair[1].context >= min(USUAL_CONTEXT, pair[0].trained or USUAL_CONTEXT)]
     quick = [pair for pair in roomy or fitting if pair[1].tokens_per_s >= READING]
     if quick:
-        return max(quick, key=lambda pair: (retained(pair[0].quantization), -pair[1].size_bytes))
-    worth = [pair for pair in fitting if retained(pair[0].quantization) >= _WORTH]
+        return max(quick, key=lambda pair: (pair[0].retains, -pair[1].size_bytes))
+    worth = [pair for pair in fitting if pair[0].retains >= _WORTH]
     return max(worth or fitting, key=lambda pair: pair[1].tokens_per_s, default=None)
 
 
@@ -160,7 +167,7 @@ def _drawback(candidate: Candidate, verdict: Verdict, best: Candidate, best_verd
         return "slower than one reads"
     if verdict.context < best_verdict.context and verdict.context < USUAL_CONTEXT:
         return f"leaves room for {verdict.context:,} tokens only"
-    kept, kept_best = retained(candidate.quantization), retained(best.quantization)
+    kept, kept_best = candidate.retains, best.retains
     if kept < kept_best:
         return f"{kept:.1%} of the quality"
     return "larger and no better"

@@ -41,8 +41,10 @@ def from_build(build: Build, kv: str = "f16") -> Candidate:
         except (Damaged, OSError):
             footprint = None
     if footprint is None:
-        return for_size(build.id, build.quantization, build.size_bytes, build.context_length)
-    return _from_footprint(build.id, build.quantization, footprint, build.context_length)
+        known = for_size(build.id, build.quantization, build.size_bytes, build.context_length)
+    else:
+        known = _from_footprint(build.id, build.quantization, footprint, build.context_length)
+    return replace(known, size_bytes=build.size_bytes, kept=build.retained)
 
 
 def from_layout(label: str, quantization: str, layout: Layout, kv: str = "f16") -> Candidate:

@@ -14,7 +14,9 @@ _FLOAT, _HALF = 4, 2
 _INPUTS = 6
 """Numbers per token beside the activations: its id, position, place in the caches."""
 _WITHOUT_FLASH = frozenset({"grok"})
-"""Architectures whose attention scores are all kept, as llama.cpp switches flash attention off."""
+"""Architectures for which llama.cpp switches flash attention off."""
+_SCORES_FROM = 1024
+"""Tokens of the shortest context for which the sum holds where all scores are kept; for a shorter one it is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +27,30 @@ class Compute:
     per_cell: int
 
 
-def compute_of(layout: Layout, caches: Caches, ubatch: int, outputs: int) -> Compute:
-    """The scratch memory for steps of ``ubatch`` tokens of which ``outputs`` are predicted from."""
-    per_token = max(_feed_forward(layout), _attention(layout), _recurrent(layout, ubatch))
-    head = outputs * (layout.vocabulary + layout.number("embedding_length"))
-    fixed = _FLOAT * max(ubatch * (per_token + _INPUTS), head + ubatch * layout.number("embedding_length"))
-    return Compute(fixed, _per_cell(layout, caches, ubatch))
+def compute_of(layout: Layout, caches: Caches, ubatch: int, outputs: int, *, flash: bool) -> Compute:
+    """The scratch memory for steps of ``ubatch`` tokens of which ``outputs`` are predicted from.
 
-
-def _per_cell(layout: Layout, caches: Caches, ubatch: int) -> int:
-    """The mask that says which token sees which, one for each kind of attention; without flash attention the scores."""
+    Without ``flash`` attention all its scores are held at once.
+    """
     masks = bool(caches.keys) + bool(caches.window_keys)
-    if layout.architecture in _WITHOUT_FLASH:
-        return ubatch * _FLOAT * (masks + layout.number("attention.head_count"))
-    return ubatch * _HALF * masks
+    width, heads = layout.number("embedding_length"), layout.number("attention.head_count")
+    predicting = outputs * (layout.vocabulary + width) + ubatch * width
+    elsewhere = max(ubatch * (max(_feed_forward(layout), _recurrent(layout, ubatch)) + _INPUTS), predicting)
+    if _flashes(layout, flash) or not masks:
+        return Compute(_FLOAT * max(elsewhere, ubatch * (_attention(layout) + _INPUTS)), ubatch * _HALF * masks)
+    # The scores of a context are gone by then, so only what is larger than those of a short one counts beside them.
+    fixed = max(elsewhere - ubatch * _SCORES_FROM * heads, ubatch * (_attending(layout) + _INPUTS))
+    return Compute(_FLOAT * fixed, ubatch * _FLOAT * (masks + heads) + _HALF * _latent(layout))
+
+
+def work_per_cell(layout: Layout, caches: Caches, ubatch: int, *, flash: bool) -> int:
+    """What a processor holds besides for each token of context: all scores once more, in 16 bits, to be multiplied."""
+    has_scores = (bool(caches.keys) or bool(caches.window_keys)) and not _flashes(layout, flash)
+    return ubatch * _HALF * layout.number("attention.head_count") * has_scores
+
+
+def _flashes(layout: Layout, flash: bool) -> bool:
+    return flash and layout.architecture not in _WITHOUT_FLASH
 
 
 def _feed_forward(layout: Layout) -> int:
@@ -66,6 +78,20 @@ def _attention(layout: Layout) -> int:
         return 5 * width + heads * (head + latent + 2 * latent_key)
     keys = layout.number("attention.head_count_kv", heads) * head
     return (7 * width) // 2 + 2 * heads * head + 2 * keys if heads else 0
+
+
+def _attending(layout: Layout) -> int:
+    """The same while all scores are held, which take the place of much of it."""
+    width, heads = layout.number("embedding_length"), layout.number("attention.head_count")
+    head = layout.number("attention.key_length", width // max(heads, 1))
+    if latent_key := layout.number("attention.key_length_mla"):
+        return 4 * width + heads * (head + layout.number("attention.kv_lora_rank") + latent_key)
+    return 4 * width + 2 * heads * head + 2 * layout.number("attention.head_count_kv", heads) * head
+
+
+def _latent(layout: Layout) -> int:
+    """Numbers of a cell that are laid out anew to be weighed by the scores: those of latent values."""
+    return layout.number("attention.kv_lora_rank") if layout.number("attention.key_length_mla") else 0
 
 
 def _recurrent(layout: Layout, ubatch: int) -> int:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from nanolocal.chat.routes import Footprint
 from nanolocal.formats.gguf import Tensor
 from nanolocal.library.fit.caches import Caches, caches_of, padded
-from nanolocal.library.fit.compute import compute_of
+from nanolocal.library.fit.compute import compute_of, work_per_cell
 from nanolocal.library.fit.layout import Layout, Span
 from nanolocal.library.fit.process import LIBRARIES, per_cell, process_of
 from nanolocal.library.fit.repacking import Rows, is_copied, rows_here
 from nanolocal.library.fit.speed import weights_read
 
-BATCH = 256
-"""Tokens in one step, as the engine runs it (engines/ggml.py, ``BATCH``)."""
+BATCH, PICTURE_BATCH = 128, 256
+"""Tokens in one step, as the engine runs it, and where pictures are read (engines/ggml.py)."""
 
 ROWS = 16
 """Tokens of a step that may be predicted from (engines/ggml.py, ``ROWS``)."""
@@ -41,7 +41,9 @@ def footprint_of(layout: Layout, kv: str = "f16", *, ubatch: int = BATCH, rows: 
     """The memory of a build for any context, with keys and values kept as ``kv``; raises ``KeyError`` for another."""
     weights = weights_of(layout, rows_here() if rows is None else rows)
     caches = caches_of(layout)
-    compute = compute_of(layout, caches, ubatch, ROWS)
+    flash = uses_flash(kv)
+    compute = compute_of(layout, caches, ubatch, ROWS, flash=flash)
+    scores = compute.per_cell + work_per_cell(layout, caches, ubatch, flash=flash)
     process = process_of(layout)
     logits = 4 * layout.vocabulary * ROWS
     held = LIBRARIES + process.running + weights.copied + caches.state_bytes + compute.fixed + logits
@@ -51,9 +53,15 @@ def footprint_of(layout: Layout, kv: str = "f16", *, ubatch: int = BATCH, rows: 
         used=weights.used,
         held=held,
         loading=LIBRARIES + process.loading + weights.copied,
-        per_token=_per_token(caches, kv) + compute.per_cell + per_cell(has_attention=compute.per_cell > 0),
+        per_token=_per_token(caches, kv) + scores + per_cell(has_attention=scores > 0),
         read=weights_read(layout) + caches.state_bytes,
+        wider=scores * PICTURE_BATCH // ubatch - scores,
     )
+
+
+def uses_flash(kv: str) -> bool:
+    """Whether the engine uses flash attention (engines/ggml.py, ``uses_flash_attention``), on a processor."""
+    return kv != "f16"
 
 
 def _per_token(caches: Caches, kv: str) -> int:

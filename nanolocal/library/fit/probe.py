@@ -16,7 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nanolocal.errors import Damaged, EngineFailed
-from nanolocal.library.fit.formula import BATCH, weights_of
+from nanolocal.library.fit.caches import caches_of
+from nanolocal.library.fit.compute import work_per_cell
+from nanolocal.library.fit.formula import BATCH, uses_flash, weights_of
 from nanolocal.library.fit.layout import Layout
 from nanolocal.library.fit.process import per_cell
 from nanolocal.library.fit.remote import Header
@@ -31,13 +33,18 @@ _PASSED_ON = (
 _MAX_ROWS = 2000
 _MAX_CACHE_BYTES = 2**20
 _MAX_REASON = 200
+_ASKED = 2
+"""Goes up when the engine makes its contexts otherwise: answers that were kept before are not used then."""
 _HOST = 4_500_000
 """What the child that answers holds beyond the one that only asks: its modules, threads and work buffers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Bytes, as llama.cpp reports them. ``process`` is the asking child itself, ``process_peak`` the most it was."""
+    """Bytes, as llama.cpp reports them. ``process`` is the asking child itself, ``process_peak`` the most it was.
+
+    ``work`` is what llama.cpp takes only when it computes, for all of the context.
+    """
 
     cache: int
     compute: int
@@ -45,6 +52,7 @@ class Probed:
     output: int
     process: int
     process_peak: int
+    work: int
 
     def needed(self, layout: Layout, n_ctx: int, rows: Rows | None = None) -> int:
         """What has to be free to run with ``n_ctx`` tokens."""
@@ -58,7 +66,7 @@ class Probed:
         return max(loading, weights.mapped + self._running(weights.copied, n_ctx))
 
     def _running(self, copied: int, n_ctx: int) -> int:
-        buffers = self.cache + self.compute + self.output
+        buffers = self.cache + self.compute + self.output + self.work
         return self.process + _HOST + copied + buffers + per_cell(has_attention=self.cache > 0) * n_ctx
 
 
@@ -68,7 +76,8 @@ def probe(path: Path, layout: Layout, n_ctx: int, kv: str = "f16", *, cache: Pat
     kept = _read(cache)
     known = _known(kept.get(key))
     if known is None:
-        known = _ask(path, n_ctx, kv)
+        work = n_ctx * work_per_cell(layout, caches_of(layout), BATCH, flash=uses_flash(kv))
+        known = _ask(path, n_ctx, kv, work)
         _keep(cache, kept, key, known)
     return known
 
@@ -88,7 +97,7 @@ def stand_in(headers: Sequence[Header]) -> Iterator[Path]:
         yield paths[0]
 
 
-def _ask(path: Path, n_ctx: int, kv: str) -> Probed:
+def _ask(path: Path, n_ctx: int, kv: str, work: int) -> Probed:
     question = json.dumps({"path": str(path.absolute()), "n_ctx": n_ctx, "kv": kv})
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     command = [sys.executable, "-I", "-X", "utf8", "-W", "ignore", "-m", "nanolocal.engines.probe"]
@@ -109,7 +118,7 @@ def _ask(path: Path, n_ctx: int, kv: str) -> Probed:
     if "refused" in answer:
         reason = safe_line(str(answer["refused"]))[:_MAX_REASON]
         raise EngineFailed(f"llama.cpp does not take {path.name}: {reason}")
-    probed = _known(answer)
+    probed = _known(answer | {"work": work})
     if probed is None:
         raise EngineFailed(f"llama.cpp ended while it looked at {path.name} (exit code {done.returncode})")
     return probed
@@ -139,7 +148,7 @@ def _key(path: Path, layout: Layout, n_ctx: int, kv: str) -> str:
         library = version("llama-cpp-python")
     except PackageNotFoundError:
         library = ""
-    return f"{header}|{n_ctx}|{kv}|{BATCH}|{library}"
+    return f"{header}|{n_ctx}|{kv}|{BATCH}|{library}|{_ASKED}"
 
 
 def _read(cache: Path | None) -> dict[str, object]:

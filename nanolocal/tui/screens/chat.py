@@ -79,6 +79,7 @@ class ChatScreen(Screen[None]):
         with Vertical(id="bottom"):
             yield Notice()
             yield PullLine()
+            yield PullLine("making-smaller", "◆")
             yield HintLine()
             yield Composer()
             yield StatusLine()
@@ -136,7 +137,11 @@ class ChatScreen(Screen[None]):
 
     def watch_pull(self) -> None:
         """Show how the download goes until it has ended, and what came of it until that was seen."""
-        self.query_one(PullLine).follow(self.session.pulls, self._pull_ended)
+        self.query_one("#pulling", PullLine).follow(self.session.pulls, self._pull_ended)
+
+    def watch_lab(self) -> None:
+        """Show how a build is made smaller until that has ended, and what came of it until that was seen."""
+        self.query_one("#making-smaller", PullLine).follow(self.session.lab, self._pull_ended)
 
     def _pull_ended(self, news: str) -> None:
         self.tell(news)
@@ -165,7 +170,7 @@ class ChatScreen(Screen[None]):
             return
         editing = self.conversation.editing
         request = self.conversation.next_request(prompt.text, files, wants_picture)
-        self.composer.put("")
+        self.composer.take(text)
         self.composer.show_editing(False)
         rivals, self.conversation.rivals = self.conversation.rivals, None
         if rivals is not None:
@@ -175,6 +180,7 @@ class ChatScreen(Screen[None]):
 
     def start(self, asked: Asked) -> None:
         """Run a turn."""
+        self.runner.expect()
         self.run_worker(self._take(asked), group="turn", exclusive=True)
 
     async def _take(self, asked: Asked) -> None:
@@ -188,19 +194,20 @@ class ChatScreen(Screen[None]):
 
     async def on_composer_sent(self, event: Composer.Sent) -> None:
         """Run a command, or ask."""
-        command = parse(event.text)
+        text = self.composer.left_of(event.text)
+        command = parse(text)
         if self.runner.is_ending:
             self.set_timer(_SOON_S, partial(self.post_message, event))
         elif command is not None:
-            self.composer.forget(event.text)
-            self.composer.put("", self.composer.attachments)
-            await self._try(self.actions.run(*command), event.text)
+            self.composer.forget(text)
+            self.composer.take(text, self.composer.attachments)
+            await self._try(self.actions.run(*command), text)
             self.composer.put_back()
         elif self.runner.busy:
             self.say("An answer is being written; Esc stops it and keeps the text.")
         else:
-            self.composer.forget(event.text)
-            await self._try(self.send(event.text), event.text)
+            self.composer.forget(text)
+            await self._try(self.send(text), text)
 
     def on_prompt_box_scrolled(self, event: PromptBox.Scrolled) -> None:
         """Home and End in an empty box move the transcript."""

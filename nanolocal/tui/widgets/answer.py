@@ -1,19 +1,19 @@
 """An answer in the transcript, live or read back from the vault."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from markdown_it import MarkdownIt
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import ItemGrid, Vertical
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from nanolocal.chat import remarks
+from nanolocal.chat.helping import shown
 from nanolocal.chat.messages import Attachment
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.safetext import safe, safe_line
 from nanolocal.tui.lines import Receipt
-from nanolocal.tui.pictures import picture_widget
 from nanolocal.tui.stream import Coalescer
 from nanolocal.tui.turns import branch
 from nanolocal.tui.widgets.foot import Foot
@@ -21,6 +21,7 @@ from nanolocal.tui.widgets.picture import PictureView
 from nanolocal.tui.widgets.thoughts import Thoughts
 
 _MARK = "●"
+_LEAST_WIDTH = 28
 
 
 def _is_whole(shown: Markdown, text: str) -> bool:
@@ -57,8 +58,9 @@ class AnswerView(Vertical):
             return
         if self._text:
             await self._markdown.update(self._text)
-        for attachment in self._stored.message.attachments:
-            await self.show_picture(attachment)
+        await self.show_pictures(self._stored.message.attachments)
+        for source in self._stored.sources:
+            await self.show_note(shown(source))
         if self._stored.dropped_tokens:
             words = remarks.left_out if self._text else remarks.cut_off
             await self.show_note(words(self._stored.dropped_tokens))
@@ -125,13 +127,16 @@ class AnswerView(Vertical):
         else:
             self._preview.replace(preview)
 
-    async def show_picture(self, attachment: Attachment) -> None:
-        """Show a finished picture in place of its preview."""
+    async def show_pictures(self, attachments: Sequence[Attachment]) -> None:
+        """Show the finished pictures in place of their preview: several beside one another where there is room."""
         if self._preview is not None:
             await self._preview.remove()
             self._preview = None
-        if attachment.media_type.startswith("image/"):
-            await self.mount(picture_widget(attachment.data), before=".foot")
+        views = [PictureView(each.data, "picture") for each in attachments if each.media_type.startswith("image/")]
+        if len(views) > 1:
+            await self.mount(ItemGrid(*views, classes="pictures", min_column_width=_LEAST_WIDTH), before=".foot")
+        elif views:
+            await self.mount(*views, before=".foot")
 
     def _head(self, version: str) -> str:
         return f"{_MARK} {self._speaker}  {version}".rstrip()

@@ -27,6 +27,10 @@ class PromptBox(TextArea):
     class Submitted(Message):
         """The prompt is ready."""
 
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     class Scrolled(Message):
         """Home or End was pressed in an empty box."""
 
@@ -67,7 +71,7 @@ class PromptBox(TextArea):
         if self.document.get_line(row)[:column].endswith("\\"):
             self.replace("\n", (row, column - 1), (row, column))
         else:
-            self.post_message(self.Submitted())
+            self.post_message(self.Submitted(self.text))
 
 
 class Composer(Vertical):
@@ -87,7 +91,9 @@ class Composer(Vertical):
         super().__init__(id="composer")
         self._attachments: tuple[Attachment, ...] = ()
         self._aside = ""
+        self._taken = ""
         self._chosen_from: list[str] = []
+        self._listed_for = ""
 
     def compose(self) -> ComposeResult:
         """Lay out menu, files and box."""
@@ -121,6 +127,17 @@ class Composer(Vertical):
         self.box.move_cursor(self.box.document.end)
         self.attach(*attachments, keep=False)
         self.box.focus()
+
+    def take(self, sent: str, attachments: tuple[Attachment, ...] = ()) -> None:
+        """Leave in the box only what was typed after ``sent``."""
+        self._taken = sent
+        self.put(self.box.text.removeprefix(sent), attachments)
+
+    def left_of(self, sent: str) -> str:
+        """``sent`` without the prompt before it, where that was still in the box when Enter was pressed again."""
+        rest = sent.removeprefix(self._taken)
+        is_in_box = self.box.text.startswith(sent)
+        return rest if not is_in_box and self.box.text.startswith(rest) else sent
 
     def suggest(self, text: str) -> None:
         """Fill the box with what the first key that is typed replaces."""
@@ -166,13 +183,17 @@ class Composer(Vertical):
 
     def on_text_area_changed(self) -> None:
         """Show what the word at the cursor may become."""
+        self._list_choices()
+        self.post_message(self.Edited())
+
+    def _list_choices(self) -> None:
+        self._listed_for = self.box.text
         rows = self._suggestions()
         self._chosen_from = [value for value, _ in rows]
         self.menu.display = bool(rows)
         if rows:
             self.menu.set_options([Option(content) for _, content in rows])
             self.menu.highlighted = 0
-        self.post_message(self.Edited())
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Take what was clicked."""
@@ -181,10 +202,10 @@ class Composer(Vertical):
         self.box.focus()
 
     def on_prompt_box_submitted(self, event: PromptBox.Submitted) -> None:
-        """Hand the text on; the screen clears the box when it takes it."""
+        """Hand the text on; the screen takes it out of the box."""
         event.stop()
         self.close_menu()
-        self.post_message(self.Sent(self.box.text))
+        self.post_message(self.Sent(event.text))
 
     def on_prompt_box_empty_backspace(self, event: PromptBox.EmptyBackspace) -> None:
         """Take the last file off."""
@@ -194,6 +215,8 @@ class Composer(Vertical):
     def _take_key(self, key: str) -> bool:
         """Move in the menu or take its row; ``False`` leaves the key to the box."""
         menu = self.menu
+        if self.box.text != self._listed_for:  # a key that came faster than the list was made anew
+            self._list_choices()
         if not menu.display:
             return False
         if key == "up":
@@ -216,7 +239,7 @@ class Composer(Vertical):
         self.box.load_text(value if complete else f"{value} ")
         self.box.move_cursor(self.box.document.end)
         if complete and and_run:
-            self.box.post_message(PromptBox.Submitted())
+            self.box.post_message(PromptBox.Submitted(value))
 
     def _complete_path(self, word: str) -> None:
         row, column = self.box.cursor_location

@@ -1,23 +1,23 @@
-"""A picture in the transcript, drawn with half-blocks."""
+"""A picture in the transcript or on a screen of its own."""
 
 from rich.segment import Segment
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.strip import Strip
-from textual.widget import Widget
 
 from nanolocal.errors import UsageError
-from nanolocal.tui import halfblocks
+from nanolocal.tui.graphics import pixels
+from nanolocal.tui.graphics.painting import Painted
 
 _MOST_COLUMNS = 96
+_LEAST_ROWS = 6
 
 
-class PictureView(Widget):
-    """PNG or JPEG bytes as text, never larger than the picture or than the screen leaves room for."""
+class PictureView(Painted):
+    """A picture file as text, never larger than the picture or than the screen leaves room for."""
 
     def __init__(self, data: bytes, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._data = data
-        self._drawn: tuple[tuple[object, ...], halfblocks.Cells] | None = None
 
     @property
     def data(self) -> bytes:
@@ -27,7 +27,6 @@ class PictureView(Widget):
     def replace(self, data: bytes) -> None:
         """Show the next preview in the same place."""
         self._data = data
-        self._drawn = None
         self.refresh(layout=True)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
@@ -41,38 +40,56 @@ class PictureView(Widget):
     def render_line(self, y: int) -> Strip:
         """One row of cells."""
         try:
-            rows = self._cells().rows
+            rows = self.drawn(self._data, self._fit(self.size.width)).rows
         except UsageError as error:
             return Strip([Segment(error.message, self.rich_style)]) if y == 0 else Strip.blank(self.size.width)
         if y >= len(rows):
             return Strip.blank(self.size.width, self.rich_style)
-        strip = Strip(list(rows[y])).apply_style(self.rich_style) if self.app.no_color else Strip(list(rows[y]))
-        return strip.extend_cell_length(self.size.width, self.rich_style)
-
-    def caption(self) -> str:
-        """The picture's own size."""
-        try:
-            width, height = halfblocks.measure(self._data)
-        except UsageError as error:
-            return error.message
-        return f"{width} x {height} pixels"
+        return self.line(rows[y])
 
     def _fit(self, columns: int) -> tuple[int, int]:
         try:
-            return halfblocks.fit(halfblocks.measure(self._data), *self._room(columns))
+            return self.painter.fit(pixels.measure(self._data), *self._room(columns))
         except UsageError:
             return columns, 1
 
     def _room(self, columns: int) -> tuple[int, int]:
-        return max(1, min(columns, _MOST_COLUMNS)), max(6, self.app.size.height - 8)
+        return max(1, min(columns, _MOST_COLUMNS)), max(_LEAST_ROWS, self.app.size.height - 8)
 
-    def _cells(self) -> halfblocks.Cells:
-        key = (self._room(self.size.width), self.app.theme)
-        if self._drawn is None or self._drawn[0] != key:
-            self._drawn = (key, self._draw(*key[0]))
-        return self._drawn[1]
 
-    def _draw(self, columns: int, rows: int) -> halfblocks.Cells:
-        if self.app.no_color:
-            return halfblocks.draw_grey(self._data, columns, rows, self.app.current_theme.dark)
-        return halfblocks.draw(self._data, columns, rows, self.background_colors[1].rgb)
+class LargePicture(Painted):
+    """A picture as large as the widget, in its middle: by pixels where the terminal has them."""
+
+    def __init__(self, classes: str = "pixels") -> None:
+        super().__init__(classes=classes)
+        self._data = b""
+        self._message = ""
+
+    def show(self, data: bytes, message: str = "") -> None:
+        """Show another picture, or where there is none, a line of text."""
+        self.painter.hide(self)
+        self._data, self._message = data, message
+        self.refresh()
+
+    def paint(self) -> None:
+        """Write the pixels."""
+        if self._data and self.is_attached and self.region.area:
+            place = self._place()
+            self.painter.paint(self, self._data, place.translate(self.content_region.offset), self.look)
+
+    def render_line(self, y: int) -> Strip:
+        """One row of cells, empty where pixels come over it."""
+        width = self.size.width
+        if not self._data:
+            is_middle = y == self.size.height // 2
+            words = self._message.center(width) if is_middle else ""
+            return Strip([Segment(words[:width], self.rich_style)]).extend_cell_length(width, self.rich_style)
+        place = self._place()
+        if self.painter.terminal.paints or not place.y <= y < place.bottom:
+            return Strip.blank(width, self.rich_style)
+        return self.line(self.drawn(self._data, (place.width, place.height)).rows[y - place.y], place.x)
+
+    def _place(self) -> Region:
+        """Where in the widget the picture is."""
+        size = self.painter.fit(pixels.measure(self._data), *self.size, enlarges=True)
+        return Region((self.size.width - size[0]) // 2, (self.size.height - size[1]) // 2, *size)

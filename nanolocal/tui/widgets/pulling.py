@@ -1,4 +1,4 @@
-"""How a download goes, in one line above the prompt."""
+"""How something goes that takes its time beside the conversation, in one line above the prompt."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,22 @@ from textual.widget import Widget
 
 from nanolocal.safetext import safe_line
 from nanolocal.tui.lines import cut
-from nanolocal.tui.ports import PullsPort
+from nanolocal.tui.ports import BackgroundPort
 
 _EVERY_S = 0.5
 
 
 class PullLine(Widget):
-    """Nothing, or one dim line that is looked up twice a second while a model is being fetched."""
+    """Nothing, or one dim line behind ``mark`` that is looked up twice a second while a model is being fetched."""
 
-    def __init__(self) -> None:
-        super().__init__(id="pulling")
+    def __init__(self, name: str = "pulling", mark: str = "↓") -> None:
+        super().__init__(id=name, classes="background-line")
+        self._mark = mark
         self.display = False
         self._line = ""
         self._timer: Timer | None = None
 
-    def follow(self, pulls: PullsPort, ended: Callable[[str], None]) -> None:
+    def follow(self, pulls: BackgroundPort, ended: Callable[[str], None]) -> None:
         """Show how ``pulls`` goes until it has ended; ``ended`` hears how, once, in text that is safe to draw."""
         if self._timer is not None:
             self._timer.stop()
@@ -31,9 +32,9 @@ class PullLine(Widget):
 
     def render(self) -> Content:
         """The line for this width."""
-        return Content.styled(cut(f"↓ {self._line}", self.content_size.width), "$quiet")
+        return Content.styled(cut(f"{self._mark} {self._line}", self.content_size.width), "$quiet")
 
-    def _look(self, pulls: PullsPort, ended: Callable[[str], None]) -> None:
+    def _look(self, pulls: BackgroundPort, ended: Callable[[str], None]) -> None:
         self.display = pulls.is_running
         self._line = safe_line(pulls.line)
         self.refresh()

@@ -6,9 +6,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from nanolocal.chat.decisions import was_told
 from nanolocal.chat.messages import Attachment
 from nanolocal.safetext import safe
-from nanolocal.tui.lines import token
+from nanolocal.tui.lines import OURSELVES, token
 from nanolocal.tui.turns import Turn, branch
 from nanolocal.tui.widgets.answer import AnswerView
 
@@ -62,7 +63,10 @@ class TurnView(Vertical):
     @classmethod
     def stored(cls, turn: Turn, name_of: NameOf) -> "TurnView":
         """The view of a turn read back from the vault."""
-        answer = AnswerView(name_of(turn.answer.build_id), turn.answer) if turn.answer else None
+        answer = None
+        if turn.answer is not None:
+            is_told = was_told(turn.answer.route_json)
+            answer = AnswerView(OURSELVES if is_told else name_of(turn.answer.build_id), turn.answer)
         message = turn.prompt.message
         return cls(message.text, message.attachments, answer, branch(turn.prompt), turn.prompt.damaged)
 

@@ -5,15 +5,17 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from nanolocal import __version__
+from nanolocal.chat.drawing import CONTROL, MASK
+from nanolocal.chat.ports import StoredMessage
 from nanolocal.errors import UsageError
 from nanolocal.paths import make_private
 from nanolocal.vault.files import replacing, write_durably
 from nanolocal.vault.imported import WholeChat
-from nanolocal.vault.transfer import markdown, own
+from nanolocal.vault.transfer import markdown, own, picturefiles
 
 
 class Source(Protocol):
@@ -70,12 +72,14 @@ def write_markdown(
 ) -> Written:
     """The newest branch of each conversation in a file of its own, attachments in a folder beside it.
 
+    Pictures are PNG files of pixels alone; one that cannot be made one counts as damaged.
     Raises ``UsageError`` when a file exists (unless ``force``) or cannot be written.
     """
     told = Written()
     make_private(folder)
     for chat_id in chat_ids:
         chat = source.whole(chat_id)
+        chat = replace(chat, messages=tuple(map(_without_traces, chat.messages)))
         branch = markdown.newest_branch(chat)
         stem = markdown.file_stem(chat)
         target, beside = folder / f"{stem}.md", folder / f"{stem} files"
@@ -95,6 +99,24 @@ def write_markdown(
         told.count(replace(chat, messages=tuple(branch)))
         progress(f"{told.chats:,} of {len(chat_ids):,} conversations")
     return told
+
+
+def _without_traces(stored: StoredMessage) -> StoredMessage:
+    """The message with each picture as it leaves the vault: neither place nor camera, and no prompt in it."""
+    items, damaged = [], list(stored.damaged)
+    for item in stored.message.attachments:
+        is_picture = item.media_type.startswith("image/") or item.media_type in (MASK, CONTROL)
+        if not is_picture or item.name in damaged:
+            items.append(item)
+            continue
+        try:
+            bare = picturefiles.leaving(item)
+        except UsageError:
+            damaged.append(item.name)
+            items.append(item)
+            continue
+        items.append(replace(item, name=f"{PurePath(item.name).stem}.png", data=bare))
+    return replace(stored, message=replace(stored.message, attachments=tuple(items)), damaged=tuple(damaged))
 
 
 def _write(path: Path, data: bytes, force: bool) -> None:

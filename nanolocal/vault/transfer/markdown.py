@@ -5,6 +5,7 @@ from datetime import datetime
 from re import sub
 from urllib.parse import quote
 
+from nanolocal.chat.helping import shown
 from nanolocal.chat.messages import Role
 from nanolocal.chat.ports import StoredMessage
 from nanolocal.safetext import safe, safe_line
@@ -60,6 +61,8 @@ def rendered(chat: WholeChat, folder: str) -> str:
         lines += ["", f"## {_heading(message)}", "", *_linked(message, folder)]
         if message.message.text:
             lines.append(safe(message.message.text))
+        for source in message.sources:
+            lines += ["", f"*{safe_line(shown(source))}*"]
     return "\n".join(lines) + "\n"
 
 

@@ -5,9 +5,11 @@ import binascii
 import json
 from collections.abc import Mapping
 
+from nanolocal.chat.drawing import PictureReceipt
+from nanolocal.chat.helping import as_record, from_records
 from nanolocal.chat.messages import Attachment, Role, Stopped
 from nanolocal.chat.ports import StoredMessage
-from nanolocal.errors import UsageError
+from nanolocal.errors import Damaged, UsageError
 from nanolocal.vault.imported import ImportedChat, ImportedMessage, WholeChat
 from nanolocal.vault.transfer.container import Place
 from nanolocal.vault.transfer.tree import grown
@@ -69,6 +71,7 @@ def parse(item: Mapping[str, object], place: Place) -> ImportedChat:
                 attachments,
                 task or None,
                 stopped if stopped in _STOPS else None,
+                from_records(raw.get("sources")),
             )
         )
     system = item.get("system")
@@ -97,6 +100,8 @@ def _message(stored: StoredMessage) -> dict[str, object]:
         record["task"] = stored.task
     if stored.stopped is not None:
         record["stopped"] = stored.stopped
+    if stored.sources:
+        record["sources"] = [as_record(source) for source in stored.sources]
     if stored.route_json is not None:
         record |= {
             "usage": {
@@ -115,7 +120,8 @@ def _message(stored: StoredMessage) -> dict[str, object]:
 
 def _encoded(item: Attachment, is_damaged: bool) -> dict[str, object]:
     data = None if is_damaged else base64.b64encode(item.data).decode("ascii")
-    return {"name": item.name, "media_type": item.media_type, "data": data}
+    record: dict[str, object] = {"name": item.name, "media_type": item.media_type, "data": data}
+    return record | {"receipt": json.loads(item.receipt)} if item.receipt else record
 
 
 def _attachment(raw: Mapping[str, object], place: Place) -> Attachment | None:
@@ -126,4 +132,13 @@ def _attachment(raw: Mapping[str, object], place: Place) -> Attachment | None:
     if data is None or not isinstance(raw.get("data"), str):
         place.notes.add("attachment", "left out: its data is missing or damaged")
         return None
-    return Attachment(text(raw.get("name")) or "file", text(raw.get("media_type")) or "application/octet-stream", data)
+    kind = text(raw.get("media_type")) or "application/octet-stream"
+    return Attachment(text(raw.get("name")) or "file", kind, data, _receipt(fields(raw.get("receipt"))))
+
+
+def _receipt(raw: Mapping[str, object]) -> str:
+    """A picture's receipt as the vault keeps it; nothing where it does not add up."""
+    try:
+        return PictureReceipt.from_json(json.dumps(raw)).to_json() if raw else ""
+    except Damaged:
+        return ""

@@ -14,7 +14,7 @@ from tests.fakes.session import IMAGE_BUILD, ROUTE, TEXT_BUILD
 RIVAL = replace(TEXT_BUILD, id="oak:Q8_0", aliases=("acorn:big",))
 OLD = StoredMessage("m2", "m1", Message(Role.ASSISTANT, "so"), 0.0, (), build_id=RIVAL.id, task="chat", stopped="end")
 NEW = Answer(
-    text="yes", picture=None, route=ROUTE, usage=Usage(), timing=Timing(), stopped=Stopped.END,
+    text="yes", pictures=(), route=ROUTE, usage=Usage(), timing=Timing(), stopped=Stopped.END,
     cost_micro=0, balance_micro=0, energy_j=0.0, chat_id="c1", message_id="m4",
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from nanolocal.chat import remarks
             "The oldest message (1 token) did not fit and was left out; it stays in the conversation.",
         ),
         (
-            remarks.unseen(2, 1),
+            remarks.unread(2, 0, 1),
             "2 pictures and 1 prompt without an answer before this prompt were not read: only answered text is.",
         ),
         (

@@ -10,10 +10,12 @@ import pytest
 
 from nanolocal import bootstrap
 from nanolocal.chat import turn
+from nanolocal.chat.drawing import CONTROL, MASK, Drawing, PictureReceipt
 from nanolocal.chat.events import (
     ContextDropped,
     CostSoFar,
     EngineDone,
+    EngineEvent,
     Event,
     Finished,
     Held,
@@ -21,6 +23,7 @@ from nanolocal.chat.events import (
     Loading,
     MadeDo,
     NotRead,
+    PictureDrawn,
     Reading,
     ReasoningDelta,
     RouteChosen,
@@ -31,6 +34,7 @@ from nanolocal.chat.events import (
 from nanolocal.chat.messages import (
     Answer,
     Attachment,
+    Message,
     Role,
     Stopped,
     Timing,
@@ -41,7 +45,7 @@ from nanolocal.chat.messages import (
     Wishes,
 )
 from nanolocal.chat.ports import ImageJob, TextJob
-from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.routes import Build, Kind, Sense
 from nanolocal.chat.turn import Chat
 from nanolocal.device.power import Meter
 from nanolocal.errors import Damaged, EngineFailed, NoBuildFits, OutOfCredit, UsageError
@@ -51,9 +55,11 @@ from nanolocal.paths import Paths
 from nanolocal.routing.router import TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.vault.conversations import Conversations
+from nanolocal.vault.gallery import Pictures
 from nanolocal.vault.vault import Vault
 from tests.fakes.engines import Script, ScriptedEngines, says
 from tests.fakes.homes import fork, reserve
+from tests.fakes.sounds import tone
 
 TEXT = Build("talker:Q8_0", "Talker", Kind.TEXT, Path("t"), "Q8_0", 5_000_000_000, "a" * 64, 5_000_000, 1024)
 IMAGE = Build("painter:f16", "Painter", Kind.IMAGE, Path("p"), "f16", 10**7, "b" * 64, 10**6, defaults={"width": 64})
@@ -316,7 +322,7 @@ def test_text_files_are_read_out_in_front_of_the_prompt(world: World) -> None:
 
 
 def test_a_picture_is_drawn_stored_and_charged_by_steps(world: World) -> None:
-    done = EngineDone(Usage(pixel_steps=64 * 64 * 12), Timing(), Stopped.END, PICTURE)
+    done = EngineDone(Usage(pixel_steps=64 * 64 * 12), Timing(), Stopped.END, (PICTURE,))
     chat, engines = world.chat([done])
     answer = answer_of(play(chat, TurnRequest("Draw me a red circle", wishes=Wishes(height=64, steps=12, seed=7))))
     assert engines.jobs[0] == ImageJob("a red circle", 64, 64, 12, 7.0, 7)
@@ -383,12 +389,79 @@ def test_the_cost_rises_while_the_answer_streams_and_ends_at_the_charge(world: W
 
 
 def test_the_cost_of_a_picture_rises_with_its_steps(world: World) -> None:
-    done = EngineDone(Usage(pixel_steps=64 * 64 * 12), Timing(), Stopped.END, PICTURE)
-    chat, _ = world.chat([*(ImageStep(step, 12) for step in range(1, 13)), done])
+    done = EngineDone(Usage(pixel_steps=64 * 64 * 12), Timing(), Stopped.END, (PICTURE,))
+    chat, _ = world.chat([*(ImageStep(step, 12, None, 64 * 64 * step) for step in range(1, 13)), done])
     events = play(chat, TurnRequest("draw a circle", wishes=Wishes(picture=True, width=64, height=64, steps=12)))
     told = [event.cost_micro for event in events if isinstance(event, CostSoFar)]
     assert told == sorted(set(told)) and told
     assert told[-1] == answer_of(events).cost_micro
+
+
+def test_a_picture_that_is_drawn_smaller_costs_less_from_its_first_step(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=32 * 32 * 2), Timing(), Stopped.END, (PICTURE,))
+    steps = [ImageStep(step, 2, None, 32 * 32 * step) for step in (1, 2)]
+    chat, _ = world.chat([*steps, done])
+    wishes = Wishes(picture=True, width=4096, height=4096, steps=2)
+    events = play(chat, TurnRequest("draw a circle", wishes=wishes))
+    told = [event.cost_micro for event in events if isinstance(event, CostSoFar)]
+    assert max(told) == answer_of(events).cost_micro
+
+
+def test_an_engine_that_dies_leaves_the_pictures_it_had_finished(world: World) -> None:
+    """Two of three are kept and charged, the steps of the third are not."""
+    before = world.ledger.balance()
+    script: list[EngineEvent | Exception] = []
+    for number in (1, 2):
+        script += [ImageStep(4 * number, 12, None, 64 * 64 * 4 * number)]
+        script += [PictureDrawn(replace(PICTURE, data=bytes([number])), 64 * 64 * 4 * number)]
+    script += [ImageStep(9, 12, None, 64 * 64 * 9), EngineFailed("the engine of painter ended by signal SIGKILL")]
+    chat, _ = world.chat(script)
+    wishes = Wishes(picture=True, width=64, height=64, steps=4, drawing=Drawing(count=3))
+    answer = answer_of(play(chat, TurnRequest("draw a circle", wishes=wishes)))
+    assert (answer.stopped, answer.usage.pixel_steps) == (Stopped.CRASH, 64 * 64 * 8)
+    assert answer.problem is not None and "SIGKILL" in answer.problem
+    assert answer.chat_id is not None
+    kept = world.store.path(answer.chat_id)[-1].message.attachments
+    assert [item.data for item in kept] == [item.data for item in answer.pictures] == [b"\1", b"\2"]
+    assert before - world.ledger.balance() == answer.cost_micro > 0
+
+
+@pytest.mark.parametrize(
+    ("settled", "wished", "keeps"),
+    [(False, None, False), (True, None, True), (True, False, False), (False, True, True)],
+)
+def test_whether_a_stop_leaves_the_preview_is_as_wished_else_as_set(
+    world: World, settled: bool, wished: bool | None, keeps: bool
+) -> None:
+    done = EngineDone(Usage(pixel_steps=64 * 64), Timing(), Stopped.USER, (PICTURE,))
+    chat, engines = world.chat([ImageStep(1, 9, None, 64 * 64), PictureDrawn(PICTURE, 64 * 64, True), done])
+    chat = Chat(chat._router, world.store, world.ledger, engines, NO_METER, keeps_previews=settled)
+    request = TurnRequest("draw a circle", wishes=Wishes(picture=True, drawing=Drawing(keep_preview=wished)))
+    answer = answer_of(play(chat, request))
+    job = engines.jobs[-1]
+    assert isinstance(job, ImageJob)
+    assert job.keep_preview == keeps
+    assert answer.remarks[-1] == "It was stopped before it was done; this is its preview."
+
+
+def test_mask_and_control_picture_are_kept_with_the_answer_and_draw_it_once_more(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=64 * 64), Timing(), Stopped.END, (PICTURE,))
+    chat, _ = world.chat([ImageStep(1, 9, None, 64 * 64), done])
+    drawing = Drawing(mask=b"where", control=b"along", controlnet="lines")
+    request = TurnRequest("make it red", (PICTURE,), Wishes(picture=True, model=IMAGE.id, drawing=drawing))
+    answer = answer_of(play(chat, request))
+    gallery = Pictures(world.vault.database, world.vault.blobs)
+    drawn = next(each for each in gallery.pictures() if each.made_here)
+    assert [(item.media_type, item.data) for item in gallery.ingredients(drawn.id)] == [
+        (MASK, b"where"),
+        (CONTROL, b"along"),
+    ]
+    assert len(gallery.pictures()) == 2
+    assert [item.data for item in answer.pictures] == [PICTURE.data]
+    gallery.delete_picture(drawn.id)
+    assert answer.chat_id is not None
+    assert world.store.path(answer.chat_id)[-1].message.attachments == ()
+    assert world.vault.verify() == []
 
 
 def test_a_quote_says_when_balance_or_budget_do_not_cover_it(world: World) -> None:
@@ -445,10 +518,10 @@ def test_what_was_dropped_from_the_context_is_reported(world: World) -> None:
 
 
 def test_a_picture_before_a_text_is_not_read_and_that_is_said_once(world: World) -> None:
-    done = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, PICTURE)
+    done = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, (PICTURE,))
     chat, _ = world.chat([done], says("a circle"), says("yes"))
     drawn = answer_of(play(chat, TurnRequest("Draw me a red circle", wishes=Wishes(height=64, steps=12))))
-    events = play(chat, TurnRequest("What is on it?", chat_id=drawn.chat_id))
+    events = play(chat, TurnRequest("Is it late?", chat_id=drawn.chat_id))
     said = "1 picture before this prompt was not read: only answered text is."
     assert NotRead(said) in events
     assert answer_of(events).remarks == (said,)
@@ -465,7 +538,7 @@ def test_a_prompt_that_was_never_answered_is_said_to_be_left_out(world: World) -
 
 
 def test_files_of_a_picture_prompt_are_said_to_be_unread(world: World) -> None:
-    chat, _ = world.chat([EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, PICTURE)])
+    chat, _ = world.chat([EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, (PICTURE,))])
     files = (Attachment("notes.txt", "text/plain", b"a cat"),)
     answer = answer_of(play(chat, TurnRequest("this", files, Wishes(picture=True, height=64, steps=12))))
     assert answer.remarks == ("notes.txt was not read: a picture is drawn from the typed words alone.",)
@@ -638,6 +711,7 @@ def test_a_load_that_fails_or_brings_no_token_costs_nothing(world: World) -> Non
 
 
 SEEING = replace(TEXT, id="seer:Q8_0", projector=Path("mmproj"), context_length=32768)
+HEARING = replace(SEEING, id="listener:Q8_0", senses=(Sense.SIGHT, Sense.HEARING))
 
 
 def test_a_build_with_eyes_gets_the_pictures_of_the_whole_conversation(world: World) -> None:
@@ -652,6 +726,64 @@ def test_a_build_with_eyes_gets_the_pictures_of_the_whole_conversation(world: Wo
         ("a circle", []),
         ("Which colour?", []),
     ]
+
+
+def test_a_drawn_picture_is_shown_to_a_build_with_eyes_and_changed_by_one_that_draws(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, (PICTURE,))
+    other = replace(PICTURE, data=b"\x89PNG another")
+    changed = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, (other,))
+    script = ([done], says("three"), [changed], says("blue"))
+    chat, engines = world.chat(*script, builds=(TEXT, SEEING, IMAGE))
+    small = Wishes(height=64, steps=12)
+    drawn = answer_of(play(chat, TurnRequest("Draw three red circles", wishes=small)))
+    seen = answer_of(play(chat, TurnRequest("how many circles?", chat_id=drawn.chat_id)))
+    assert (seen.route.build, seen.route.looks, seen.remarks) == (SEEING, True, ())
+    edited = answer_of(play(chat, TurnRequest("make them blue", wishes=small, chat_id=drawn.chat_id)))
+    assert (edited.route.build, edited.route.task) == (IMAGE, "image_edit")
+    job = engines.jobs[-1]
+    assert isinstance(job, ImageJob)
+    assert (job.source, job.strength) == (PICTURE.data, 0.7)
+    last = answer_of(play(chat, TurnRequest("which colour are they now?", chat_id=drawn.chat_id)))
+    assert (last.route.build, last.remarks) == (SEEING, ())
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert [(message.text, [item.data for item in message.attachments]) for message in job.messages] == [
+        ("Draw three red circles", []),
+        ("[a picture]", []),
+        ("how many circles?", [PICTURE.data]),
+        ("three", []),
+        ("make them blue", []),
+        ("[a picture]", []),
+        ("which colour are they now?", [other.data]),
+    ]
+
+
+def test_a_change_is_drawn_from_the_words_of_the_picture_before_it(world: World) -> None:
+    receipt = PictureReceipt(IMAGE.id, IMAGE.sha256, "a red circle with a tree", 64, 64, 12, 3.0, 1)
+    done = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, (replace(PICTURE, receipt=receipt.to_json()),))
+    orders = replace(IMAGE, architecture="FluxKontextPipeline")
+    small = Wishes(height=64, steps=12, drawing=Drawing(negative="blurry"))
+    for build, wish, expected in (
+        (IMAGE, "remove the tree", ("a red circle", "blurry, tree")),
+        (IMAGE, "make it blue", ("a blue circle with a tree", "blurry")),
+        (orders, "make it blue", ("make it blue", "blurry")),
+    ):
+        chat, engines = world.chat([done], [done], builds=(build,))
+        drawn = answer_of(play(chat, TurnRequest("draw a red circle with a tree", wishes=small)))
+        play(chat, TurnRequest(wish, wishes=small, chat_id=drawn.chat_id))
+        job = engines.jobs[-1]
+        assert isinstance(job, ImageJob)
+        assert (job.prompt, job.negative) == expected
+
+
+def test_a_question_about_a_picture_that_nobody_can_see_costs_nothing(world: World) -> None:
+    done = EngineDone(Usage(pixel_steps=64), Timing(), Stopped.END, (PICTURE,))
+    chat, _ = world.chat([done])
+    drawn = answer_of(play(chat, TurnRequest("Draw a red circle", wishes=Wishes(height=64, steps=12))))
+    before = world.ledger.balance()
+    with pytest.raises(NoBuildFits, match="no stored build can look at pictures"):
+        play(chat, TurnRequest("what is in the picture?", chat_id=drawn.chat_id))
+    assert world.ledger.balance() == before
 
 
 def test_the_hold_covers_the_most_that_a_picture_can_become(world: World) -> None:
@@ -669,6 +801,53 @@ def test_a_picture_that_a_blind_build_goes_on_after_is_said_to_be_unread(world: 
     blind, engines = world.chat(says("red"), says("ok"))
     said = "1 picture before this prompt was not read: only answered text is."
     assert answer_of(play(blind, TurnRequest("Sure?", chat_id=first.chat_id))).remarks == (said,)
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert not any(message.attachments for message in job.messages)
+
+
+def test_a_sound_goes_along_is_held_for_and_comes_back_in_later_turns(world: World) -> None:
+    clip = tone(440, 31)
+    chat, engines = world.chat(says("a tone"), says("still"), builds=(HEARING,))
+    quotes = [chat.quote(TurnRequest("What is said?", files)) for files in ((clip,), ())]
+    difference = world.ledger.shown_price(HEARING).cost(Usage(prompt_tokens=1568))
+    assert quotes[0].most_micro - quotes[1].most_micro == pytest.approx(difference, abs=1)
+    first = answer_of(play(chat, TurnRequest("What is said?", (clip,))))
+    play(chat, TurnRequest("And now?", chat_id=first.chat_id))
+    code = "Write a python function that sorts a list of numbers"
+    after, _ = world.chat(says("yes"), builds=(replace(TEXT, id="wise:Q8_0", parameters=10**11), HEARING))
+    assert (
+        answer_of(play(after, TurnRequest(code, chat_id=first.chat_id, parent_id=first.message_id))).route.build.id
+        == HEARING.id
+    )
+    for job in engines.jobs:
+        assert isinstance(job, TextJob)
+        heard = next(message for message in job.messages if message.role is Role.USER)
+        assert (heard.text, heard.attachments) == ("What is said?", (clip,))
+
+
+def test_a_sound_that_a_deaf_build_goes_on_after_is_said_to_be_unread(world: World) -> None:
+    chat, _ = world.chat(says("a tone"), builds=(HEARING,))
+    first = answer_of(play(chat, TurnRequest("What is said?", (tone(440), PICTURE))))
+    deaf, engines = world.chat(says("ok"), builds=(SEEING,))
+    second = answer_of(play(deaf, TurnRequest("Sure?", chat_id=first.chat_id)))
+    assert second.remarks == ("1 sound before this prompt was not read: only answered text is.",)
+    job = engines.jobs[-1]
+    assert isinstance(job, TextJob)
+    assert [item for message in job.messages for item in message.attachments] == [PICTURE]
+
+
+def test_a_sound_that_nobody_understands_stays_out_of_later_turns_and_is_refused_in_new_ones(world: World) -> None:
+    odd = Attachment("note.ogg", "audio/ogg", b"OggS and so on")
+    chat, engines = world.chat(says("ok"), builds=(HEARING,))
+    with pytest.raises(UsageError, match=r"note\.ogg: the sound is no WAV, MP3 or FLAC"):
+        play(chat, TurnRequest("What is said?", (odd,)))
+    with world.store.transaction() as tx:
+        chat_id = world.store.start_chat(tx, "imported", None)
+        world.store.add_prompt(tx, chat_id, None, Message(Role.USER, "listen", (odd,)))
+    answer = answer_of(play(chat, TurnRequest("Hello", chat_id=chat_id)))
+    said = "1 sound and 1 prompt without an answer before this prompt were not read: only answered text is."
+    assert answer.remarks == (said,)
     job = engines.jobs[-1]
     assert isinstance(job, TextJob)
     assert not any(message.attachments for message in job.messages)

@@ -19,7 +19,12 @@ from nanolocal.library.records import Records
 from tests.fakes import stores
 from tests.fakes.large import write_large_gguf
 
-STARTERS = {"nanolocal-starter-image:f16", "nanolocal-starter-text:Q8_0"}
+STARTERS = {
+    "nanolocal-starter-image:f16",
+    "nanolocal-starter-text:Q8_0",
+    "nanolocal-starter-text:Q4_MIX",
+    "nanolocal-starter-vision:Q8_0",
+}
 COLUMNS = 80
 
 
@@ -81,9 +86,9 @@ def test_verify_says_of_every_build_how_it_is(typed: Typed) -> None:
     told = typed("models", "verify")
     assert "ok     nanolocal-starter-text:Q8_0" in told
     assert "new    m:Q8_0" in told
-    assert "2 ok, 1 for the first time, 0 damaged" in told
+    assert f"{len(STARTERS)} ok, 1 for the first time, 0 damaged" in told
     assert narrow(told)
-    assert "3 ok, 0 for the first time, 0 damaged" in typed("models", "verify")
+    assert f"{len(STARTERS) + 1} ok, 0 for the first time, 0 damaged" in typed("models", "verify")
     assert "1 ok, 0 for the first time" in typed("models", "verify", "m")
 
 
@@ -183,7 +188,7 @@ def test_ctrl_c_ends_a_verify_with_130_and_keeps_what_was_found(typed: Typed) ->
 
 def test_disk_says_what_deleting_a_build_would_change(typed: Typed) -> None:
     write_build(typed, "good", quality=0.9)
-    old = write_build(typed, "idle", quality=0.001, value=2.0)
+    old = write_build(typed, "idle", quality=0.2, value=2.0)
     (typed.models / ".pulling" / "x" / "files").mkdir(parents=True)
     (typed.models / ".pulling" / "x" / "files" / "y.gguf").write_bytes(b"1" * 10_000)
     (typed.models / "good" / ".z.gguf.part").write_bytes(b"1")
@@ -193,7 +198,7 @@ def test_disk_says_what_deleting_a_build_would_change(typed: Typed) -> None:
     assert "2 unfinished downloads" in told
     assert "not known" in told
     assert narrow(told)
-    typed("ask", "hello", "--model", "nanolocal-starter-text", "--max-tokens", "2")
+    typed("ask", "hello", "--model", "nanolocal-starter-text:Q8_0", "--max-tokens", "2")
     rows = {row["build"]: row for row in typed.json("models", "disk")["builds"]}
     assert rows["nanolocal-starter-text:Q8_0"]["answers"] == 1
     assert rows["nanolocal-starter-text:Q8_0"]["owner"] == "the program"
@@ -236,7 +241,7 @@ def test_damaged_records_are_said_and_set_aside(typed: Typed) -> None:
 def test_where_nothing_can_be_written_everything_is_told_all_the_same(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     typed.home = tmp_path / "file" / "home"
-    assert "2 ok, 0 for the first time, 0 damaged" in typed("models", "verify")
+    assert f"{len(STARTERS)} ok, 0 for the first time, 0 damaged" in typed("models", "verify")
     assert "cannot be kept" in typed.err
     assert "nanolocal-starter-text:Q8_0" in typed("models", "disk")
     assert "free for models" in typed("doctor")

@@ -164,7 +164,7 @@ def test_removing_an_own_build_asks_first(models: Models) -> None:
         (("scan", "~nobody-of-that-name/x"), "there is no folder"),
         (("scan", "--forget", "Ollama"), "nothing was adopted from"),
         (("remove", "nobody"), "no build is called"),
-        (("remove", "nanolocal-starter-text", "--yes"), "not nanolocal's own"),
+        (("remove", "nanolocal-starter-text:Q8_0", "--yes"), "not nanolocal's own"),
         (("remove",), "required"),
         (("show", "nobody"), "no build is called"),
     ],

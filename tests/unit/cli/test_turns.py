@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from nanolocal.chat.events import CostSoFar, ImageStep, Reading, ReasoningDelta
-from nanolocal.chat.messages import TurnRequest
+from nanolocal.chat.messages import Source, TurnRequest, Usage
 from nanolocal.cli import output
-from nanolocal.cli.turns import take_turn, tell_remarks
+from nanolocal.cli.turns import answer_as_json, receipt, take_turn, tell_remarks
 from tests.fakes.session import ROUTE, TEXT_BUILD, FakeSession, Step
 
 if TYPE_CHECKING:
@@ -81,3 +81,28 @@ def test_where_a_picture_may_have_been_meant_it_is_said_how_to_draw_it(capsys: p
     assert capsys.readouterr().err == 'nanolocal: perhaps a picture was meant: nanolocal image "..." draws it\n'
     tell_remarks(replace(answer, route=ROUTE))
     assert capsys.readouterr().err == ""
+
+
+def test_sources_are_told_with_their_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    session = FakeSession()
+    session.chat.script = ["A satellite."]
+    answer = asyncio.run(take_turn(cast("Session", session), TurnRequest("hi"), Shown(), False))
+    moon = Source("Moon", "It is a satellite.", "CC BY-SA 3.0", "Wikipedia", "[Known: It is a satellite.]")
+    told = replace(answer, sources=(moon, Source("Calculator", "2 + 2 = 4")))
+    tell_remarks(told)
+    assert capsys.readouterr().err.splitlines() == [
+        "nanolocal: Source: It is a satellite. [Wikipedia, CC BY-SA 3.0]",
+        "nanolocal: Source: Calculator",
+    ]
+    first, _ = cast("list[dict[str, str]]", answer_as_json(told)["sources"])
+    assert (first["title"], first["text"], first["licence"]) == ("Moon", "It is a satellite.", "CC BY-SA 3.0")
+    assert first["note"] == "[Known: It is a satellite.]"
+
+
+def test_the_receipt_names_no_build_where_none_ran() -> None:
+    session = FakeSession()
+    session.chat.route = replace(ROUTE, is_told=True)
+    session.chat.script = ["4"]
+    answer = asyncio.run(take_turn(cast("Session", session), TurnRequest("hi"), Shown(), False))
+    free = replace(answer, cost_micro=0, usage=Usage())
+    assert receipt(free) == "nanolocal itself, no model: 0.000000 credits"

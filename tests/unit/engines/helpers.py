@@ -11,7 +11,7 @@ import psutil
 
 from nanolocal.chat.events import EngineDone, EngineEvent, TextDelta
 from nanolocal.chat.messages import Message, Role
-from nanolocal.chat.ports import ImageJob, TextJob
+from nanolocal.chat.ports import Job, TextJob
 from nanolocal.chat.routes import Build, Kind
 from nanolocal.engines.pool import EnginePool
 
@@ -63,7 +63,7 @@ def asking(*texts: str, n_ctx: int = 4096, max_tokens: int = 40, **settings: flo
 async def listen(
     pool: EnginePool,
     build: Build,
-    job: TextJob | ImageJob,
+    job: Job,
     stop: asyncio.Event | None = None,
     on_event: Callable[[EngineEvent], None] = lambda event: None,
 ) -> Heard:

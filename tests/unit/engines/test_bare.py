@@ -72,7 +72,7 @@ def test_an_answer_that_ends_is_as_long_as_it_is(answering: Build) -> None:
 def test_turns_through_the_pool_go_on_after_a_swap_and_in_another_process(counter: Build, tmp_path: Path) -> None:
     question = pooled.Question(
         id=counter.id, path=str(counter.path), sha256=counter.sha256, memory=10**10, folder=str(tmp_path), n_ctx=1024,
-        asked=("".join(words(100, 400)), "and?", "then?"), swaps=1, write=8, temperature=0.0,
+        asked=("".join(words(100, 400)), "and?", "then?"), swaps=1, write=8, temperature=0.0, tuning={"batch": 64},
     )  # fmt: skip
     found, energy = asyncio.run(ask_pooled(question, Counting()))
     assert energy == (3.0, "measured: by hand")
@@ -137,12 +137,13 @@ def test_given_up_it_leaves_no_process_behind(counter: Build) -> None:
 
 def test_a_process_that_dies_is_reported(counter: Build) -> None:
     async def killed() -> None:
+        before = set(psutil.Process().children())
         measuring = asyncio.create_task(
             ask_bare(bare.Question(str(counter.path), 131_072, (1,), "a", read=90_000), None)
         )
-        while not (children := psutil.Process().children()):
+        while not (children := set(psutil.Process().children()) - before):
             await asyncio.sleep(0.01)
-        children[-1].send_signal(signal.SIGKILL)
+        children.pop().send_signal(signal.SIGKILL)
         await measuring
 
     with pytest.raises(EngineFailed, match="ended with exit code -9"):

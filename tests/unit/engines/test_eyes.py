@@ -1,4 +1,7 @@
-"""Pictures, looked at by real llama.cpp in a real child with tiny projectors of random weights."""
+"""Pictures, looked at by real llama.cpp in a real child with tiny projectors of random weights; and what sounds share.
+
+What is of sounds alone is in ``test_hearing``.
+"""
 
 import asyncio
 import io
@@ -7,6 +10,7 @@ import zlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
@@ -17,6 +21,7 @@ from nanolocal.chat.ports import TextJob
 from nanolocal.chat.routes import Build, Footprint
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import BuildFailed, NanolocalError, NoBuildFits, UsageError
+from tests.fakes.sounds import tone
 from tests.fakes.tiny_gguf import write_tiny_gguf
 from tests.fakes.tiny_projector import write_tiny_projector
 from tests.unit.engines.helpers import Heard, asking, build_of, children, listen, with_pool
@@ -49,32 +54,48 @@ def seeing(folder: Path) -> Build:
     return replace(build_of(model), projector=write_tiny_projector(folder / "mmproj-mlp.gguf"))
 
 
-@pytest.fixture(scope="module", params=["mlp", "gemma3", "qwen2vl_merger"])
-def each_kind(request: pytest.FixtureRequest, folder: Path) -> Build:
-    """A picture in line, one that is read at once, and one whose tokens have places in two dimensions."""
+class Kind(NamedTuple):
+    """A build, and two files that it takes in."""
+
+    build: Build
+    one: Attachment
+    other: Attachment
+
+
+@pytest.fixture(scope="module", params=["mlp", "gemma3", "qwen2vl_merger", "ultravox", "qwen2a"])
+def each_kind(request: pytest.FixtureRequest, folder: Path) -> Kind:
+    """A picture in line, one that is read at once, one whose tokens have places in two dimensions; and sounds."""
     kind = str(request.param)
-    architecture = "qwen2vl" if kind == "qwen2vl_merger" else "llama"
+    hears = kind in ("ultravox", "qwen2a")
+    architecture = "qwen2vl" if kind in ("qwen2vl_merger", "qwen2a") else "llama"
     model = write_tiny_gguf(folder / f"{architecture}-{kind}.gguf", layers=2, architecture=architecture)
-    return replace(build_of(model), projector=write_tiny_projector(folder / f"mmproj-{kind}-of.gguf", kind=kind))
+    eyes, ears = ("", kind) if hears else (kind, "")
+    projector = write_tiny_projector(folder / f"mmproj-{kind}-of.gguf", kind=eyes, ears=ears)
+    build = replace(build_of(model), projector=projector)
+    if hears:
+        return Kind(build, tone(440), tone(2_000))
+    return Kind(build, picture("red"), picture("blue"))
 
 
-def test_another_picture_gives_another_answer_and_the_same_one_the_same(each_kind: Build) -> None:
+def test_another_file_gives_another_answer_and_the_same_one_the_same(each_kind: Kind) -> None:
+    build, one, other = each_kind
+
     async def look(pool: EnginePool) -> list[str]:
-        return [(await listen(pool, each_kind, looking(picture(colour)))).text for colour in ("red", "blue", "red")]
+        return [(await listen(pool, build, looking(file))).text for file in (one, other, one)]
 
-    red, blue, red_again = with_pool(look)
-    assert red == red_again != blue
+    first, second, first_again = with_pool(look)
+    assert first == first_again != second
 
 
-def test_a_second_turn_goes_on_after_the_picture_as_a_cold_one_does(each_kind: Build) -> None:
-    first = looking(picture("red"))
+def test_a_second_turn_goes_on_after_the_file_as_a_cold_one_does(each_kind: Kind) -> None:
+    build, first = each_kind.build, looking(each_kind.one)
 
     async def warm(pool: EnginePool) -> tuple[Heard, Heard]:
-        heard = await listen(pool, each_kind, first)
-        return heard, await listen(pool, each_kind, going_on(first, heard.text))
+        heard = await listen(pool, build, first)
+        return heard, await listen(pool, build, going_on(first, heard.text))
 
     before, reused = with_pool(warm)
-    cold = with_pool(lambda pool: listen(pool, each_kind, going_on(first, before.text)))
+    cold = with_pool(lambda pool: listen(pool, build, going_on(first, before.text)))
     assert reused.text == cold.text
     assert cold.done.usage.cached_tokens == 0
     assert reused.done.usage.cached_tokens > before.done.usage.prompt_tokens

@@ -11,11 +11,12 @@ from nanolocal.chat.context import prompt_room
 from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.chat.ports import ImageJob, TextJob
 from nanolocal.chat.routes import Build, Footprint, Kind
+from nanolocal.chat.tuning import USUAL, Tuning
 from nanolocal.engines import governor
-from nanolocal.engines.attempts import least_context, prompt_tokens, setup_for
+from nanolocal.engines.attempts import Attempts, least_context, prompt_tokens, setup_for
 from nanolocal.engines.failures import failed
 from nanolocal.engines.governor import Governor, Resident, Setup
-from nanolocal.errors import BuildFailed
+from nanolocal.errors import BuildFailed, OutOfMemory
 
 FOOTPRINT = Footprint(file=500, mapped=400, used=300, held=100, loading=50, per_token=64)
 BUILD = Build("b:Q4", "B", Kind.TEXT, Path("b.gguf"), "Q4", 1000, "sha", kv_bytes_per_token=64, footprint=FOOTPRINT)
@@ -139,6 +140,41 @@ def test_less_and_less_will_have_to_do_and_the_prompt_is_held_to_the_end() -> No
     assert sizes == sorted(sizes, reverse=True)
     assert Setup(0).smaller(0) is None
     assert Setup(2048, "q8_0").smaller(0) is None
+
+
+def test_layers_leave_a_graphics_card_when_nothing_else_helps() -> None:
+    job = TextJob((Message(Role.USER, "hi"),), 4096, 100)
+    attempts = Attempts(job, None, Tuning(gpu_layers=33))
+    short, seen = OutOfMemory("no memory"), []
+    while attempts.falls_back(short, others_left=False):
+        seen.append(attempts.setup)
+    assert [(setup.n_ctx, setup.kv, setup.tuning.gpu_layers) for setup in seen[:5]] == [
+        (4096, "q8_0", 33), (2048, "f16", 33), (2048, "q8_0", 33), (4096, "f16", 16), (4096, "q8_0", 16),
+    ]  # fmt: skip
+    assert (seen[-1].n_ctx, seen[-1].tuning.gpu_layers) == (2048, 0)
+    assert "0 layers on the graphics card" in attempts.remark
+    known = setup_for(job, seen[3], Tuning(gpu_layers=33))
+    assert known == seen[3]
+
+
+def test_a_draft_leaves_first() -> None:
+    job = TextJob((Message(Role.USER, "hi"),), 4096, 100)
+    attempts = Attempts(job, None, USUAL, BUILD)
+    assert governor.peak(BUILD, attempts.setup) == 2 * governor.peak(BUILD, Setup(4096))
+    assert attempts.falls_back(OutOfMemory("no memory"), others_left=False)
+    assert attempts.setup == Setup(4096) and "without a smaller build" in attempts.remark
+    assert Attempts(job, attempts.setup, USUAL, BUILD).setup == Setup(4096)
+
+
+def test_without_a_graphics_card_no_layers_leave_it() -> None:
+    assert Setup(2048, "q8_0").with_fewer_layers(4096) is None
+    assert Setup(2048, "q8_0", tuning=Tuning(gpu_layers=0)).with_fewer_layers(4096) is None
+
+
+def test_what_a_tuning_takes_more_is_counted() -> None:
+    more = Setup(4096, tuning=Tuning(more_bytes=1000))
+    assert governor.peak(BUILD, more) == governor.peak(BUILD, Setup(4096)) + 1000
+    assert governor.needed(BUILD, more) == governor.needed(BUILD, Setup(4096)) + 1000
 
 
 @given(st.integers(0, 200_000), st.integers(1, 10_000))

@@ -20,8 +20,7 @@ JOB = ImageJob("a red boat", 64, 48, 6, 4.0, seed=7)
 
 
 def opened(heard: Heard) -> Image.Image:
-    picture = heard.done.picture
-    assert picture is not None
+    (picture,) = heard.done.pictures
     assert (picture.name, picture.media_type) == ("picture.png", "image/png")
     return Image.open(io.BytesIO(picture.data))
 
@@ -62,7 +61,7 @@ def test_pictures_stop_go_on_and_crash_in_one_child(painter: Build) -> None:
     assert min(first.done.timing.load_s, first.done.timing.ttft_s, first.done.timing.cpu_s) > 0
     assert opened(again).tobytes() == image.tobytes() == opened(after).tobytes() != opened(other).tobytes()
     assert again.of(Loading) == []
-    assert (stopped.done.stopped, stopped.done.picture) == (Stopped.USER, None)
+    assert (stopped.done.stopped, stopped.done.pictures) == (Stopped.USER, ())
     steps_done = stopped.done.usage.pixel_steps // (64 * 64)
     assert 2 <= steps_done < 200
     assert steps_done - len(stopped.of(ImageStep)) in (0, 1)

@@ -202,7 +202,7 @@ def test_a_pipeline_in_another_programs_store_draws(painter: Build, tmp_path: Pa
     snapshot = stores.write_hf_folder(tmp_path / "hub", "org/painter", painter.path)
     assert (snapshot / "model_index.json").is_symlink()
     linked = replace(painter, path=snapshot)
-    assert with_pool(lambda pool: listen(pool, linked, DRAWING)).done.picture is not None
+    assert with_pool(lambda pool: listen(pool, linked, DRAWING)).done.pictures
 
 
 class Misled(PromptCacheStore):

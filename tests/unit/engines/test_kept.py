@@ -80,6 +80,32 @@ def test_a_conversation_that_makes_room_for_another_comes_back(kept: Kept) -> No
     assert heard.done.usage.cached_tokens == heard.done.usage.prompt_tokens - 1
 
 
+def test_a_long_conversation_that_rests_does_not_slow_the_next_one_down(kept: Kept) -> None:
+    async def there_and_back(pool: EnginePool) -> tuple[PromptSnapshot | None, Heard]:
+        jobs = [TextJob(talk(HISTORY, chat, "go on"), 4096, 24, temperature=0.0, chat_id=chat) for chat in kept.chats]
+        for job in jobs:
+            await listen(pool, kept.build, job)
+        return kept.snapshot, await listen(pool, kept.build, jobs[0])
+
+    snapshot, heard = with_pool(there_and_back, cache=kept.cache)
+    assert snapshot is None  # what both have read is shared, and what is left is short
+    assert heard.done.usage.cached_tokens == heard.done.usage.prompt_tokens - 1
+
+    async def another(pool: EnginePool) -> tuple[PromptSnapshot | None, Heard]:
+        job = TextJob(talk(HISTORY), 4096, 24, temperature=0.0, chat_id=kept.chats[0])
+        await listen(pool, kept.build, job)
+        other = TextJob(talk("y" * 700), 4096, 24, temperature=0.0, chat_id=kept.chats[1])
+        await listen(pool, kept.build, other)
+        return kept.snapshot, await listen(pool, kept.build, job)
+
+    snapshot, heard = with_pool(another, cache=kept.cache)
+    assert snapshot is not None
+    assert heard.done.usage.cached_tokens == heard.done.usage.prompt_tokens - 1
+    in_memory, heard = with_pool(another)  # where nothing is kept, it stays
+    assert in_memory == snapshot
+    assert heard.done.usage.cached_tokens == heard.done.usage.prompt_tokens - 1
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "another build"])
 def test_a_damaged_snapshot_costs_reading_again_and_is_dropped(kept: Kept, damage: str) -> None:
     first = kept.ask(HISTORY)

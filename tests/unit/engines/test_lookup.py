@@ -1,5 +1,6 @@
 """Prompt lookup: guesses come from what was read, and stop where they do not pay."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,17 @@ def test_guessing_goes_on_where_it_pays() -> None:
     for _ in range(50):
         assert lookup.guess(15)
         lookup.learn(15, 15, 0.060)
+
+
+def test_the_gain_is_what_was_spared_where_it_was_guessed() -> None:
+    lookup = warm([*range(100), 200, 2, 3, 4])
+    for _ in range(5):
+        lookup.learn(3, 3, 0.040)
+    assert lookup.gain == 0.0
+    lookup.learn(3, 3, 0.040)
+    assert lookup.gain == pytest.approx(2.0)
+    lookup.learn(0, 0, 0.020)
+    assert lookup.gain == pytest.approx(2.0)
 
 
 @given(st.lists(st.integers(0, 5), max_size=80), st.integers(0, 15))

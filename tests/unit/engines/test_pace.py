@@ -68,6 +68,17 @@ def test_a_quiet_machine_computes_with_all_cores() -> None:
     assert set(machine.used) == {2}
 
 
+def test_what_others_did_during_a_pause_does_not_slow_the_next_answer_down() -> None:
+    machine = Machine()
+    pace = Pace(2, machine.look)
+    machine.run(pace, 2)
+    machine.wanted = 1.0
+    machine.rest(5.0)
+    machine.wanted, machine.used = 0.0, []
+    machine.run(pace, 2)
+    assert set(machine.used) == {2}
+
+
 def test_the_first_step_knows_that_the_machine_is_busy() -> None:
     machine = Machine(wanted=1.0)
     pace = Pace(2, machine.look)

@@ -11,6 +11,7 @@ import pytest
 
 from nanolocal.chat.events import EngineEvent, Loading, MadeDo, Reading, TextDelta
 from nanolocal.chat.routes import Build, Footprint
+from nanolocal.engines.governor import Stay
 from nanolocal.engines.pool import EnginePool
 from nanolocal.errors import EngineFailed, OutOfMemory
 from tests.fakes.blank_gguf import Shape, write_blank_gguf
@@ -163,7 +164,7 @@ def test_a_pinned_build_stays_while_the_others_go(endless: Build, answering: Bui
         return pool.resident()
 
     room_for_two = 150 * MIB
-    assert with_pool(ask, memory=room_for_two, pins=("endless*",)) == (endless.id, "third:f32")
+    assert with_pool(ask, memory=room_for_two, stay=Stay(("endless*",))) == (endless.id, "third:f32")
 
 
 def test_an_idle_build_leaves_after_its_time_and_a_pinned_one_never(endless: Build, answering: Build) -> None:
@@ -174,7 +175,7 @@ def test_an_idle_build_leaves_after_its_time_and_a_pinned_one_never(endless: Bui
             await asyncio.sleep(0.02)
         return pool.resident()
 
-    assert with_pool(wait, unload_s=0.2, pins=("endless*",)) == (endless.id,)
+    assert with_pool(wait, stay=Stay(("endless*",), 0.2)) == (endless.id,)
 
 
 def test_the_next_load_waits_until_the_memory_of_the_last_is_free(
@@ -260,5 +261,5 @@ def test_what_is_in_memory_can_be_seen(endless: Build) -> None:
         pool.kill(endless.id)
         assert [status.state for status in pool.status()] == ["leaving"]
 
-    with_pool(look, pins=("endless:f32",))
+    with_pool(look, stay=Stay(("endless:f32",)))
     assert (states[0], states[-1]) == ("loading", "answering")

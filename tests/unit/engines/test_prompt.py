@@ -8,7 +8,7 @@ import pytest
 from nanolocal.chat.messages import Attachment, Message, Role
 from nanolocal.engines.ggml import Model
 from nanolocal.engines.prompt import Prompter
-from nanolocal.engines.tokens import Glance, Token
+from nanolocal.engines.tokens import Percept, Token
 from nanolocal.errors import EngineFailed, NoBuildFits
 from tests.fakes.tiny_gguf import write_tiny_gguf
 from tests.unit.engines.helpers import talk
@@ -118,7 +118,7 @@ def test_lone_surrogates_and_nul_are_just_text(model: Model) -> None:
 
 
 def test_a_picture_stands_before_the_text_of_its_message(model: Model) -> None:
-    glance = Glance("sha", 1, 300, 20)
+    glance = Percept("sha", 1, 300, 20)
     prompter = Prompter(model, "m", lambda picture: (7, glance) if picture == b"seen" else ())
     seen = Message(Role.USER, "what", (Attachment("", "", b"seen"),))
     tokens = prompter.prompt([seen, Message(Role.ASSISTANT, "a cat"), Message(Role.USER, "sure?")], 4096, 10).tokens
@@ -128,7 +128,7 @@ def test_a_picture_stands_before_the_text_of_its_message(model: Model) -> None:
 
 
 def test_a_picture_counts_as_its_tokens_and_goes_with_its_message(model: Model) -> None:
-    glance = Glance("sha", 0, 300, 20)
+    glance = Percept("sha", 0, 300, 20)
     prompter = Prompter(model, "m", lambda picture: (glance,))
     seen = Message(Role.USER, "what", (Attachment("", "", b"seen"),))
     prompt = prompter.prompt([seen, Message(Role.ASSISTANT, "a cat"), Message(Role.USER, "sure?")], 400, 200)

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanolocal.engines import protocol
-from nanolocal.engines.protocol import Delta, Done, Frame, Hello, Odds, ProtocolError, RunText, Step, ToolCall
+from nanolocal.engines.protocol import (
+    Delta,
+    Done,
+    Drawn,
+    Frame,
+    Hello,
+    Odds,
+    ProtocolError,
+    RunImage,
+    RunText,
+    Step,
+    ToolCall,
+)
 
 FRAMES: list[Frame] = [
     Hello(1, 77, (("torch", "2"),)),
@@ -23,7 +35,9 @@ FRAMES: list[Frame] = [
     ToolCall(1, "look", '{"at": 3}'),
     Odds(1, "a", -0.5, (("a", -0.5), ("b", -2.0))),
     Step(2, 1, 4, b"\x89PNG\x00"),
-    Done(1, "end", 5, prompt_tokens=7, decode_tok_s=1.5, picture=None),
+    Done(1, "end", 5, prompt_tokens=7, decode_tok_s=1.5),
+    RunImage(2, "a", "", 64, 64, 2, 1.0, None, source=b"\x89PNG", adapters=(("a.safetensors", 0.5),), count=2),
+    Drawn(2, b"\x89PNG", 7, "DDIMScheduler", "full", "float32", 2, (("ab", 0.5),), (("torch", "2"),)),
 ]
 
 

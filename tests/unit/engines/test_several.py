@@ -21,7 +21,7 @@ SYSTEM = "You are a patient teacher who answers in short and simple words. " * 4
 @pytest.fixture(scope="module")
 def starter() -> Build:
     """The text build that comes with the program."""
-    (path,) = starter_models().glob("*/*.gguf")
+    path = starter_models() / "nanolocal-starter-text/nanolocal-starter-text-Q8_0.gguf"
     return build_of(path)
 
 
@@ -68,8 +68,7 @@ def test_a_system_prompt_is_read_once_for_all_conversations(starter: Build) -> N
     assert first.done.usage.cached_tokens == 0
     assert min(second.done.usage.cached_tokens, third.done.usage.cached_tokens) > 60
     alone = with_pool(_asked(starter, in_chat("x", TALKS[2], system=SYSTEM)))
-    # With flash attention, a long piece of a prompt and a short one are not computed to the same last bit.
-    assert third.text[:30] == alone.text[:30]
+    assert third.text == alone.text
 
 
 def test_a_conversation_goes_on_where_it_was_after_others(endless: Build) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from nanolocal.chat.routes import Kind
 from nanolocal.errors import UsageError
 from nanolocal.library.library import Library
+from tests.fakes.stores import write_pipeline
 
 
 def write_gguf(path: Path, name: str = "Tiny") -> Path:
@@ -33,13 +32,6 @@ def write_gguf(path: Path, name: str = "Tiny") -> Path:
     return path
 
 
-def write_pipeline(folder: Path) -> Path:
-    (folder / "unet").mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
-    save_file({"w": torch.ones(3, 5)}, folder / "unet" / "diffusion_pytorch_model.safetensors")
-    return folder
-
-
 def library(*folders: Path, index: Path | None = None) -> Library:
     return Library(folders, index or folders[0] / "index.json")
 
@@ -56,7 +48,7 @@ def test_a_text_build_is_described_from_its_header(tmp_path: Path) -> None:
 def test_a_pipeline_folder_is_one_build(tmp_path: Path) -> None:
     write_pipeline(tmp_path / "painter")
     (build,) = library(tmp_path).builds()
-    assert (build.id, build.kind, build.parameters) == ("painter:f16", Kind.IMAGE, 15)
+    assert (build.id, build.kind, build.parameters) == ("painter:f16", Kind.IMAGE, 4)
 
 
 def test_the_card_names_the_build_and_guards_its_hash(tmp_path: Path) -> None:
@@ -75,10 +67,8 @@ def test_broken_files_are_refused_one_by_one(tmp_path: Path) -> None:
     whole = write_gguf(tmp_path / "whole.gguf")
     (tmp_path / "cut.gguf").write_bytes(whole.read_bytes()[:-100])
     (tmp_path / "folder.gguf").mkdir()
-    pickled = tmp_path / "pickled"
-    pickled.mkdir()
-    (pickled / "model_index.json").write_text("{}")
-    (pickled / "model.bin").write_bytes(b"\x80\x04")
+    unet = write_pipeline(tmp_path / "pickled") / "unet"
+    (unet / "diffusion_pytorch_model.safetensors").rename(unet / "diffusion_pytorch_model.bin")
     found = library(tmp_path)
     assert [build.path.name for build in found.builds()] == ["whole.gguf"]
     reasons = {problem.path.parent.name + "/" + problem.path.name: problem.reason for problem in found.problems()}

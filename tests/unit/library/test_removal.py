@@ -60,10 +60,11 @@ def test_a_pipeline_folder_goes_whole_and_a_link_in_it_leads_nowhere(home: Home,
     outside = stores.write_safetensors(tmp_path / "outside" / "w.safetensors", ("conv_in.weight",), fill=9)
     before = stores.census(outside.parent)
     pipeline = stores.write_pipeline(home.models / "painter")
-    (pipeline / "vae").mkdir()
+    library = home.library()
+    planned = removal.plan(library, "painter", home.models)
     (pipeline / "vae" / "w.safetensors").symlink_to(outside)
     (pipeline / "more").symlink_to(outside.parent)
-    home.remove("painter")
+    removal.carry_out(planned, library, home.models)
     assert home.left() == []
     assert stores.census(outside.parent) == before
 

@@ -139,7 +139,7 @@ def test_the_hubs_cache_names_large_files_by_sha256_and_small_ones_as_git_does(h
     check = home.only()
     assert check.verdict is OK
     assert {each.says for each in check.files} == {"as its name in the hub's cache says"}
-    assert len(check.files) == 3
+    assert len(check.files) == 6
     flip(blob.with_name(git), at=0)
     assert [each.path.name for each in home.only().files if each.verdict is DAMAGED] == ["model_index.json"]
 
@@ -234,7 +234,7 @@ def test_a_listed_file_that_is_missing_is_damage(home: Home) -> None:
         if file.is_file()
     ]
     (folder / "card.json").write_text(json.dumps({"files": files}))
-    assert (home.only().verdict, len(home.only().files)) == (OK, 3)
+    assert (home.only().verdict, len(home.only().files)) == (OK, 6)
     (folder / "unet" / "config.json").unlink()
     check = home.only()
     assert check.telling is not None

@@ -50,6 +50,14 @@ def test_equal_builds_are_ranked_by_id() -> None:
     assert [terms.build_id for terms in case.made_of({"*": 1.0}, BALANCED, twins).ranking()] == ["a", "b"]
 
 
+@pytest.mark.parametrize(("small_s", "picked"), [(2.4, "m:Q8_0"), (1.7, "m:Q8_0"), (1.0, "m:Q4_K_M")])
+def test_of_one_model_the_finest_build_answers_unless_it_is_clearly_slower(small_s: float, picked: str) -> None:
+    fine = Candidate("m:Q8_0", {"*": 0.5}, write_s=2.0)
+    small = Candidate("m:Q4_K_M", {"*": 0.4995}, write_s=small_s)
+    weights = BALANCED._replace(time=0.3)
+    assert case.made_of({"*": 1.0}, weights, [small, fine]).ranking()[0].build_id == picked
+
+
 @pytest.mark.parametrize(
     "record", [{}, {"version": 99}, {"version": 1, "tasks": 3}, {"version": 1, "candidates": [{}]}]
 )

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nanolocal.chat.drawing import Drawing
 from nanolocal.chat.messages import Attachment, Wishes
 from nanolocal.chat.ports import RouteRequest
-from nanolocal.chat.routes import Build, Kind, Task
+from nanolocal.chat.routes import Build, Kind, Sense, Task
 from nanolocal.errors import NoBuildFits, UsageError
 from nanolocal.routing.router import Rules, TaskRouter
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import guess_task
+from tests.fakes.sounds import tone
 
 GIB = 2**30
 SMALL = Build("small:Q8_0", "Small", Kind.TEXT, Path("s"), "Q8_0", 5_000_000, "a" * 64, 5_000_000, 1024)
@@ -97,13 +99,66 @@ def test_an_attached_picture_goes_to_a_build_with_eyes_and_makes_the_context_lon
     assert route.n_ctx == 8192
     assert router(seeing).pick(replace(asked, history_pictures=6)).n_ctx == 16384
     with pytest.raises(NoBuildFits, match="look at pictures"):
-        router(BIG, replace(PAINTER, projector=Path("mmproj"))).pick(replace(asked, wishes=Wishes(picture=True)))
+        router(BIG, replace(PAINTER, projector=Path("mmproj"))).pick(asked)
 
 
 def test_an_attached_picture_is_refused_while_no_build_can_look_at_it() -> None:
     asked = RouteRequest("what is this?", (Attachment("a.png", "image/png", b""),), 0, Wishes())
     with pytest.raises(NoBuildFits, match="look at pictures"):
         router(SMALL, BIG).pick(asked)
+
+
+def test_an_attached_sound_goes_to_a_build_with_ears_and_there_is_room_for_all_of_it() -> None:
+    seeing = replace(BIG, id="seeing:Q8_0", projector=Path("mmproj"))
+    hearing = replace(SMALL, id="hearing:Q8_0", context_length=32768, projector=Path("m"), senses=(Sense.HEARING,))
+    asked = RouteRequest("What is said?", (tone(440),), 0, Wishes(), sound_tokens=816)
+    route = router(BIG, seeing, hearing).pick(asked)
+    assert route.build is hearing
+    assert {item.build_id: item.reason for item in route.rejected} == {
+        BIG.id: "it cannot listen to sounds",
+        seeing.id: "it cannot listen to sounds",
+    }
+    assert route.n_ctx == 8192
+    assert router(hearing).pick(replace(asked, sound_tokens=9_000)).n_ctx == 16384
+    assert router(BIG, hearing).pick(request("hello there")).build is BIG
+
+
+def test_after_an_answer_about_a_sound_a_build_with_ears_goes_on_where_there_is_one() -> None:
+    hearing = replace(SMALL, id="hearing:Q8_0", projector=Path("m"), senses=(Sense.HEARING,))
+    asked = replace(request("Translate 'good morning' to French"), on_sound=True)
+    route = router(BIG, hearing, PAINTER).pick(asked)
+    assert route.build is hearing
+    assert {item.build_id: item.reason for item in route.rejected}[BIG.id] == "it cannot hear the sound"
+    assert router(BIG, PAINTER).pick(asked).build is BIG
+    assert router(BIG, hearing).pick(replace(asked, wishes=Wishes(model="big"))).build is BIG
+    assert router(BIG, hearing, PAINTER).pick(replace(request("Draw a red circle"), on_sound=True)).build is PAINTER
+
+
+@pytest.mark.parametrize("model", [None, "big"])
+def test_an_attached_sound_is_refused_while_no_build_can_listen_to_it(model: str | None) -> None:
+    seeing = replace(SMALL, projector=Path("mmproj"))
+    asked = RouteRequest("what is said?", (tone(440),), 0, Wishes(model=model))
+    with pytest.raises(NoBuildFits, match="no stored build can listen to sounds") as refused:
+        router(seeing, BIG, PAINTER).pick(asked)
+    assert "models catalogue --kind audio" in refused.value.hint
+    both = replace(asked, attachments=(tone(440), Attachment("a.png", "image/png", b"p")))
+    with pytest.raises(NoBuildFits, match="look at pictures and listen to sounds"):
+        router(seeing, BIG).pick(both)
+
+
+def test_a_picture_is_enlarged_by_a_build_that_does_so_and_by_that_alone() -> None:
+    larger = replace(PAINTER, id="larger:f16", sha256="d" * 64, defaults={"upscales": 4})
+    picture = (Attachment("a.png", "image/png", b""),)
+    upscale = RouteRequest("", picture, 0, Wishes(picture=True, drawing=Drawing(upscales=True)))
+    route = router(SMALL, PAINTER, larger).pick(upscale)
+    assert (route.build, route.task) == (larger, Task.IMAGE_EDIT)
+    edit = RouteRequest("make it blue", picture, 0, Wishes(picture=True))
+    assert router(SMALL, PAINTER, larger).pick(edit).build is PAINTER
+    assert router(SMALL, PAINTER, larger).pick(request("draw a boat", picture=True)).build is PAINTER
+    named = replace(edit, wishes=Wishes(picture=True, model=larger.id))
+    assert router(SMALL, PAINTER, larger).pick(named).build is larger
+    with pytest.raises(NoBuildFits, match="enlarge"):
+        router(SMALL, PAINTER).pick(upscale)
 
 
 def test_a_named_build_wins_and_an_unknown_name_lists_the_known_ones() -> None:

@@ -9,7 +9,8 @@ SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import bench_text  # noqa: E402
-from bench_text import PARTS, Bench, Row, Tally  # noqa: E402
+from bench_text import PARTS, Bench, Tally  # noqa: E402
+from figures import Row  # noqa: E402
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def bench(tmp_path: Path) -> Bench:
 def test_the_whole_application_is_measured(bench: Bench, part: str, count: int) -> None:
     rows = PARTS[part](bench)
     assert len(rows) == count
-    assert all(len(row.ratios) == 1 and row.median > 0 for row in rows)
+    assert all(len(row.values) == 1 and row.median > 0 for row in rows)
 
 
 @pytest.mark.parametrize("part", ["together", "repeating"])
@@ -33,11 +34,12 @@ def test_answers_are_the_same_while_they_are_timed(bench: Bench, part: str) -> N
 
 
 @pytest.mark.slow
-def test_tokens_are_those_of_the_bare_loop_where_both_compute_alike(bench: Bench) -> None:
+def test_tokens_are_those_of_the_bare_loop(bench: Bench) -> None:
     rows = {row.name: row for row in PARTS["alike"](bench)}
-    assert len(rows) == 2 * len(bench_text._WAYS)
-    for way in ("alone", "from the prompt cache"):
-        assert rows[f"{way}, no flash attention"].median == 1.0
+    assert len(rows) == len(bench_text._WAYS)
+    # Beside others a text lies elsewhere in the cache: its sums have another order, and a last bit can tip a rounding.
+    assert rows.pop("beside others").median > 0.8
+    assert all(row.median == 1.0 for row in rows.values())
     assert all(" 0 tokens" not in row.note for row in rows.values())
 
 
@@ -61,4 +63,4 @@ def test_a_difference_counts_unless_both_predictions_were_as_good() -> None:
 )
 def test_the_median_of_the_rounds_decides(row: Row, met: bool) -> None:
     assert row.is_met is met
-    assert ("missed" in bench_text.line(row)) is not met
+    assert ("missed" in str(row)) is not met

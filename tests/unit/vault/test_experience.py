@@ -19,7 +19,7 @@ SHA = "a" * 64
 BUILD = Build("m:Q8_0", "M", Kind.TEXT, Path("m"), "Q8_0", 1, SHA)
 ROUTE = Route(Task.MATH, BUILD, 1024, 0.9, 0.5, (), subtask="math/logic")
 ANSWER = Answer(
-    text="12", picture=None, route=ROUTE, usage=Usage(), timing=Timing(1.0, 0.1, 100.0, 10.0), stopped=Stopped.END,
+    text="12", pictures=(), route=ROUTE, usage=Usage(), timing=Timing(1.0, 0.1, 100.0, 10.0), stopped=Stopped.END,
     cost_micro=0, balance_micro=0, energy_j=0.0, chat_id=None, message_id=None,
 )  # fmt: skip
 DAY = 86_400.0

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,12 +61,17 @@ def copied(name: str, target: Path) -> Path:
     return target
 
 
-def read_alone(vault: Path, secret: str | None, *files: Path) -> list[tuple[str, str, str]]:
+def records_alone(vault: Path, secret: str | None, *files: Path) -> list[dict[str, Any]]:
     """What the independent reader prints."""
     command = [sys.executable, "-I", str(READER), str(vault), *map(str, files)]
     done = subprocess.run(command, input=f"{secret or ''}\n", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def read_alone(vault: Path, secret: str | None, *files: Path) -> list[tuple[str, str, str]]:
+    """Titles, roles and texts of that."""
+    records = records_alone(vault, secret, *files)
     return [(record["title"], record["role"], record["text"]) for record in records]
 
 

@@ -98,11 +98,12 @@ def test_a_split_gguf_with_a_projector(here: Machine, there: Machine) -> None:
 def test_a_pipeline(here: Machine, there: Machine) -> None:
     folder = stores.write_pipeline(here.models / "painter")
     (folder / "unet" / "old.bin").write_bytes(b"a pickle")
-    (folder / "run.py").write_text("code")
+    (folder / "run.sh").write_text("code")
     there.take(here.export())
     assert (there.only().id, there.only().sha256) == (here.only().id, here.only().sha256)
     assert {name.partition("/")[2] for name in there.held()} == {
-        "card.json", "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+        "card.json", "model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "vae/config.json",
+        "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
     }  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def test_files_that_are_no_models_are_refused_with_the_reason(tmp_path: Path) ->
     assert "strange.safetensors is of no kind that is known here" in said
 
 
-@pytest.mark.parametrize("architecture", ["flux", "sd3", "qwen_image", "t5encoder"])
+@pytest.mark.parametrize("architecture", ["hyvid", "sd1", "t5encoder", "wan"])
 def test_parts_of_picture_models_as_gguf_are_no_text_builds(tmp_path: Path, architecture: str) -> None:
     stores.write_gguf(tmp_path / "m" / "x.gguf", architecture=architecture)
     assert parts(in_folder(tmp_path / "m")) == [("component", "x.gguf")]

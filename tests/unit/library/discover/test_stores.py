@@ -203,17 +203,19 @@ def write_comfyui(root: Path) -> None:
 def test_comfyui_by_the_tensors_of_its_files(tmp_path: Path) -> None:
     write_comfyui(tmp_path / "ComfyUI")
     (report,) = at_home(tmp_path)
-    assert names(report) == ["dreamy_v8 (ComfyUI)", "folder (ComfyUI)", "xl/big (ComfyUI)"]
+    assert names(report) == [
+        "dreamy_v8 (ComfyUI)", "flux1-dev-Q4_0 (ComfyUI)", "folder (ComfyUI)", "xl/big (ComfyUI)",
+    ]  # fmt: skip
     builds = {entry.known_as: build for build, entry in report.builds}
     assert (builds["dreamy_v8"].kind, builds["dreamy_v8"].architecture) == (Kind.IMAGE, "StableDiffusionPipeline")
     assert builds["xl/big"].architecture == "StableDiffusionXLPipeline"
-    assert "single-file" in builds["xl/big"].needs
+    assert builds["xl/big"].needs == "the configuration of its SDXL pipeline: a diffusers folder of that family"
+    assert builds["flux1-dev-Q4_0"].needs == "the other parts of its Flux pipeline: a diffusers folder of that family"
     assert builds["folder"].needs == ""
     assert parts(report) == [
         ("adapter", "style.safetensors"),
         ("component", "clip_l.safetensors"),
         ("component", "fine.safetensors"),
-        ("component", "flux1-dev-Q4_0.gguf"),
     ]
     assert reasons(report) == ["old.ckpt is pickled, and unpickling runs code: get it as safetensors or GGUF"]
 

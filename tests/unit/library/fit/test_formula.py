@@ -13,7 +13,7 @@ from nanolocal.formats.gguf import GGUFFacts, Tensor
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.formula import footprint_of, weights_of
 from nanolocal.library.fit.layout import Layout, Span, read_layout
-from nanolocal.library.fit.offload import on_device
+from nanolocal.library.fit.offload import layers_that_fit, on_device
 from nanolocal.library.fit.repacking import Q4_K, Q8_0, is_copied, rows_for
 from nanolocal.library.fit.speed import tokens_per_second, weights_read
 from nanolocal.library.library import Library
@@ -133,6 +133,16 @@ def test_layers_move_to_a_device_from_the_end_and_the_embedding_stays(tmp_path: 
     cache = caches_of(layout).size_bytes(4096) // 4
     moved = [on_device(layout, layers, 4096) for layers in (0, 1, 2, 5, 99)]
     assert moved == [0, output, output + layer + cache, output + 4 * (layer + cache), output + 4 * (layer + cache)]
+    scratch = 512 * 2**20
+    sizes_free: tuple[list[int], ...] = (
+        [],
+        [0],
+        [scratch],
+        [scratch + moved[1]],
+        [scratch + moved[2]],
+        [scratch + layer, scratch + moved[3]],
+    )
+    assert [layers_that_fit(layout, free, 4096) for free in sizes_free] == [0, 0, 0, 1, 2, 5]
 
 
 @given(st.dictionaries(st.sampled_from(_KEYS), st.integers(-(2**63), 2**64 - 1)), st.sampled_from(_NAMES))

@@ -130,15 +130,16 @@ def test_files_that_would_become_one_keep_their_folders(bench: Bench) -> None:
 
 def add_pipeline(bench: Bench, repo: str = "owner/model") -> None:
     index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
-             "scheduler": ["diffusers", "DDIMScheduler"]}  # fmt: skip
+             "vae": ["diffusers", "AutoencoderKL"], "scheduler": ["diffusers", "DDIMScheduler"]}  # fmt: skip
     scratch = bench.root.with_name("scratch")
     for name, fill in (
         ("unet/diffusion_pytorch_model.safetensors", 1),
         ("unet/diffusion_pytorch_model.fp16.safetensors", 2),
+        ("vae/diffusion_pytorch_model.safetensors", 3),
     ):
         written = stores.write_safetensors(scratch / name, ("conv_in.weight",), fill)
         bench.hub.repo(repo).add(name, written.read_bytes())
-    for name in ("unet/config.json", "scheduler/scheduler_config.json"):
+    for name in ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json"):
         bench.hub.repo(repo).add(name, b"{}", is_lfs=False)
     bench.hub.repo(repo).add("model_index.json", json.dumps(index).encode(), is_lfs=False)
     bench.hub.repo(repo).add("unet/diffusion_pytorch_model.bin", b"a pickle")
@@ -150,8 +151,8 @@ def test_a_pipeline_is_a_folder_without_pickles(bench: Bench) -> None:
     assert done.build is not None
     assert (done.build.id, done.build.kind, done.build.path) == ("model:f16", "image", bench.models / "owner--model")
     assert set(bench.held()) == {f"models/owner--model/{name}" for name in (
-        "model_index.json", "unet/config.json", "scheduler/scheduler_config.json",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "model_index.json", "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors", "vae/diffusion_pytorch_model.safetensors",
     )}  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -9,10 +10,12 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from nanolocal.chat.messages import Attachment, Role, Stopped
 from nanolocal.errors import UsageError
 from nanolocal.vault.imported import ImportedChat, ImportedMessage, WholeChat
+from nanolocal.vault.transfer import png
 from nanolocal.vault.transfer.exporting import write_json, write_markdown
 from nanolocal.vault.transfer.importing import take
 from nanolocal.vault.transfer.report import Report
@@ -154,6 +157,26 @@ def test_markdown_is_readable_and_every_file_stays_in_the_folder(tmp_path: Path)
         links = [line.rpartition("](")[2][:-1] for line in text.splitlines() if "](" in line]
         assert len(links) == 1
         assert all((out / unquote(link)).is_file() for link in links)
+
+
+def test_pictures_leave_for_markdown_without_any_trace(tmp_path: Path) -> None:
+    camera = Image.Exif()
+    camera[0x010F] = "SECRETCAMERA"
+    photo = BytesIO()
+    Image.new("RGB", (8, 6), "red").save(photo, "JPEG", exif=camera)
+    told = png.with_texts(PNG, {"parameters": "SECRETPROMPT"})
+    with home(tmp_path / "home") as here:
+        photos = (Attachment("fox.jpg", "image/jpeg", photo.getvalue()), Attachment("b.png", "image/png", b"\x89PNG?"))
+        chat_id, _, _ = here.turn("asked", "", attachments=photos, picture=Attachment("p.png", "image/png", told))
+        done = write_markdown(here.store, [chat_id], tmp_path / "out", quiet)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not any(b"SECRET" in path.read_bytes() for path in files)
+    (fox,) = [path for path in files if path.name.endswith("fox.png")]
+    with Image.open(fox) as picture:
+        assert (picture.format, picture.size, dict(picture.getexif())) == ("PNG", (8, 6), {})
+    (text,) = [path.read_text() for path in files if path.suffix == ".md"]
+    assert "b.png (damaged in the vault)" in text
+    assert (done.attachments, done.damaged) == (3, 1)
 
 
 def to_json(here: Home, place: Path, force: bool) -> None:

@@ -1,0 +1,1 @@
+"""The compression lab: smaller builds on this device, measured before and after."""

@@ -1,0 +1,1 @@
+"""What a build is measured with and by: text, what layers compute on it, divergence and the task suite."""

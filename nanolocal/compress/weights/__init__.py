@@ -1,0 +1,1 @@
+"""Weights as GGUF files hold them: encodings, blocks, rounding, headers and sizes."""

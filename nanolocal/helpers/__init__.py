@@ -1,0 +1,1 @@
+"""What the program knows for certain: sums, dates, units, counts, and a reference to look things up in."""

@@ -1,0 +1,1 @@
+"""How pictures reach a terminal: what it can show, and the bytes that show it."""

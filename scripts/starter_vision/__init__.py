@@ -1,0 +1,1 @@
+"""The parts of `train_starter_vision.py`."""
