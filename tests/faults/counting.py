@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,15 @@ class OneRoute:
 
 
 class Listening:
-    """The pool, and the job it did last."""
+    """The pool, and the job it did last; without guesses, whose number, and so the arithmetic, follows measured time."""
 
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool
         self.job: TextJob | None = None
 
     async def run(self, build: Build, job: Job, stop: asyncio.Event) -> AsyncGenerator[EngineEvent]:
-        self.job = job if isinstance(job, TextJob) else None
+        if isinstance(job, TextJob):
+            job = self.job = replace(job, guesses=False)
         async with aclosing(self._pool.run(build, job, stop)) as events:
             async for event in events:
                 yield event
@@ -166,7 +167,8 @@ def recount(path: Path, jobs: Iterator[Counted], report: Callable[[str], None]) 
         stop.begin(number)
         temperature, top_p, top_k, min_p, penalty = job.how
         talk, most = tuple(job.messages), job.max_tokens
-        engine.take(RunText(number, talk, _N_CTX, most, temperature, top_p, int(top_k), min_p, penalty, job.seed))
+        sampling = (temperature, top_p, int(top_k), min_p, penalty, job.seed)
+        engine.take(RunText(number, talk, _N_CTX, most, *sampling, guesses=False))
         while engine.is_busy:
             engine.step()
         ids = [token for token in chosen if not model.ends(token)]

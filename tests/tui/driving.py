@@ -59,8 +59,8 @@ class Stand:
         await self.until(lambda: text not in self.shown, lambda: f"{text!r} is in\n{self.shown}")
 
     async def until(self, is_so: Callable[[], object], why: Callable[[], str] = lambda: "never became so") -> None:
-        """Wait until ``is_so``; a test that waits in vain fails after some seconds."""
-        for _ in range(200):
+        """Wait until ``is_so``; a test that waits in vain fails after half a minute."""
+        for _ in range(1500):
             await self.pilot.pause()
             with suppress(_NotLaidOutError):
                 if is_so():
@@ -83,6 +83,7 @@ def drive(body: Body, session: FakeSession | None = None, size: tuple[int, int] 
             stand = Stand(app, pilot, fakes)
             await stand.until(lambda: isinstance(app.screen, ChatScreen) and app.screen.is_mounted)
             await body(stand)
+            await _end_work(app, pilot)
 
     asyncio.run(run())
     return fakes
@@ -94,8 +95,18 @@ def drive_app(app: NanolocalApp, body: Body, session: FakeSession, size: tuple[i
     async def run() -> None:
         async with app.run_test(size=size) as pilot:
             await body(Stand(app, pilot, session))
+            await _end_work(app, pilot)
 
     asyncio.run(run())
+
+
+async def _end_work(app: NanolocalApp, pilot: Pilot[str]) -> None:
+    """End what still runs, as leaving the app does, before the widgets go that it shows itself in."""
+    while unfinished := [worker for worker in app.workers if not worker.is_finished]:
+        for worker in unfinished:
+            if worker.group != "leave":
+                worker.cancel()
+        await pilot.pause()
 
 
 def picture(width: int = 24, height: int = 16, colour: tuple[int, ...] = (200, 40, 40)) -> bytes:
