@@ -19,7 +19,7 @@ from nanolocal.routing.case import Candidate, Case, Terms
 from nanolocal.routing.gates import Demand, context_for, demand_of, gate_of, pictures_of, unpayable
 from nanolocal.routing.preferences import Asked
 from nanolocal.routing.quality import EVERYTHING, expected_quality
-from nanolocal.routing.speed import answer_tokens, wait_for
+from nanolocal.routing.speed import Measured, answer_tokens, measured, wait_for
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.trust import Trust
 
@@ -195,9 +195,10 @@ class _Turn:
         work = _Work(
             tasks, new, Usage(everything, completion_tokens=answer_tokens(self.guess.subtask or self.guess.task))
         )
-        return case.made_of(tasks, weights, [self._candidate(build, work) for build in builds])
+        others = measured(builds, self.around)
+        return case.made_of(tasks, weights, [self._candidate(build, work, others) for build in builds])
 
-    def _candidate(self, build: Build, work: _Work) -> Candidate:
+    def _candidate(self, build: Build, work: _Work, others: Measured) -> Candidate:
         around, usage = self.around, work.usage
         expected = {
             task: expected_quality(build, task, around.tallies.get((build.sha256, task)), self.prior)
@@ -205,7 +206,7 @@ class _Turn:
         }
         is_current = build.id == self.request.current_build_id
         new = work.new_tokens if is_current else usage.prompt_tokens
-        wait = wait_for(build, around, new, usage.prompt_tokens, usage.completion_tokens)
+        wait = wait_for(build, around, others, new, usage.prompt_tokens, usage.completion_tokens)
         cost = around.cost(build, usage) if around.cost is not None else 0
         return Candidate(
             build_id=build.id,

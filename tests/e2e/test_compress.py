@@ -1,14 +1,19 @@
-"""``nanolocal compress`` as real processes: from own conversations, pruned, and a question before."""
+"""``nanolocal compress`` as real processes: from own conversations, pruned, on workers, and a question before."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pytest
+from gguf import GGUFReader
 
 from nanolocal import bootstrap
 from nanolocal.chat.messages import Message, Role
 from nanolocal.paths import Paths
 from tests.e2e.conftest import Program
 from tests.e2e.terminal import Terminal
+from tests.fakes.dask_farm import two_workers
 from tests.fakes.tiny_gguf import write_tiny_gguf
 
 SECRET = "quartz lantern under the seventh stair"
@@ -90,3 +95,29 @@ def test_too_little_memory_to_learn_is_refused_with_the_figures_before_any_work(
     assert "pruning it, and teaching what is left, takes" in done.stderr
     assert "315 MB are free" in done.stderr
     assert not (program.home / "data/models/.compressing").exists()
+
+
+def test_workers_elsewhere_make_the_same_build(program: Program, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    build = tiny(program.home, layers=2)
+    wanted = ("compress", build, "--target", "bpw=5", "--time", "10m", "--json")
+    alone = program(*wanted, "--label", "Q5_HERE")
+    assert alone.returncode == 0, alone.stderr
+    shutil.rmtree(program.home / "cache")
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    with two_workers(folder) as farm:
+        at = farm.scheduler
+        files = ("--tls-ca", str(at.ca), "--tls-cert", str(at.certificate), "--tls-key", str(at.key))
+        there = program(*wanted, "--label", "Q5_THERE", "--scheduler", at.address, *files)
+        assert there.returncode == 0, there.stderr
+        assert f"2 worker(s) at {at.address} get the build" in there.stderr
+        assert any(path.suffix == ".gguf" for path in farm.files())
+    one, other = (json.loads(done.stdout) for done in (alone, there))
+    tensors = [
+        [(tensor.name, tensor.tensor_type, tensor.data.tobytes()) for tensor in GGUFReader(path).tensors]
+        for path in sorted((program.home / "data/models").rglob("*Q5_*.gguf"))
+    ]
+    assert len(tensors) == 2
+    assert tensors[0] == tensors[1]
+    assert one["report"]["kld"] == other["report"]["kld"]

@@ -56,7 +56,7 @@ class OneRoute:
 
 
 class Listening:
-    """The pool, and the job it did last; without guesses, whose number, and so the arithmetic, follows measured time."""
+    """The pool, and the job it did last; without guesses, whose number, and so the arithmetic, follows the clock."""
 
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -17,6 +15,7 @@ from nanolocal.compress.work.cluster import Cluster, Public, Scheduler, check_ad
 from nanolocal.compress.work.tasks import Base, Capture, Chunks, Probe, Result, Source, Task, Tell, Tokenize, perform
 from nanolocal.errors import UsageError
 from nanolocal.paths import starter_models
+from tests.fakes.dask_farm import Farm, two_workers
 
 distributed = pytest.importorskip("distributed")
 
@@ -43,29 +42,10 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Farm:
-    """Two workers with a cache that they share, and who may ask them."""
-
-    cluster: Any
-    scheduler: Scheduler
-    cache: Path
-
-    def files(self) -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in self.cache.rglob("*") if path.is_file()}
-
-
-@dataclass(frozen=True, slots=True)
 class Material:
     chunks: Chunks
     probes: tuple[Probe, ...]
     public: Public
-
-
-@pytest.fixture(autouse=True, scope="module")
-def same_environment() -> Iterator[None]:
-    """Dask leaves in the environment what it sets for its workers, such as how memory is kept."""
-    with mock.patch.dict(os.environ):
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -90,22 +70,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    folder = tmp_path_factory.mktemp("farm")
-    security = distributed.Security.temporary()
-    given = {}
-    for name in ("ca_file", "client_cert", "client_key"):
-        given[name] = folder / name
-        given[name].write_text(getattr(security, f"tls_{name}"))
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        security=security,
-        dashboard_address="127.0.0.1:0",
-        env={"NANOLOCAL_HOME": str(folder / "home")},
-        local_directory=str(folder / "space"),
-    ) as cluster:
-        scheduler = Scheduler(cluster.scheduler_address, given["ca_file"], given["client_cert"], given["client_key"])
-        yield Farm(cluster, scheduler, folder / "home/cache/cluster")
+    with two_workers(tmp_path_factory.mktemp("farm")) as farm:
+        yield farm
 
 
 async def ask(farm: Farm, material: Material, probes: tuple[Probe, ...], here: Here) -> list[Result]:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from nanolocal.chat.drawing import Drawing
 from nanolocal.chat.messages import Attachment, Wishes
 from nanolocal.chat.ports import RouteRequest
-from nanolocal.chat.routes import Build, Kind, Sense, Task
+from nanolocal.chat.routes import Build, Kind, Sense, Speed, Task
 from nanolocal.errors import NoBuildFits, UsageError
 from nanolocal.routing.router import Rules, TaskRouter
+from nanolocal.routing.speed import measured, wait_for
 from nanolocal.routing.surroundings import Surroundings
 from nanolocal.routing.tasks import guess_task
 from tests.fakes.sounds import tone
@@ -63,6 +64,17 @@ def test_the_better_build_answers_and_the_other_is_the_runner_up() -> None:
     assert [item.build_id for item in route.runners_up] == [SMALL.id]
     assert [(item.build_id, item.gate) for item in route.rejected] == [(PAINTER.id, "modality")]
     assert route.reasons
+
+
+def test_what_one_build_was_measured_at_tells_of_another_of_about_its_size() -> None:
+    half = replace(SMALL, id="small:Q4_K_M", size_bytes=SMALL.size_bytes // 2, sha256="d" * 64)
+    speeds = {SMALL.sha256: Speed(load_s=0.5, read_tok_s=400.0, write_tok_s=100.0)}
+    around = Surroundings(8 * GIB, speeds=speeds)
+    others = measured((SMALL, half, BIG), around)
+    wait, own, big = (wait_for(build, around, others, 100, 100, 100) for build in (half, SMALL, BIG))
+    assert own == (0.5, 0.25, 1.0)
+    assert wait == (0.25, 0.125, 0.5)
+    assert big == wait_for(BIG, around, (), 100, 100, 100)
 
 
 def test_what_does_not_fit_into_memory_is_rejected_with_the_numbers() -> None:

@@ -192,6 +192,29 @@ def test_an_interrupted_installation_is_completed(machine: Machine) -> None:
     assert not half.exists()
 
 
+@pytest.mark.parametrize("breaks_amx", [True, False])
+def test_a_compiler_that_breaks_amx_is_told_to_leave_it_out(machine: Machine, breaks_amx: bool) -> None:
+    machine.replace("c++", "echo broken" if breaks_amx else "exit 0")
+    python = machine.root / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+            *"pip cache dir"*) echo /cache ;;
+            *"pip install"*) echo "compiles: $CMAKE_ARGS; keeps: $PIP_CACHE_DIR"; exit 1 ;;
+            *) exec "{Path(sys.executable).resolve()}" "$@" ;; esac"""
+    )
+    python.chmod(0o755)
+    torch = next(line for line in (ROOT / "scripts/constraints.txt").read_text().splitlines() if "torch==" in line)
+    dist = machine.root / f".venv/lib/python3.11/site-packages/{torch.replace('==', '-')}.dist-info"
+    dist.mkdir(parents=True)
+    (dist / "INSTALLER").write_text("pip\n")
+    machine.refusal(CMAKE_ARGS="-DGGML_CUDA=ON")
+    said = (machine.root / "build/install.log").read_text()
+    left_out = "'-DCMAKE_CXX_FLAGS=-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'"
+    assert f"{left_out} -DGGML_CUDA=ON; keeps: /cache/no-amx" in said if breaks_amx else "amx" not in said
+
+
 def test_an_installed_tree_starts_at_once_from_anywhere(machine: Machine, tmp_path: Path) -> None:
     machine.install_by_hand()
     link = tmp_path / "nanolocal link"
