@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 128 * 2**20
 """What is remembered at the most, of all encoders of a pipeline together a few times that."""
 _NAMES = ("", "_2", "_3", "_4")
+_FAINT = 1e-3
 
 
 class Encoders:
@@ -155,7 +156,10 @@ def _scaled(found: object, weights: Sequence[float]) -> object:
     def scale(values: Tensor) -> Tensor:
         factors = torch.tensor(weights, dtype=values.dtype, device=values.device)
         scaled = values * factors[None, :, None]
-        return scaled * (values.float().mean() / scaled.float().mean()).to(values.dtype)
+        mean, size = scaled.float().mean(), scaled.float().abs().mean()
+        if mean.abs() < _FAINT * size:  # a mean that is as good as nothing is no measure, and may be 0
+            return scaled
+        return scaled * (values.float().mean() / mean).to(values.dtype)
 
     changed: dict[str, object] = {"last_hidden_state": scale(found.last_hidden_state)}
     if getattr(found, "hidden_states", None) is not None:
