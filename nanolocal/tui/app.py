@@ -162,7 +162,7 @@ class NanolocalApp(PaintingApp):
         chat.composer.suggest(FIRST_PROMPT)
         chat.tell(RECOVERY_OFFER)
         self._watch_idleness()
-        await self.push_screen(MachineScreen(machine, builds))
+        await self.push_screen(MachineScreen(machine, builds, chat.composer.put))
 
     async def _take_up(self, session: SessionPort, chat: ChatScreen) -> None:
         """Put back what was being typed, and say what the vault has to say."""

@@ -90,17 +90,18 @@ def test_the_first_run_makes_the_vault_with_a_passphrase_given_twice() -> None:
     assert session.chat.requests[0].prompt == FIRST_PROMPT
 
 
-def test_what_is_typed_replaces_the_first_prompt() -> None:
+@pytest.mark.parametrize("first", [["enter"], []])
+def test_what_is_typed_replaces_the_first_prompt(first: list[str]) -> None:
     session = FakeSession()
 
     async def body(stand: Stand) -> None:
         await stand.until(lambda: isinstance(stand.app.screen, WelcomeScreen))
         await stand.pilot.press("escape")
         await stand.until(lambda: isinstance(stand.app.screen, MachineScreen))
-        await stand.pilot.press("enter")
-        await stand.sees(FIRST_PROMPT)
-        await stand.pilot.press("h", "i")
-        assert stand.chat.composer.box.text == "hi"
+        await stand.pilot.press(*first)
+        await stand.until(lambda: stand.chat.composer.box.text == FIRST_PROMPT)
+        await stand.pilot.press(*"hi you")
+        await stand.until(lambda: stand.chat.composer.box.text == "hi you")
 
     drive_app(_app(Door(session, None), FakeVaultState.ABSENT), body, session, (60, 16))
 

@@ -1,11 +1,12 @@
 """The first run: what is encrypted and how, then what this machine has. Every page can be skipped."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.events import Key
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -92,16 +93,20 @@ class WelcomeScreen(Screen[None]):
 
 
 class MachineScreen(Screen[None]):
-    """Tells what this machine has, which builds were found, and what credits are."""
+    """Tells what this machine has, which builds were found, and what credits are.
+
+    ``begin`` takes the first letter of who begins to type a prompt here already.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,escape,space", "go_on", show=False, priority=True, id="machine.go")
     ]
 
-    def __init__(self, machine: MachinePort, builds: Sequence[Build]) -> None:
+    def __init__(self, machine: MachinePort, builds: Sequence[Build], begin: Callable[[str], None]) -> None:
         super().__init__()
         self._machine = machine
         self._builds = builds
+        self._begin = begin
 
     def compose(self) -> ComposeResult:
         """Machine, builds, credits."""
@@ -120,6 +125,12 @@ class MachineScreen(Screen[None]):
     def action_go_on(self) -> None:
         """Start."""
         self.dismiss(None)
+
+    def on_key(self, event: Key) -> None:
+        """Start with a prompt."""
+        if event.is_printable and event.character:
+            self._begin(event.character)
+            self.dismiss(None)
 
     def _machine_line(self) -> str:
         machine = self._machine
