@@ -44,7 +44,7 @@ def write_card(finished: Finished, right: Mapping[str, Sequence[bool]], out: Pat
             },
             {
                 "what": f"the text model it begins with, sha256 {finished.parent}",
-                "by": "nanolocal-starter-text; its card lists what it learned from",
+                "by": "nanolocal-starter-text, or an earlier build made from it; its card lists what it learned from",
                 "licence": "Apache-2.0",
             },
         ],
