@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=300, help="how many scenes, with one question each")
     parser.add_argument("--processes", type=int, default=30, help="how many of them are asked by the command itself")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--least", type=float, default=0.85, help="the share of right answers below which it fails")
+    parser.add_argument("--least", type=float, default=0.95, help="the share of right answers below which it fails")
     parser.add_argument("--card", action="store_true", help="write the figures into card.json and README.md")
     chosen = parser.parse_args()
     asked = cases(chosen.count, chosen.seed)

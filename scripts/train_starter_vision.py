@@ -1,4 +1,4 @@
-"""Train the vision starter build and write it under models/: eyes, then eyes with the text starter, export, card."""
+"""Train the vision starter build and write it under models/: eyes, then the text starter behind them, export, card."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=Path, default=TEXT, help="the text starter to begin with")
+    parser.add_argument("--from", dest="earlier", type=Path, help="the folder of an earlier build, to train it further")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "models/nanolocal-starter-vision", help="where the build is written"
     )
@@ -51,14 +52,17 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 def train(chosen: argparse.Namespace, shape: EyeShape, parent: Parent) -> bool:
     """Both stages; False when one was stopped before its end."""
     import torch
+    from starter_vision.export import SIGHT_FILE
     from starter_vision.eyes import EyeLesson, Heads, Speech
     from starter_vision.model import Seeing
-    from starter_vision.reader import ReaderLesson, Writer
+    from starter_vision.reader import ReaderLesson, Writer, read_weights
     from starter_vision.train import Budget, Stage
 
     torch.manual_seed(chosen.seed)
     model, heads = Seeing(shape, parent.shape), Heads(shape)
     model.reader.load_state_dict(parent.weights)
+    if chosen.earlier:
+        model.sight.load_state_dict(read_weights(chosen.earlier / SIGHT_FILE))
     counts = (8, 4) if chosen.smoke else (64, 16)
     steps = 12 if chosen.smoke else 0
     print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, process {os.getpid()}", flush=True)
@@ -68,10 +72,11 @@ def train(chosen: argparse.Namespace, shape: EyeShape, parent: Parent) -> bool:
     if not _finish(eyes, lesson, counts[0], chosen):
         return False
     eyes.settle()
+    model.sight.requires_grad_(False)
     budget = Budget(chosen.minutes, steps, muon=0.01, adam=1e-3)
-    reader = Stage("reader", {"model": model, "heads": heads}, budget, chosen.work)
+    reader = Stage("reader", {"model": model}, budget, chosen.work)
     writer = Writer(parent.tokenizer, shape.patches)
-    return _finish(reader, ReaderLesson(model, heads, writer, counts[1], chosen.seed), counts[1], chosen)
+    return _finish(reader, ReaderLesson(model, writer, counts[1], chosen.seed), counts[1], chosen)
 
 
 def _finish(stage: Stage, lesson: Step, pictures: int, chosen: argparse.Namespace) -> bool:
@@ -106,6 +111,7 @@ def main() -> int:
     """Run the stages; 0 when the build was written, 130 when the training was stopped."""
     chosen = arguments()
     import torch
+    from starter_vision.export import TEXT_FILE
     from starter_vision.model import EYES
     from starter_vision.reader import read_parent
 
@@ -115,7 +121,7 @@ def main() -> int:
         (chosen.work / "note.txt").write_text(chosen.note, encoding="utf-8")
     shape = EYES["smoke" if chosen.smoke else "small"]
     if not chosen.export_only:
-        parent = read_parent(chosen.text)
+        parent = read_parent(chosen.earlier / TEXT_FILE if chosen.earlier else chosen.text)
         parent.note(chosen.work)
         if not train(chosen, shape, parent):
             print("stopped; go on with --resume", file=sys.stderr)

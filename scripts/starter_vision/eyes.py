@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from starter_scenes import Scene
@@ -42,7 +44,7 @@ class Heads(nn.Module):
 
     def loss(self, features: Tensor, chosen: Sequence[Scene]) -> tuple[Tensor, Tensor]:
         """The loss of features (batch, patches, width), and the share of pictures that are wholly right."""
-        patches = torch.tensor([patch_labels(scene, self.shape) for scene in chosen])
+        patches = torch.from_numpy(np.stack([patch_labels(scene, self.shape) for scene in chosen]))
         whole = torch.tensor([whole_labels(scene) for scene in chosen])
         kinds, paints = self.patch(features).float().split((len(KINDS), len(PAINTS)), dim=-1)
         loss = F.cross_entropy(kinds.flatten(0, 1), patches[..., 0].flatten())
@@ -59,18 +61,16 @@ class Speech:
     """What makes the first tokens of a picture words that the text model knows: `words_of`, a pair a token."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+        self.token: Callable[[str], int] = cache(lambda word: tokenizer.encode(f" {word}").ids[0])
 
     def loss(self, seen: Tensor, table: Tensor, chosen: Sequence[Scene]) -> tuple[Tensor, Tensor]:
         """The loss of `seen` (batch, patches, embedding), by its direction and length among the embeddings of `table`.
 
         Each token is to lie between both of its words. Also the share of pictures of which every word is right.
         """
-        wanted = torch.tensor(
-            [[[self.tokenizer.encode(f" {w}").ids[0] for w in pair] for pair in words_of(scene)] for scene in chosen]
-        )
+        wanted = torch.tensor([[[self.token(word) for word in pair] for pair in words_of(scene)] for scene in chosen])
         said, table = seen[:, :WORDS].float(), table.detach().float()
-        logits = _SHARPNESS * F.normalize(said, dim=-1) @ F.normalize(table, dim=-1).T
+        logits = (_SHARPNESS * F.normalize(said, dim=-1)) @ F.normalize(table, dim=-1).T
         length = (said.norm(dim=-1) / table[wanted[..., 0]].norm(dim=-1) - 1).square().mean()
         best = logits.detach().topk(2).indices
         right = (best[..., None] == wanted[:, :, None]).any(dim=2).all(dim=-1).all(dim=1).float().mean()
@@ -98,4 +98,4 @@ class EyeLesson:
             features = self.sight.v(drawn(chosen, self.sight.v.shape, rng))
             known, _ = self.heads.loss(features, chosen)
             spoken, right = self.speech.loss(self.sight.mm(features), self.table, chosen)
-        return known + 8 * spoken, right
+        return 0.5 * known + 8 * spoken, right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from starter_scenes import COLOURS, SHAPES, Scene, Thing
@@ -350,11 +350,14 @@ MAKERS: tuple[tuple[Callable[[Scene, random.Random], Asked | None], float], ...]
     (describe, 1.5), (colour, 2), (count, 2), (shape_of, 2), (whether, 2.5), (relation, 2), (place, 2), (background, 1),
     (time_of_day, 2), (ground, 2), (standing, 3),
 )  # fmt: skip
+LEARNED = (0.8, 5, 2.5, 5, 7, 1.5, 1.5, 0.4, 0.6, 0.6, 1.2)
+"""How often each is trained on: more often what has to find the one thing with this colour or shape."""
 
 
-def ask(scene: Scene, rng: random.Random) -> Asked:
-    """One question about the scene, written as a person types it."""
-    makers, weights = zip(*MAKERS, strict=True)
+def ask(scene: Scene, rng: random.Random, weights: Sequence[float] = ()) -> Asked:
+    """One question about the scene, written as a person types it; `weights` in place of those in `MAKERS`."""
+    makers, usual = zip(*MAKERS, strict=True)
+    weights = weights or usual
     while True:
         asked = rng.choices(makers, weights)[0](scene, rng)
         if asked is not None:
@@ -362,10 +365,10 @@ def ask(scene: Scene, rng: random.Random) -> Asked:
 
 
 def several(scene: Scene, number: int, rng: random.Random) -> Iterator[Asked]:
-    """So many questions about the scene, no two with the same words."""
+    """So many questions about the scene to learn from, no two with the same words."""
     seen: set[str] = set()
     for _ in range(4 * number):
-        asked = ask(scene, rng)
+        asked = ask(scene, rng, LEARNED)
         if len(seen) < number and asked.question not in seen:
             seen.add(asked.question)
             yield asked

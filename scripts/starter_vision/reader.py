@@ -1,4 +1,4 @@
-"""The second stage: eyes, projector and the text starter together learn to answer questions about pictures."""
+"""The second stage: the text starter learns to answer questions about what the finished eyes show it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from starter_text.sources import generated
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from starter_vision.eyes import Heads, Speech
 from starter_vision.model import Rows, Seeing
 from starter_vision.pictures import drawn, scenes, shaken
 from starter_vision.questions import Asked, several
@@ -28,8 +27,6 @@ BEFORE, BETWEEN = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 IGNORED = -100
 QUESTIONS = 6
 """How many are asked about each picture."""
-EYES_SHARE = 0.1
-"""What the loss of the eyes' own lesson counts for."""
 CHAT_EVERY, CHAT_ROWS, CHAT_LENGTH, CHATS = 8, 4, 320, 3000
 """Every so many steps it also learns from so many rows of so many tokens of so many chats, so that it still chats."""
 
@@ -49,13 +46,17 @@ class Parent:
         (work / "parent.json").write_text(json.dumps({"sha256": self.sha256, "shape": asdict(self.shape)}), "utf-8")
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a GGUF file by their names, as float32."""
+    return {
+        tensor.name: torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+        for tensor in gguf.GGUFReader(path).tensors
+    }
+
+
 def read_parent(path: Path) -> Parent:
     """The model in a GGUF file that `starter_text.export` wrote."""
     reader = gguf.GGUFReader(path)
-    weights = {
-        tensor.name: torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
-        for tensor in reader.tensors
-    }
 
     def number(key: str) -> int:
         return int(reader.fields[f"llama.{key}"].contents())
@@ -67,7 +68,8 @@ def read_parent(path: Path) -> Parent:
     )  # fmt: skip
     tokens = reader.fields["tokenizer.ggml.tokens"].contents()
     merges = reader.fields["tokenizer.ggml.merges"].contents()
-    return Parent(shape, weights, make_tokenizer(tokens, merges), hashlib.sha256(path.read_bytes()).hexdigest())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Parent(shape, read_weights(path), make_tokenizer(tokens, merges), sha256)
 
 
 def make_tokenizer(tokens: Sequence[str], merges: Sequence[str]) -> Tokenizer:
@@ -115,10 +117,8 @@ class Writer:
 class ReaderLesson:
     """The loss of a step of this stage; what it draws and asks follows from the seed and the step alone."""
 
-    def __init__(self, model: Seeing, heads: Heads, writer: Writer, count: int, seed: int) -> None:
+    def __init__(self, model: Seeing, writer: Writer, count: int, seed: int) -> None:
         self.model = model
-        self.heads = heads
-        self.speech = Speech(writer.tokenizer)
         self.writer = writer
         self.count = count
         self.seed = seed
@@ -134,12 +134,8 @@ class ReaderLesson:
         rows = self.writer.rows([list(several(scene, QUESTIONS, rng)) for scene in chosen])
         wanted = rows.targets[rows.targets >= 0]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = self.model.sight.v(pictures)
-            seen = self.model.sight.mm(features)
-            loss = EYES_SHARE * self.heads.loss(features, chosen)[0]
-            loss = loss + self.speech.loss(seen, self.model.reader.token_embd.weight, chosen)[0]
-            logits = self.model.logits(seen, rows)
-            loss = loss + F.cross_entropy(logits, wanted)
+            logits = self.model.logits(self.model.sight(pictures), rows)
+            loss = F.cross_entropy(logits, wanted)
             if step % CHAT_EVERY == 0:
                 loss = loss + self.chat(step)
         return loss, (logits.detach().argmax(-1) == wanted).float().mean()

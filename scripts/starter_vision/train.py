@@ -16,6 +16,8 @@ WARM_UP, FALL = 0.03, 0.5
 """Shares of the budget: the rate rises in the first, and falls to zero in the last."""
 EMA_DECAY = 0.99
 SAVE_EVERY_S, SHOW_EVERY_S = 120.0, 10.0
+LONGEST_STEP_S = 10.0
+"""What a step counts for at most, so that a paused process uses up no budget."""
 Step = Callable[[int], tuple[Tensor, Tensor]]
 """The loss of step n, and the share of right answers in it."""
 
@@ -132,7 +134,7 @@ class Stage:
             while self.done < 1 and not asked:
                 self.learn(step, pictures)
                 now = time.monotonic()
-                self.progress.seconds += now - clock
+                self.progress.seconds += min(now - clock, LONGEST_STEP_S)
                 clock = now
                 if now - shown > SHOW_EVERY_S or self.done >= 1:
                     shown = now

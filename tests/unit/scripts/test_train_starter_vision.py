@@ -7,6 +7,8 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -52,6 +54,12 @@ def run(*words: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def positions(file: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """How the eyes of a build tell the patches apart."""
+    (found,) = (tensor.data for tensor in gguf.GGUFReader(file).tensors if tensor.name == "v.position_embd.weight")
+    return np.asarray(found, dtype=np.float32)
+
+
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of a smoke run, with the build in `out`."""
@@ -87,6 +95,16 @@ def test_the_build_answers_about_a_picture_through_the_program(smoke: Path, pict
     answer = json.loads(done.stdout)
     assert (answer["build"], bool(answer["text"])) == ("smoke:Q8_0", True)
     assert answer["usage"]["prompt_tokens"] > 64
+
+
+@pytest.mark.slow
+def test_an_earlier_build_is_trained_further(smoke: Path, tmp_path: Path) -> None:
+    done = run(SCRIPT, "--smoke", "--seed", "2", "--from", smoke / "out", "--work", tmp_path)
+    assert done.returncode == 0, done.stderr
+    begun_with = json.loads((tmp_path / "parent.json").read_text())["sha256"]
+    assert begun_with == sha256((smoke / "out" / FILES[0]).read_bytes()).hexdigest()
+    before, after = (positions(folder / FILES[1]) for folder in (smoke / "out", tmp_path / "out"))
+    assert 0 < np.abs(after - before).max() < 0.1 < np.abs(before).max()
 
 
 @pytest.mark.slow
