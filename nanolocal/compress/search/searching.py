@@ -152,10 +152,13 @@ class Search:
     def _good_enough(self, found: Verdict) -> Verdict:
         wanted = self.wish.max_kld
         if wanted is not None and found.winner.kld > wanted:
+            speed = self.wish.min_speed
+            quick = "" if speed is None else f" that writes {speed:g} tokens a second"
+            other = "a larger --target" if speed is None else "a lower --min-speed"
             raise UsageError(
-                f"a file of at most {sized(self.plan.most)} loses {found.winner.kld:.3g} nats a token at best, "
+                f"a file of at most {sized(self.plan.most)}{quick} loses {found.winner.kld:.3g} nats a token at best, "
                 f"more than {wanted:g}",
-                f"a larger --target, or --max-kld {found.winner.kld * 1.05:.2g}",
+                f"{other}, or --max-kld {found.winner.kld * 1.05:.2g}",
             )
         return found
 
@@ -178,7 +181,8 @@ class Search:
             size = high if best is None and low >= 0.97 * high else (low + high) // 2
         if best is None:
             best = await self._finest(wanted, course, deadline)
-        return await self._quick_enough(best, replace(limits, most=best.winner.size_bytes), course, deadline)
+        limits = replace(limits, most=best.winner.size_bytes)
+        return self._good_enough(await self._quick_enough(best, limits, course, deadline))
 
     async def _finest(self, wanted: float, course: Course, deadline: float) -> Verdict:
         """The largest file there can be, as nothing smaller will do."""

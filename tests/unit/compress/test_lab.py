@@ -20,7 +20,8 @@ from nanolocal.compress.pruning import parse_cut
 from nanolocal.compress.recipe import PruneStep, RecoverStep, recipe_from_json
 from nanolocal.compress.report import lines
 from nanolocal.compress.targets import Bytes, Wish
-from nanolocal.compress.work.tasks import Question
+from nanolocal.compress.work.tasks import Divergence, Question, Result, Task, Tell
+from nanolocal.compress.work.workers import Workers
 from nanolocal.errors import Damaged, NoBuildFits, UsageError
 from nanolocal.library.cards import report_beside
 from nanolocal.library.library import Library
@@ -223,3 +224,28 @@ def test_a_speed_that_no_file_has_is_refused_with_the_fastest(done: tuple[Stand,
     with pytest.raises(NoBuildFits, match="were not reached") as refused:
         asyncio.run(work())
     assert "--min-speed" in refused.value.hint
+
+
+class QuickWhereSmall:
+    """Real files and losses; how fast they write follows from their size, as on a machine that nothing disturbs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._workers = Workers(folder)
+        self.close = self._workers.close
+
+    async def run(self, task: Task, tell: Tell) -> Result:
+        found = await self._workers.run(task, tell)
+        return replace(found, write_per_s=1e9 / found.file_bytes) if isinstance(found, Divergence) else found
+
+
+@pytest.mark.slow
+def test_a_file_that_is_small_enough_to_be_quick_has_to_lose_no_more_than_wished(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    stand.lab = Lab(stand.models, stand.library, replace(DEVICE, bandwidth=1e15), runner=QuickWhereSmall)
+    made = stand.make(stand.ask(Wish(max_kld=0.05, seconds=1.0)), fewer)
+    size = made.report["bytes"]
+    assert isinstance(size, int)
+    wish = Wish(max_kld=0.05, min_speed=1.05e9 / size, seconds=1.0)
+    with pytest.raises(UsageError, match="tokens a second loses") as refused:
+        stand.make(stand.ask(wish), fewer)
+    assert "a lower --min-speed" in refused.value.hint
