@@ -39,7 +39,7 @@ class _Program:
             input=text if text is not None else "",
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
             env=os.environ | env,
         )

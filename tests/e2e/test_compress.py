@@ -97,10 +97,14 @@ def test_too_little_memory_to_learn_is_refused_with_the_figures_before_any_work(
     assert not (program.home / "data/models/.compressing").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_workers_elsewhere_make_the_same_build(program: Program, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     build = tiny(program.home)
-    wanted = ("compress", build, "--target", "bpw=5", "--time", "10m", "--json")
+    text = tmp_path / "market.txt"
+    text.write_text("\n\n".join(f"On day {n} the market sold {3 * n} apples and all of its bread." for n in range(400)))
+    wanted = ("compress", build, "--target", "bpw=5", "--time", "10m", "--calibrate", str(text), "--json")
     alone = program(*wanted, "--label", "Q5_HERE")
     assert alone.returncode == 0, alone.stderr
     shutil.rmtree(program.home / "cache")
@@ -120,4 +124,5 @@ def test_workers_elsewhere_make_the_same_build(program: Program, tmp_path: Path)
     ]
     assert len(tensors) == 2
     assert tensors[0] == tensors[1]
-    assert one["report"]["accuracy"] == other["report"]["accuracy"]
+    differ = {name for name, value in one["report"]["accuracy"].items() if other["report"]["accuracy"][name] != value}
+    assert differ <= {"read_per_s", "write_per_s", "peak_bytes"}

@@ -97,7 +97,7 @@ def test_a_pipeline_in_half_precision_is_pulled_and_draws(program: Program, hub:
 def test_ctrl_c_keeps_what_has_arrived_and_says_how_to_go_on(program: Program, hub: Hub) -> None:
     content = serve_starter(hub)
     pull = ("models", "pull", "makers/storyteller-GGUF", "--rate")
-    terminal = Terminal(program.home, *pull, "1MB/s", HF_ENDPOINT=hub.endpoint)
+    terminal = Terminal(program.home, *pull, "250kB/s", HF_ENDPOINT=hub.endpoint)
     try:
         shown = terminal.wait_for(" left")
         assert "storyteller-Q8_0.gguf: " in shown
