@@ -1,8 +1,9 @@
 """Answers of the starter build through the whole turn, and what a process of its own says that they have of tokens.
 
 That process has llama.cpp tokenize the prompt as it comes from the file's own chat template, and lets the engine write
-each answer once more with the same seed while every chosen token is noted. Where the text is the same, as it is as long
-as the arithmetic is, the tokens noted are the ones that were shown.
+each answer once more while every chosen token is noted. Where the text is the same, the tokens noted are the ones that
+were shown. It is the same but at a tie: the likeliest token is chosen, as the arithmetic is not wholly alike (it follows
+where in the engine's memory there was room, and so how far an answer had come when a stop reached it).
 """
 
 import asyncio
@@ -86,7 +87,8 @@ async def answers(here: Home, build: Build, count: int, chance: random.Random) -
             stops_at = chance.randrange(1, 6) if number % 4 == 3 else None
             is_stored = number % 5 == 4
             longest = 13 if stops_at is None else 60
-            wishes = Wishes(max_tokens=chance.randrange(1, longest), seed=chance.getrandbits(31), store=is_stored)
+            most, seed = chance.randrange(1, longest), chance.getrandbits(31)
+            wishes = Wishes(max_tokens=most, temperature=0.0, seed=seed, store=is_stored)
             chat_id = None if number % 40 < 5 else chat_id
             request = TurnRequest(_prompt(chance), wishes=wishes, chat_id=chat_id if is_stored else None)
             yield await _one(here, chat, listening, request, stops_at)
