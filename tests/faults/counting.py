@@ -2,7 +2,7 @@
 
 That process has llama.cpp tokenize the prompt as it comes from the file's own chat template, and lets the engine write
 each answer once more while every chosen token is noted. Where the text is the same, the tokens noted are the ones that
-were shown. It is the same but at a tie: the likeliest token is chosen, as the arithmetic is not wholly alike (it follows
+were shown. It is but at a tie: the likeliest token is chosen, as the arithmetic is not wholly alike (it follows
 where in the engine's memory there was room, and so how far an answer had come when a stop reached it).
 """
 
