@@ -55,10 +55,11 @@ def wait_for(
     """How long an ``answer`` of so many tokens takes; a resident build has read all but ``new_tokens`` before."""
     is_resident = build.id in around.resident
     known = around.speeds.get(build.sha256, _NOT_MEASURED)
-    alike = _of_size(max(build.size_bytes, 1), others)
-    write_speed = known.write_tok_s or alike.write_tok_s or around.bandwidth / max(build.size_bytes, 1)
+    size = max(build.size_bytes, 1)
+    alike = _of_size(size, others)
+    write_speed = known.write_tok_s or alike.write_tok_s or around.bandwidth / size
     read_speed = known.read_tok_s or alike.read_tok_s or write_speed * _READ_AS_FAST
-    load_s = 0.0 if is_resident else known.load_s or alike.load_s or build.size_bytes / _LOADED_PER_SECOND
+    load_s = 0.0 if is_resident else known.load_s or alike.load_s or size / _LOADED_PER_SECOND
     return Wait(load_s, (new_tokens if is_resident else all_tokens) / read_speed, answer / write_speed)
 
 
