@@ -4,7 +4,7 @@
     .venv/bin/python scripts/stress_compress.py [--runs N] [--seed N] [--seconds S] [--json]
 
 A wish is a size, bits a weight, memory, a loss, a speed, or several of them, possible or not, for a model of random
-weights. What is made is looked at here: its bytes, the memory it takes, its speed, and its loss, next to stock's too.
+weights with as many layers as models have that people use. What is made is looked at here: its bytes, the memory it takes, its speed, and its loss, next to stock's too.
 Of a size at least 99.5 % have to be used, unless a speed asks for less, the source with 16-bit floats takes less, or a
 file that uses them was measured and is worse; those are counted apart, and the card has to say why. Exit code 1 where a
 wish was neither met nor refused with a sentence and the next thing to do.
@@ -38,6 +38,7 @@ from nanolocal.library.library import Library  # noqa: E402
 from tests.fakes.lab_gguf import write_lab_gguf  # noqa: E402
 
 DEVICE = Device(memory=8 * 10**9, disk=50 * 10**9, bandwidth=20e9, cores=2)
+LAYERS = 24
 CHUNKS = 8
 """Of text, to calibrate and to measure with: how good a file is does not matter here."""
 USED = 0.995
@@ -45,15 +46,17 @@ FLOATS, READ = "16-bit floats", "can be read"
 """What a plan says where less than the size is right."""
 
 
-def wish(chance: random.Random, source_bytes: int, seconds: float) -> Wish:
+def wish(chance: random.Random, source: Path, seconds: float) -> Wish:
     """What somebody may ask for."""
+    source_bytes, layout = source.stat().st_size, read_layout(source)
+    beside = cost_of(layout, usual_context(layout)).memory - source_bytes
     size: Size | None = chance.choice(
         (
             None,
             Bytes(int(source_bytes * chance.uniform(0.05, 1.1))),
             Bytes(int(source_bytes * chance.uniform(0.2, 0.5))),
             BitsPerWeight(chance.uniform(1, 12)),
-            Memory(int(chance.uniform(5.7e7, 6.1e7))),
+            Memory(beside + int(source_bytes * chance.uniform(0, 1.1))),
         )
     )
     kld = 10 ** chance.uniform(-6, 0) if size is None or chance.random() < 0.3 else None
@@ -127,11 +130,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         models = Path(name) / "models"
         (models / "small").mkdir(parents=True)
-        source = write_lab_gguf(models / "small/small-F16.gguf", halves=True)
+        source = write_lab_gguf(models / "small/small-F16.gguf", layers=LAYERS, halves=True)
         library = Library([models], Path(name) / "index.json")
         lab = Lab(models, library, DEVICE)
         for number in range(args.runs):
-            asked = wish(chance, source.stat().st_size, args.seconds)
+            asked = wish(chance, source, args.seconds)
             measured: list[Measured] = []
             try:
                 prepared, made = asyncio.run(run(lab, Ask(library.get("small:F16"), asked), measured))
