@@ -4,10 +4,11 @@
     .venv/bin/python scripts/stress_compress.py [--runs N] [--seed N] [--seconds S] [--json]
 
 A wish is a size, bits a weight, memory, a loss, a speed, or several of them, possible or not, for a model of random
-weights with as many layers as models have that people use. What is made is looked at here: its bytes, the memory it takes, its speed, and its loss, next to stock's too.
-Of a size at least 99.5 % have to be used, unless a speed asks for less, the source with 16-bit floats takes less, or a
-file that uses them was measured and is worse; those are counted apart, and the card has to say why. Exit code 1 where a
-wish was neither met nor refused with a sentence and the next thing to do.
+weights with as many layers as models have that people use. What is made is looked at here: its bytes, the memory it
+takes, its speed, and its loss, next to stock's too. Of a size at least 99.5 % have to be used, unless a speed asks for
+less, the source with 16-bit floats takes less, or a file that uses them was measured and is worse; those are counted
+apart, and the card has to say why. Exit code 1 where a wish was neither met nor refused with a sentence and the next
+thing to do.
 """
 
 import argparse

@@ -241,8 +241,11 @@ class Helpers(Protocol):
 class Store(Protocol):
     """Keeps conversations as trees."""
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a write transaction; it commits at the end of the block and rolls back on an exception."""
+    def transaction(self, *, is_urgent: bool = False) -> AbstractContextManager[Transaction]:
+        """Begin a write transaction; it commits at the end of the block and rolls back on an exception.
+
+        Somebody waits for one that ``is_urgent``: what can follow its commit follows on another thread.
+        """
         ...
 
     def start_chat(self, tx: Transaction, title: str, system: str | None) -> str:

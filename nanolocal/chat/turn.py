@@ -374,7 +374,7 @@ class Chat:
                     "allow more with --max-credits",
                     limit,
                 )
-            with self._store.transaction() as tx:
+            with self._store.transaction(is_urgent=True) as tx:
                 if not request.wishes.store:
                     chat_id = prompt_id = None
                 elif chat_id is None and before is None:

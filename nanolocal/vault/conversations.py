@@ -73,9 +73,12 @@ class Conversations:
         self._blobs = blobs
         self._clock = clock
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a write transaction; it commits at the end of the block and rolls back on an exception."""
-        return self._database.transaction()
+    def transaction(self, *, is_urgent: bool = False) -> AbstractContextManager[Transaction]:
+        """Begin a write transaction; it commits at the end of the block and rolls back on an exception.
+
+        After one that ``is_urgent`` the vault's header follows a little later.
+        """
+        return self._database.transaction(is_urgent=is_urgent)
 
     def start_chat(self, tx: ports.Transaction, title: str, system: str | None) -> str:
         """Make a conversation and return its id."""

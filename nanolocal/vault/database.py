@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, Protocol
@@ -49,6 +50,10 @@ class Witness(Protocol):
 
     def keep(self, number: int, mark: str) -> None:
         """Note that commit ``number`` is on disk; ``mark`` tells it from another of that number. Never raises."""
+        ...
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Run ``action``, which ends with ``keep``, on another thread; actions run in order. Never raises."""
         ...
 
     def suspect(self) -> None:
@@ -133,8 +138,12 @@ class Database:
             return _execute(self._live(), sql, parameters)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Begin a write transaction (BEGIN IMMEDIATE); commits at the end of the block, rolls back on an exception."""
+    def transaction(self, *, is_urgent: bool = False) -> Iterator[Transaction]:
+        """Begin a write transaction (BEGIN IMMEDIATE); commits at the end of the block, rolls back on an exception.
+
+        One that ``is_urgent`` is on disk at the end of its block as any other; what waits for that, the witness among
+        it, follows on another thread.
+        """
         with self._lock, self._noting_damage():
             connection = self._live()
             if connection.in_transaction:
@@ -152,11 +161,16 @@ class Database:
                     connection.execute("ROLLBACK")
                 transaction.finish(committed=False)
                 raise
-            if progress is not None:
-                self.newest = progress
-            transaction.finish(committed=True)
-            if progress is not None and self.witness is not None:
-                self.witness.keep(*progress)
+            transaction.is_open = False
+            if progress is None or self.witness is None:
+                transaction.finish(committed=True)
+                return
+            self.newest = progress
+            settle = partial(_settle, transaction, self.witness, *progress)
+            if is_urgent:
+                self.witness.soon(settle)
+            else:
+                settle()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator["Database"]:
@@ -318,6 +332,11 @@ class Database:
 
     def _version(self) -> int:
         return int(self.execute("PRAGMA user_version")[0][0])
+
+
+def _settle(transaction: Transaction, witness: Witness, number: int, mark: str) -> None:
+    transaction.finish(committed=True)
+    witness.keep(number, mark)
 
 
 def _read_only(path: Path, key: DatabaseKey, *, without_log: bool) -> dbapi2.Connection:

@@ -5,13 +5,15 @@
     snapshots/  earlier states of vault.db         prompts/   what engines have read (promptcache.py)
 
 The header is written last, so a vault exists whole or not at all; ``vault.lock`` lets one process at a time change it.
-After every commit the header learns how far the database has come, so that commits which vanish are noticed.
+After every commit the header learns how far the database has come, so that commits which vanish are noticed; where
+somebody waits for an answer, while its engine begins.
 """
 
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -78,6 +80,7 @@ class Vault(KeyHolder):
     def __init__(self, directory: Path, master: bytearray, header: Header, migrations: Migrations) -> None:
         super().__init__(directory, master, header.vault_id)
         self.kept = header.anchor.commit
+        self._following = ThreadPoolExecutor(1, "vault")
         self._opened = OpenMark(directory / "vault.open")
         with ExitStack() as undo:
             undo.callback(self._opened.close)
@@ -203,6 +206,13 @@ class Vault(KeyHolder):
                 self._change(lambda header: replace(header, anchor=_advanced(header.anchor, number, mark)))
                 self.kept = number
 
+    def soon(self, action: Callable[[], None]) -> None:
+        """Run ``action`` on a thread that ``close`` waits for, and here once that has ended."""
+        try:
+            self._following.submit(action)
+        except RuntimeError:
+            action()
+
     def suspect(self) -> None:
         """A page could not be read: the next unlock looks at every page."""
         with suppress(OSError):
@@ -267,6 +277,7 @@ class Vault(KeyHolder):
             self._keeper.finish()
         finally:
             try:
+                self._following.shutdown()
                 self.database.close()
             finally:
                 self._opened.close()

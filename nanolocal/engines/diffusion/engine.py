@@ -165,7 +165,9 @@ class ImageEngine:
         import torch
 
         generator = torch.Generator("cpu").manual_seed(seed)
-        result = pipeline(**called, **_callback(pipeline, steps), generator=generator)
+        # Where parts move between memories, their weights would be left as tensors that a LoRA cannot be added to.
+        with torch.inference_mode(self._opened.rung == "full"):
+            result = pipeline(**called, **_callback(pipeline, steps), generator=generator)
         picture = result.images[0]
         if not numpy.isfinite(picture).all():
             raise no_numbers()

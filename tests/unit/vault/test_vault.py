@@ -254,6 +254,23 @@ def test_the_anchor_only_moves_forward_and_survives_a_passphrase_change(tmp_path
     vault.close()
 
 
+def test_the_header_follows_an_urgent_commit_and_closing_waits_for_it(tmp_path: Path) -> None:
+    create(tmp_path / "home")
+    vault = open_(tmp_path / "home")
+    behind = vault.anchor.commit
+    with exclusive(tmp_path / "home/vault.lock"):
+        with vault.database.transaction(is_urgent=True) as tx:
+            tx.execute("INSERT INTO setting (name, value) VALUES ('urgent', '1')")
+        stored = Database.peek(tmp_path / "home/vault.db", vault.keys.database)
+        assert stored is not None
+        assert (stored[0], vault.anchor.commit) == (behind + 1, behind)
+    vault.close()
+    reopened = open_(tmp_path / "home")
+    assert reopened.anchor.commit == reopened.kept == behind + 1
+    assert reopened.database.execute("SELECT value FROM setting WHERE name = 'urgent'") == [("1",)]
+    reopened.close()
+
+
 def test_a_closed_vault_is_locked_and_the_log_is_folded_back(tmp_path: Path) -> None:
     with home(tmp_path / "home") as here:
         here.turn("one", "1")
