@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanolocal.engines.diffusion import checkpoints, int8
 from nanolocal.engines.diffusion.int8 import shrink
+from nanolocal.engines.diffusion.schedulers import scipy_left_out
 from nanolocal.engines.failures import first_line, is_of_memory
 from nanolocal.engines.manifest import facts_of
 from nanolocal.engines.protocol import LoadImage, Progress, Reply
@@ -46,33 +47,45 @@ def open_pipeline(request: LoadImage, emit: Callable[[Reply], None]) -> Opened:
     facts = None if folder is None else facts_of(folder)
     checked, family = checkpoints.check(path, facts) if facts is None or not path.is_dir() else (whole, facts.family)
     emit(Progress(0.0))
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    import diffusers
-    import torch
+    with scipy_left_out(facts):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        import diffusers
+        import torch
 
-    emit(Progress(0.4))
-    diffusers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(request.threads)
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    dtype = _dtype(device, family, request.rung)
-    for each in filter(None, (checked, whole)):
-        each.confirm()
-    try:
-        if facts is not None and path.is_dir():
-            pipeline = _from_folder(facts, dtype, request.rung)
-        else:
-            pipeline = checkpoints.load(path, facts, dtype)
-        _check_complete(pipeline, path)
-        emit(Progress(0.9))
-        pipeline.set_progress_bar_config(disable=True)
-        _save_memory(pipeline, request.rung, device)
-    except NanolocalError:
-        raise
-    except Exception as error:  # torch, diffusers, transformers and safetensors each raise their own
-        kind = OutOfMemory if is_of_memory(error) else EngineFailed if isinstance(error, ImportError) else BuildFailed
-        raise kind(f"diffusers cannot load {path.name}: {first_line(error)}", "get the files again") from error
+        emit(Progress(0.4))
+        diffusers.utils.logging.disable_progress_bar()
+        torch.set_num_threads(request.threads)
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        dtype = _dtype(device, family, request.rung)
+        for each in filter(None, (checked, whole)):
+            each.confirm()
+        try:
+            pipeline = _loaded(path, facts, dtype, request.rung)
+            emit(Progress(0.9))
+            pipeline.set_progress_bar_config(disable=True)
+            _save_memory(pipeline, request.rung, device)
+        except NanolocalError:
+            raise
+        except Exception as error:  # torch, diffusers, transformers and safetensors each raise their own
+            raise _failed(path, error) from error
     return Opened(pipeline, request.rung, str(dtype).removeprefix("torch."))
+
+
+def _loaded(path: Path, facts: PipelineFacts | None, dtype: torch.dtype, rung: str) -> DiffusionPipeline:
+    """The pipeline with all its weights, wherever the loader puts them."""
+    if facts is not None and path.is_dir():
+        pipeline = _from_folder(facts, dtype, rung)
+    else:
+        pipeline = checkpoints.load(path, facts, dtype)
+    _check_complete(pipeline, path)
+    return pipeline
+
+
+def _failed(path: Path, error: Exception) -> NanolocalError:
+    """What a library raised, in one line."""
+    kind = OutOfMemory if is_of_memory(error) else EngineFailed if isinstance(error, ImportError) else BuildFailed
+    return kind(f"diffusers cannot load {path.name}: {first_line(error)}", "get the files again")
 
 
 def _dtype(device: str, family: Family, rung: str) -> torch.dtype:

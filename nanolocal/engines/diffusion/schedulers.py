@@ -1,14 +1,45 @@
-"""Which way from noise to a picture: schedulers of diffusers by name."""
+"""Which way from noise to a picture: schedulers of diffusers by name.
+
+One of them computes with scipy, and others for one of their settings. diffusers and transformers import it wherever it
+is installed, which takes 56 MiB and half a second; here they get it where it is of use.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from nanolocal.chat.drawing import SCHEDULERS
 from nanolocal.errors import UsageError
+from nanolocal.formats.pipeline_folder import PipelineFacts
+from nanolocal.formats.pipelines import Role
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
+
+_SCIPY = "scipy"
+_WITH_SCIPY = "LMSDiscreteScheduler"
+
+
+@contextmanager
+def scipy_left_out(facts: PipelineFacts | None) -> Iterator[None]:
+    """In the block no library finds scipy, unless the pipeline of ``facts`` computes with it."""
+    if _SCIPY in sys.modules or (facts is not None and _computes_with_scipy(facts)):
+        yield
+        return
+    sys.modules[_SCIPY] = None  # type: ignore[assignment]  # which the import system takes for: there is none
+    try:
+        yield
+    finally:
+        del sys.modules[_SCIPY]
+
+
+def _computes_with_scipy(facts: PipelineFacts) -> bool:
+    own = facts.of(Role.SCHEDULER)[0]
+    return own.class_name == _WITH_SCIPY or bool(own.config.get("use_beta_sigmas"))
 
 
 class Schedulers:
@@ -30,4 +61,8 @@ class Schedulers:
                 f"this build cannot draw with {name}",
                 f"those it can: {known}" if known else "leave the scheduler out: it has one of its own",
             )
-        return getattr(diffusers, name).from_config(self._own.config)
+        cls: Any = getattr(diffusers, name)
+        if name == _WITH_SCIPY:
+            diffusers.utils.import_utils._scipy_available = True
+            cls = getattr(import_module("diffusers.schedulers.scheduling_lms_discrete"), name)
+        return cls.from_config(self._own.config)

@@ -17,9 +17,8 @@ from nanolocal.formats.pipeline_folder import GGUF, Component, PipelineFacts, We
 from nanolocal.formats.pipelines import Family, Role
 from nanolocal.library.habits import native_size, scale_of
 
-PROGRAM = 464 * 2**20
-"""The interpreter with torch, diffusers and transformers, before it holds a weight; 56 MiB of it are scipy, which both
-import where it is installed."""
+PROGRAM = 408 * 2**20
+"""The interpreter with torch, diffusers and transformers, before it holds a weight."""
 _DRAWING = 40 * 2**20
 """What torch makes ready for its first picture, and its allocator keeps."""
 _CARD = 600 * 2**20

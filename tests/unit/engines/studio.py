@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import psutil
 from PIL import Image
 
 from nanolocal.chat.ports import ImageJob
@@ -77,6 +78,11 @@ class Studio:
         """Every reply to ``job``; a load that fails is the only one."""
         load = LoadImage(path.name, str(path), 1, "" if base is None else str(base), rung)
         return self._runner.run(self._draw(load, job, on_reply))
+
+    def has_loaded(self, package: str) -> bool:
+        """Whether compiled code of that package is in the child's memory."""
+        assert self._child is not None
+        return any(f"/{package}/" in each.path for each in psutil.Process(self._child.pid).memory_maps())
 
     def close(self) -> None:
         if self._child is not None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -311,6 +312,41 @@ def test_words_of_a_prompt_can_weigh_more(studio: Studio, builds: dict[str, Path
     unable = studio.draw(builds["flux"], replace(JOB, prompt="a (red:1.5) boat"))
     assert unable.pictures == studio.draw(builds["flux"], JOB).pictures
     assert unable.remarks == ["This build cannot weight words of a prompt; they were drawn as if they had no weights."]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the maps of another process")
+def test_scipy_is_there_for_the_schedulers_that_compute_with_it_alone(
+    monkeypatch: pytest.MonkeyPatch, builds: dict[str, Path], plain: Drawing, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(SWITCH, "off")
+    lms, beta = (Path(shutil.copytree(builds["sd"], tmp_path / name)) for name in ("lms", "beta"))
+    _settle_scheduler(lms, "LMSDiscreteScheduler", {})
+    _settle_scheduler(beta, "EulerDiscreteScheduler", {"use_beta_sigmas": True})
+    by_name = replace(JOB, scheduler="LMSDiscreteScheduler")
+    drawn: list[list[bytes]] = []
+    for asked in ([(builds["sd"], JOB), (builds["sd"], by_name)], [(lms, JOB)], [(beta, JOB)]):
+        studio = Studio()
+        try:
+            drawn += [studio.draw(*asked[0]).pictures]
+            assert studio.has_loaded("torch")
+            assert studio.has_loaded("scipy") == (asked[0][0] != builds["sd"])
+            drawn += [studio.draw(*other).pictures for other in asked[1:]]
+            assert studio.has_loaded("scipy")
+        finally:
+            studio.close()
+    without, named, own, betas = drawn
+    assert without == plain.pictures
+    assert named == own
+    assert len({without[0], own[0], betas[0]}) == 3
+
+
+def _settle_scheduler(folder: Path, name: str, settings: dict[str, object]) -> None:
+    config = folder / "scheduler/scheduler_config.json"
+    told = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps({**told, "_class_name": name, **settings}), encoding="utf-8")
+    index = folder / "model_index.json"
+    parts = json.loads(index.read_text("utf-8"))
+    index.write_text(json.dumps({**parts, "scheduler": ["diffusers", name]}), encoding="utf-8")
 
 
 def test_schedulers_are_chosen_by_name_and_counted_in_whole_steps(
