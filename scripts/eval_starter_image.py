@@ -2,8 +2,8 @@
 
 `python scripts/eval_starter_image.py --count 500 --card --sheet sheet.png`
 
-Every prompt describes a scene that training leaves out (`starter_scenes.held_out`). The present build went on from the
-weights of a first one: shapes that this had met are left out too; it had met nearly all landscapes.
+Every prompt describes a scene that training leaves out (`starter_scenes.held_out`). The present build descends
+from a first one: shapes that this had met are left out too; it had met nearly all landscapes.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def met_before() -> set[str]:
 
 
 def unseen_scene(rng: random.Random, met: Set[str]) -> Scene:
-    """A random scene that no training has shown; of landscapes, that the last training has not shown."""
+    """A random scene that no training has shown; of landscapes, that none since the first build's has shown."""
     while True:
         scene = sample_scene(rng)
         if held_out(scene) and (scene.layout == "land" or signature(scene) not in met):
@@ -177,7 +177,7 @@ def main(arguments: list[str]) -> int:
         add_figures(options.dir, figures, json.loads(options.before.read_text("utf-8")) if options.before else None)
         write_readme(options.dir)
     if options.sheet:
-        sheet(pipeline, options.steps, options.guidance).quantize(128).save(options.sheet, optimize=True)
+        sheet(pipeline, options.steps, options.guidance).save(options.sheet, optimize=True)
     return 0
 
 

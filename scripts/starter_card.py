@@ -149,15 +149,17 @@ def _figure_rows(measured: dict[str, Any], before: dict[str, Any]) -> list[str]:
 
 
 def _stage_rows(card: dict[str, Any]) -> list[str]:
-    """One row for each stage of this training, and of the ones that it went on from."""
+    """One row for each stage of every build that led to this one, the first build's first."""
+    builds = [card]
+    while "begun_from" in builds[0]:
+        builds.insert(0, builds[0]["begun_from"])
     rows = []
-    for stage, counts in card["training"].items():
-        if counts["steps"]:
-            numbers = f"{counts['steps']:,} | {counts['samples']:,} | {counts['minutes']} | {counts['loss']}"
-            rows.append(f"| {stage} | {numbers} |")
-    begun = card.get("begun_from")
-    earlier = [row.replace("| ", "| before: ", 1) for row in _stage_rows(begun)] if begun else []
-    return [*earlier, *rows]
+    for number, build in enumerate(builds, 1):
+        for stage, counts in build["training"].items():
+            if counts["steps"]:
+                numbers = f"{counts['steps']:,} | {counts['samples']:,} | {counts['minutes']} | {counts['loss']}"
+                rows.append(f"| {number} | {stage} | {numbers} |")
+    return rows
 
 
 def _write(path: Path, card: dict[str, object]) -> None:

@@ -16,7 +16,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 Module = TypeVar("Module", bound=torch.nn.Module)
-DROPPED = ("_name_or_path", "transformers_version", "tokenizer_file", "name_or_path", "lambda_min_clipped")
+DROPPED = (
+    "_name_or_path", "transformers_version", "tokenizer_file", "name_or_path", "lambda_min_clipped",
+    "is_local", "local_files_only",
+)  # fmt: skip
 START, END = "<|startoftext|>", "<|endoftext|>"
 POSITIONS = 32
 

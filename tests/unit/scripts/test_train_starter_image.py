@@ -208,8 +208,11 @@ def test_a_training_goes_on_from_a_pipeline(trained: Trained, tmp_path: Path) ->
     assert card["begun_from"]["files"] == card_of(trained.out)["files"]
     assert "begun_from" not in card_of(trained.out)
     assert card["training"]["vae"]["steps"] == 0 < card["training"]["unet"]["steps"]
-    kept, learnt = "text_encoder/config.json", "unet/diffusion_pytorch_model.safetensors"
-    assert (further / kept).read_bytes() == (trained.out / kept).read_bytes()
+    told = (further / "README.md").read_text()
+    assert all(row in told for row in ("| 1 | vae |", "| 1 | unet |", "| 2 | unet |"))
+    learnt = "unet/diffusion_pytorch_model.safetensors"
+    for kept in ("text_encoder/config.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"):
+        assert (further / kept).read_bytes() == (trained.out / kept).read_bytes()
     assert (further / learnt).read_bytes() != (trained.out / learnt).read_bytes()
     refused = train("--resume", "--out", further, "--work", work)
     assert refused.returncode == 2
