@@ -92,7 +92,7 @@ class Plan:
     that the size follows from ``max_kld`` alone, so that the smallest is looked for. ``memory`` limits what the file
     takes when it runs with ``context`` tokens, ``weights`` what its tensors take. ``needs_memory`` and ``needs_disk``
     are bytes while it is made; ``seconds`` are estimates, as are ``pass_seconds`` for a chunk of text and
-    ``probing_seconds``. ``rounds`` says whether tensors are rounded with Hessians, which may take ``hessian_bytes``.
+    ``probing_seconds``. ``rounds`` says whether tensors are rounded with Hessians, which take ``hessian_bytes``.
     """
 
     source_bytes: int
@@ -392,7 +392,8 @@ def _effort_of(
     seconds += 7 * min(parameters, _MOST_WEIGHED) / (_ENCODED * cores) if depth else 0
     seconds += sum(each for kind, each in probing.items() if DEPTHS.index(kind) <= depth)
     seconds += _rounding(parameters) / cores if rounds else 0
-    hessians = device.memory // _HESSIANS_SHARE if depth and (rounds or depth > 1) else 0
+    most = device.memory // _HESSIANS_SHARE if depth and (rounds or depth > 1) else 0
+    hessians = sum(hessians_of(layout, most).values())  # what they take, so that a recipe tells no free memory
     return Effort(tier, chunks, held_out, rounds, hessians, per_pass, probing, seconds)
 
 

@@ -24,9 +24,9 @@ LIMITS = (
     "simple English only", "answers are often wrong; check them", "no news or other live information", "no code",
     "no medical, legal or financial advice", "no sums beyond 5 + 5",
     "facts and meanings of words only as far as nanolocal looks them up for it",
-    "corrections, summaries and questions on a short text hold about every second time",
-    "capital letters, exact counts and long lists mostly fail", "rare words and numbers come out changed",
-    "short chats: it loses the thread",
+    "corrections and questions on a short text hold about every second time",
+    "answers of a wanted form, capital letters, exact counts and long lists mostly fail",
+    "rare words and numbers come out changed", "short chats: it loses the thread",
 )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def mix_of(used: list[str], phases: dict[str, Phase]) -> str:
 def phases_of(trained: Trained, is_further: bool) -> dict[str, Phase]:
     """The phases of the run."""
     if is_further:
-        return {"this run": "further", "the run before, first 35%": "first", "its last 65%": "second"}
+        return {"this run": "further", "the first run, first 35%": "first", "its last 65%": "second"}
     names: tuple[Phase, Phase] = ("first", "second") if trained.shape.width < 512 else ("full first", "full second")
     return dict(zip((f"first {SECOND_PHASE:.0%}", f"last {1 - SECOND_PHASE:.0%}"), names, strict=True))
 

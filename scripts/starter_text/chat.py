@@ -163,9 +163,9 @@ def naming(rng: random.Random) -> Turns:
 MAKERS: tuple[tuple[Callable[[random.Random], Turns], float], ...] = (
     (small_talk, 20),
     (greeting, 9),
-    (naming, 24),
+    (naming, 36),
     (word_games, 20),
-    (sums, 45),
+    (sums, 33),
     (rewriting, 10),
     (passage, 9),
     (message, 3),

@@ -43,11 +43,11 @@ class Source:
 
 
 SOURCES = (
-    Source("made_stories", 24_000, 28, 36, 12, 14, 14),
-    Source("made_chats", 60_000, 24, 40, 15, 8, 16),
+    Source("made_stories", 24_000, 28, 36, 9, 14, 14),
+    Source("made_chats", 60_000, 24, 40, 19, 8, 16),
     Source("made_echoes", 20_000, 0, 4, 2, 1, 2),
     Source("practice", 90_000, 0, 0, 44, 6, 30),
-    Source("capitals", 8_000, 5, 7, 4, 1, 2),
+    Source("capitals", 8_000, 5, 7, 3, 1, 2),
     Source("elements", 2_000, 1, 1, 1, 0.5, 0.5),
     Source("meanings", 12_000, 5, 2, 1, 2, 2),
     Source("what_is", 12_000, 8, 2, 2, 4, 3),

@@ -26,8 +26,9 @@ _WITH_SCIPY = "LMSDiscreteScheduler"
 
 @contextmanager
 def scipy_left_out(facts: PipelineFacts | None) -> Iterator[None]:
-    """In the block no library finds scipy, unless the pipeline of ``facts`` computes with it."""
-    if _SCIPY in sys.modules or (facts is not None and _computes_with_scipy(facts)):
+    """In the block no library finds scipy, unless the pipeline of ``facts`` computes with it, or one has looked."""
+    has_looked = _SCIPY in sys.modules or "diffusers" in sys.modules
+    if has_looked or (facts is not None and _computes_with_scipy(facts)):
         yield
         return
     sys.modules[_SCIPY] = None  # type: ignore[assignment]  # which the import system takes for: there is none

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nanolocal.compress.plan import Device, Tier, make
+from nanolocal.compress.plan import Device, Tier, hessians_of, make
 from nanolocal.compress.search.choosing import Limits, stock_for
 from nanolocal.compress.search.stock import Stock
 from nanolocal.compress.targets import BitsPerWeight, Bytes, Memory, Wish
@@ -99,6 +99,15 @@ def test_a_quantized_build_is_taken_only_when_asked() -> None:
         make(quantized, ladder_of(quantized), Wish(), DEVICE)
     assert "--requantize" in refused.value.hint
     assert make(quantized, ladder_of(quantized), Wish(), DEVICE, requantize=True).requantizes
+
+
+def test_free_memory_changes_a_plan_only_where_it_is_short() -> None:
+    wide = layout_of(width=2048)
+    plans = [make(wide, ladder_of(wide), Wish(seconds=1e6), replace(DEVICE, memory=m * 10**8)) for m in (80, 90, 10)]
+    assert plans[0].hessian_bytes == plans[1].hessian_bytes
+    assert 0 < plans[2].hessian_bytes < plans[0].hessian_bytes
+    for plan in plans:
+        assert sum(hessians_of(wide, plan.hessian_bytes).values()) == plan.hessian_bytes
 
 
 def test_too_little_memory_or_disk_is_told_before_any_work() -> None:
