@@ -141,8 +141,8 @@ class Database:
     def transaction(self, *, is_urgent: bool = False) -> Iterator[Transaction]:
         """Begin a write transaction (BEGIN IMMEDIATE); commits at the end of the block, rolls back on an exception.
 
-        One that ``is_urgent`` is on disk at the end of its block as any other; what waits for that, the witness among
-        it, follows on another thread.
+        One that ``is_urgent`` is on disk at the end of its block as any other; what waits for that, such as the
+        witness, follows on another thread.
         """
         with self._lock, self._noting_damage():
             connection = self._live()

@@ -204,7 +204,7 @@ class Vault(KeyHolder):
         with suppress(OSError, NanolocalError):
             if self.kept < number:
                 self._change(lambda header: replace(header, anchor=_advanced(header.anchor, number, mark)))
-                self.kept = number
+                self.kept = max(self.kept, number)
 
     def soon(self, action: Callable[[], None]) -> None:
         """Run ``action`` on a thread that ``close`` waits for, and here once that has ended."""
