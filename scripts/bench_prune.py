@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models/nanolocal-starter-text")
-    parser.add_argument("--steps", type=int, default=120, help="steps of recovering, of 12 rows of 128 tokens each")
+    parser.add_argument("--steps", type=int, default=300, help="steps of recovering, of 12 rows of 128 tokens each")
     parser.add_argument("--rate", type=float, default=0.0, help="of AdamW, 0 for one chosen by the damage")
     parser.add_argument("--matrix-rate", type=float, default=0.0, help="of Muon, 0 for AdamW alone")
     parser.add_argument("--rounds", type=int, default=1, help="prune and recover in so many turns")
