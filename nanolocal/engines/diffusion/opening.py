@@ -47,9 +47,9 @@ def open_pipeline(request: LoadImage, emit: Callable[[Reply], None]) -> Opened:
     facts = None if folder is None else facts_of(folder)
     checked, family = checkpoints.check(path, facts) if facts is None or not path.is_dir() else (whole, facts.family)
     emit(Progress(0.0))
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     with scipy_left_out(facts):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
         import diffusers
         import torch
 
