@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from nanolocal.bootstrap import Session
 
 LARGE = Shape("qwen3", 1024, 28, 16, 8, 128, 3072, 151_936)
+HALF = Shape("qwen2", 896, 24, 14, 2, 64, 4864, 151_936)
 SMALL = Shape("qwen3", 256, 4, 4, 2, 64, 512, 20_000)
 CLOSE = 1e-3
 """Where the two best predictions are not further apart, either of them is right."""
@@ -80,17 +81,23 @@ class Bench:
     @cached_property
     def build(self) -> Build:
         """Made on first use, where the application finds it."""
-        path = self.paths.models / "counter" / "counter-Q4_K_M.gguf"
+        return self._counting("counter", SMALL if self.is_quick else LARGE)
+
+    @cached_property
+    def half(self) -> Build:
+        """One of half a billion parameters."""
+        return self._counting("half", SMALL if self.is_quick else HALF)
+
+    def _counting(self, name: str, shape: Shape) -> Build:
+        path = self.paths.models / name / f"{name}-Q4_K_M.gguf"
         if not path.exists():
-            written = write_blank_gguf(
-                self.folder / "new.gguf", SMALL if self.is_quick else LARGE, "Q4_K_M", splitting="llama-bpe"
-            )
+            written = write_blank_gguf(self.folder / "new.gguf", shape, "Q4_K_M", splitting="llama-bpe")
             path.parent.mkdir(parents=True)
             self.paths.data.chmod(0o700)
             chain(written).rename(path)
         self.paths.settings.parent.mkdir(parents=True, exist_ok=True)
         self.paths.settings.write_text("tariff = 0\n")
-        return Build(_ID, "counter", Kind.TEXT, path, "Q4_K_M", path.stat().st_size, "counter")
+        return Build(f"{name}:Q4_K_M", name, Kind.TEXT, path, "Q4_K_M", path.stat().st_size, name)
 
     @property
     def paths(self) -> Paths:
@@ -344,25 +351,32 @@ def rate(heard: Sequence[Heard]) -> float:
 
 async def together(bench: Bench) -> list[Row]:
     """Two answers at once, and each of them alone before or after that."""
+    return [
+        await _together(bench, bench.half, "two conversations, 0.5 B", 1.5),
+        await _together(bench, bench.build, "two conversations, 0.6 B", None),
+    ]
+
+
+async def _together(bench: Bench, build: Build, name: str, target: float | None) -> Row:
     read, write = bench.tokens(64), bench.tokens(256)
     n_ctx = 2 * (read + write + 128)
     texts = [asked(read, seed) for seed in (1, 2)]
     ratios, others = [], 0
     pool = EnginePool(2**34)
     try:
-        await listen(pool, bench.build, "1", 1, n_ctx)
+        await listen(pool, build, "1", 1, n_ctx)
         for number in range(bench.rounds):
             if number % 2 == 0:
-                solo = [await listen(pool, bench.build, text, write, n_ctx) for text in texts]
-            both = await asyncio.gather(*(listen(pool, bench.build, text, write, n_ctx) for text in texts))
+                solo = [await listen(pool, build, text, write, n_ctx) for text in texts]
+            both = await asyncio.gather(*(listen(pool, build, text, write, n_ctx) for text in texts))
             if number % 2:
-                solo = [await listen(pool, bench.build, text, write, n_ctx) for text in texts]
+                solo = [await listen(pool, build, text, write, n_ctx) for text in texts]
             ratios.append(rate(both) / statistics.mean(rate([each]) for each in solo))
             others += sum(one.text != other.text for one, other in zip(both, solo, strict=True))
     finally:
         await pool.close()
     note = f"{rate(both):.1f} to {rate(solo[:1]):.1f} tok/s; {others} of {2 * bench.rounds} answers differ"
-    return [Row("two conversations", tuple(ratios), 1.5, note=note)]
+    return Row(name, tuple(ratios), target, note=note)
 
 
 async def repeating(bench: Bench) -> list[Row]:

@@ -14,8 +14,10 @@ from typing import TypeAlias
 Value: TypeAlias = int | float | bool | str | Sequence[int] | Sequence[float] | Sequence[str]
 Tensor: TypeAlias = tuple[str, tuple[int, ...]]
 
-F32, F16, Q4_0, Q8_0, Q4_K, Q6_K = 0, 1, 2, 8, 12, 14
-_BLOCKS = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q8_0: (32, 34), Q4_K: (256, 144), Q6_K: (256, 210)}
+F32, F16, Q4_0, Q5_0, Q8_0, Q4_K, Q6_K = 0, 1, 2, 6, 8, 12, 14
+_BLOCKS = {F32: (1, 4), F16: (1, 2), Q4_0: (32, 18), Q5_0: (32, 22), Q8_0: (32, 34), Q4_K: (256, 144), Q6_K: (256, 210)}
+_IN_SMALL_BLOCKS = {Q4_K: Q5_0, Q6_K: Q8_0}
+"""What llama.cpp takes instead where a row is no whole number of blocks."""
 _MIXES = {"F16": (F16, F16), "Q8_0": (Q8_0, Q8_0), "Q4_0": (Q4_0, Q6_K), "Q4_K_M": (Q4_K, Q6_K)}
 """The type of most matrices, and of those that llama.cpp's mixes keep finer."""
 _ALIGNMENT = 32
@@ -83,8 +85,8 @@ def _type_of(name: str, dimensions: tuple[int, ...], quantization: str) -> int:
     if len(dimensions) < 2 or any(part in name for part in ("norm", "conv", "ssm_a", "ssm_d", "gate_inp", ".bias")):
         return F32
     coarse, fine = _MIXES[quantization]
-    if dimensions[0] % 256 and quantization in ("Q4_K_M", "Q4_0"):
-        coarse, fine = Q4_0, Q8_0
+    if dimensions[0] % 256:
+        coarse, fine = _IN_SMALL_BLOCKS.get(coarse, coarse), _IN_SMALL_BLOCKS.get(fine, fine)
     is_fine = name in ("token_embd.weight", "output.weight") or (
         ("attn_v." in name or "ffn_down" in name) and quantization == "Q4_K_M" and int(name.split(".")[1]) % 2 == 0
     )

@@ -11,8 +11,9 @@ import numpy as np
 
 FIRST_WORD = 256
 """The first token that is a word of ``blank_gguf``'s vocabulary."""
-_BLOCK_BYTES = {"Q4_K": 144, "Q6_K": 210, "Q8_0": 34, "Q4_0": 18}
-_SMALL, _LOUD = 1e-3, 0.003
+_BLOCK_BYTES = {"Q4_K": 144, "Q6_K": 210, "Q8_0": 34, "Q5_0": 22, "Q4_0": 18}
+_SCALES = {"Q4_K": 0.001, "Q6_K": 0.0001, "Q8_0": 0.001, "Q5_0": 0.005, "Q4_0": 0.01}
+_SMALL, _LOUD = 1e-3, 30
 _NEWLINE = "Ċ"
 
 
@@ -37,7 +38,8 @@ def chain(path: Path, seed: int = 1) -> Path:
         if name.endswith(("attn_norm.weight", "ffn_norm.weight")):
             tensor.data[:] = _SMALL
     embeddings, output = tensors["token_embd.weight"], tensors["output.weight"]
-    _set_scale(embeddings.data, "Q6_K", _LOUD)
+    kind = embeddings.tensor_type.name
+    _set_scale(embeddings.data, kind, _LOUD * _SCALES[kind])
     rows, following = _rows(embeddings), _rows(output)
     following[:] = 0
     following[FIRST_WORD] = rows[_newline()]
@@ -56,7 +58,7 @@ def _fill(tensor: gguf.ReaderTensor, random: np.random.Generator) -> None:
     if kind in _BLOCK_BYTES:
         blocks = data.reshape(-1, _BLOCK_BYTES[kind])
         blocks[:] = random.integers(0, 256, blocks.shape, dtype=np.uint8)
-        _set_scale(data, kind, {"Q4_K": 0.001, "Q6_K": 0.0001, "Q8_0": 0.001, "Q4_0": 0.01}[kind])
+        _set_scale(data, kind, _SCALES[kind])
     elif "norm" in tensor.name or tensor.name.endswith(("ssm_a", "ssm_d")):
         data[:] = -1 if tensor.name.endswith("ssm_a") else 1
     else:
