@@ -13,7 +13,7 @@ LEAST_CONTEXT = 2048
 _FEW_LAYERS = 8
 """Fewer on a graphics card are not worth another load."""
 _HALF_LIFE = 8
-"""After so many answers of other builds, one that a build gave counts half."""
+"""After so many changes from one build to another, one to a build counts half."""
 _OVERHEAD = {Kind.TEXT: 64 * 2**20, Kind.EMBEDDING: 64 * 2**20, Kind.IMAGE: 400 * 2**20}
 """Bytes that a child needs beside its weights where the build's footprint is not known."""
 _SHORT_TEXT, _WHOLE_TEXT = 512, 64 * 2**20
@@ -155,6 +155,7 @@ class Governor:
         self.budget = budget
         self._pins = [pattern.lower() for pattern in pins]
         self._scores: dict[str, float] = {}
+        self._last = ""
         self._chats: dict[str, str] = {}
         self._chat = ""
 
@@ -163,17 +164,22 @@ class Governor:
         return any(fnmatchcase(build_id.lower(), pattern) for pattern in self._pins)
 
     def used(self, build_id: str, chat_id: str = "") -> None:
-        """It was asked, in a conversation where ``chat_id`` names one, which is then the current one."""
-        decay = 0.5 ** (1 / _HALF_LIFE)
-        self._scores = {known: score * decay for known, score in self._scores.items()}
-        self._scores[build_id] = self._scores.get(build_id, 0.0) + 1.0
+        """It was asked, in a conversation where ``chat_id`` names one, which is then the current one.
+
+        Asking the same one again says nothing of where the next change goes, and only then is another one loaded.
+        """
+        if build_id != self._last:
+            decay = 0.5 ** (1 / _HALF_LIFE)
+            self._scores = {known: score * decay for known, score in self._scores.items()}
+            self._scores[build_id] = self._scores.get(build_id, 0.0) + 1.0
+            self._last = build_id
         if chat_id:
             self._chat = self._chats[build_id] = chat_id
 
     def chance(self, build_id: str) -> float:
-        """How likely it is asked next: by how often and how lately it was, and whether it talks in this conversation.
+        """How likely it is asked next: by how often and how lately one changed to it, and whether it talks here.
 
-        For that it counts as often again as one answer just given.
+        Talking in the current conversation counts as one change to it just now.
         """
         talks_here = self._chat != "" and self._chats.get(build_id) == self._chat
         return (self._scores.get(build_id, 0.0) + talks_here) / (sum(self._scores.values()) + 1.0)

@@ -22,7 +22,7 @@ Described: TypeAlias = Build | Part | Problem
 Row: TypeAlias = dict[str, Any]
 Stamp: TypeAlias = list[list[int]]
 
-_VERSION = f"9 of {__version__}"
+_VERSION = f"10 of {__version__}"
 """Another release may know more models, and other facts about them."""
 _MOST_ROWS = 50_000
 _MOST_FILES = 5_001

@@ -5,9 +5,11 @@ llama.cpp's ggml/src/ggml-cpu: ``repack.cpp`` (interleaved rows) and ``amx/amx.c
 the processor they run on, which is how pip builds them.
 """
 
+import mmap
 import platform
 from collections.abc import Mapping, Set
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from nanolocal.formats.gguf import Tensor
@@ -26,8 +28,11 @@ Rows = Mapping[int, int]
 
 @cache
 def rows_here() -> Rows:
-    """What is copied on this machine."""
-    return rows_for(platform.machine().lower(), _flags())
+    """What is copied on this machine, by the llama.cpp that is installed."""
+    flags = _flags()
+    if "amx_int8" in flags and not _has_amx():
+        flags -= {"amx_int8"}
+    return rows_for(platform.machine().lower(), flags)
 
 
 def rows_for(machine: str, flags: Set[str]) -> Rows:
@@ -61,3 +66,14 @@ def _flags() -> frozenset[str]:
         if name.strip().lower() in ("flags", "features"):
             return frozenset(value.split())
     return frozenset()
+
+
+def _has_amx() -> bool:
+    """Whether llama.cpp was compiled with AMX; a compiler that breaks it is told to leave it out (scripts/setup)."""
+    package = find_spec("llama_cpp")
+    folders = () if package is None else package.submodule_search_locations or ()
+    for path in (path for folder in folders for path in Path(folder, "lib").glob("*ggml-cpu*")):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library:
+            if library.find(b"ggml_backend_amx_buffer_type") >= 0:
+                return True
+    return False

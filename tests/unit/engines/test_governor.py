@@ -97,15 +97,24 @@ def test_the_one_that_is_quick_to_bring_back_leaves_first() -> None:
     assert found.leaving([slow, quick], 50) == [quick]
 
 
-def test_the_one_that_is_asked_often_stays_though_another_was_asked_last() -> None:
+def test_the_one_that_is_returned_to_often_stays_though_another_was_asked_last() -> None:
     often, once = Resident("often", 50, 2.0), Resident("once", 50, 2.0)
     found = Governor(120)
-    for build_id in ("often", "often", "often", "once"):
+    for build_id in ("often", "third", "often", "once"):
         found.used(build_id)
     assert found.leaving([often, once], 50) == [once]
-    for _ in range(3 * 8):
+    for _ in range(8):
         found.used("once")
+        found.used("third")
     assert found.leaving([often, once], 50) == [often]
+
+
+def test_a_long_talk_with_one_does_not_make_another_seem_forgotten() -> None:
+    slow, quick = Resident("painter", 50, 4.0), Resident("coder", 50, 0.5)
+    found = Governor(120)
+    for build_id in ("painter", "coder", *["talker"] * 100, "coder", *["talker"] * 100):
+        found.used(build_id)
+    assert found.leaving([slow, quick], 50) == [quick]
 
 
 def test_the_one_that_talks_in_the_current_conversation_stays() -> None:

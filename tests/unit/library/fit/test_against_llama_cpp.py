@@ -1,16 +1,19 @@
 """The formula next to what llama.cpp itself reports for the same file."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from nanolocal.engines.ggml import Model, backend
 from nanolocal.errors import EngineFailed
 from nanolocal.library.fit.caches import caches_of, padded
 from nanolocal.library.fit.compute import compute_of
-from nanolocal.library.fit.formula import BATCH, ROWS, footprint_of
+from nanolocal.library.fit.formula import BATCH, ROWS, footprint_of, weights_of
 from nanolocal.library.fit.layout import read_layout
 from nanolocal.library.fit.probe import Probed, probe, stand_in
 from nanolocal.library.fit.remote import Header
+from nanolocal.library.fit.repacking import rows_here
 from tests.fakes.blank_gguf import write_blank_gguf
 from tests.fakes.shapes import SHAPES
 
@@ -41,6 +44,17 @@ def test_the_whole_is_within_three_per_cent(kind: str, tmp_path: Path) -> None:
     said, computed = probe(path, layout, 4096), footprint_of(layout)
     assert computed.needed(4096) == pytest.approx(said.needed(layout, 4096), rel=0.03)
     assert computed.peak(4096) == pytest.approx(said.peak(layout, 4096), rel=0.03)
+
+
+@pytest.mark.parametrize("quantization", ["F16", "Q8_0", "Q4_0", "Q4_K_M"])
+def test_as_many_weights_are_copied_as_llama_cpp_says(quantization: str, tmp_path: Path) -> None:
+    path = write_blank_gguf(tmp_path / "model.gguf", SHAPES["full attention"], quantization)
+    said: list[str] = []
+    with backend().heard_by(said.append):
+        Model(path, lambda _: None).close()
+    sizes = re.findall(r"(?:CPU_REPACK|AMX) model buffer size = +([0-9.]+) MiB", "".join(said))
+    copied = weights_of(read_layout(path), rows_here()).copied
+    assert sum(map(float, sizes)) * 2**20 == pytest.approx(copied, abs=2 * _PRINTED)
 
 
 def test_a_header_alone_says_the_same(tmp_path: Path) -> None:
