@@ -8,7 +8,7 @@ from nanolocal.library.fit.caches import Caches, caches_of, padded
 from nanolocal.library.fit.compute import compute_of, work_per_cell
 from nanolocal.library.fit.layout import Layout, Span
 from nanolocal.library.fit.process import LIBRARIES, per_cell, process_of
-from nanolocal.library.fit.repacking import Rows, is_copied, rows_here
+from nanolocal.library.fit.repacking import Rows, copied_bytes, is_copied, rows_here
 from nanolocal.library.fit.speed import weights_read
 
 BATCH, PICTURE_BATCH = 128, 256
@@ -30,10 +30,10 @@ class Weights:
 
 def weights_of(layout: Layout, rows: Rows) -> Weights:
     """Where the weights are once they are loaded."""
-    copied = sum(tensor.size_bytes for tensor in layout.tensors if is_copied(tensor, rows))
-    used = sum(tensor.size_bytes for tensor in layout.tensors) - copied
+    copied = sum(copied_bytes(tensor, rows) for tensor in layout.tensors)
+    used = sum(tensor.size_bytes for tensor in layout.tensors if not is_copied(tensor, rows))
     if not any(tensor.name == "output.weight" for tensor in layout.tensors):
-        copied += sum(tensor.size_bytes for tensor in layout.tensors if _is_tied(tensor, rows))
+        copied += sum(_copied_head(tensor, rows) for tensor in layout.tensors)
     return Weights(layout.size_bytes, sum(_mapped(span, rows) for span in layout.spans), used, copied)
 
 
@@ -69,9 +69,9 @@ def _per_token(caches: Caches, kv: str) -> int:
     return (caches.size_bytes(cells, kv) - caches.state_bytes) // cells
 
 
-def _is_tied(tensor: Tensor, rows: Rows) -> bool:
-    """Whether this is an embedding that is copied as well, because the model predicts with it too."""
-    return tensor.name == "token_embd.weight" and is_copied(replace(tensor, name="output.weight"), rows)
+def _copied_head(tensor: Tensor, rows: Rows) -> int:
+    """Bytes of an embedding's copy, made because the model predicts with it too."""
+    return copied_bytes(replace(tensor, name="output.weight"), rows) if tensor.name == "token_embd.weight" else 0
 
 
 def _mapped(span: Span, rows: Rows) -> int:

@@ -18,7 +18,10 @@ Q4_0, Q8_0, Q2_K, Q4_K, Q5_K, Q6_K, IQ4_NL, MXFP4, Q1_0 = 2, 8, 10, 12, 13, 14, 
 _AVX2 = {Q4_0: 8, Q4_K: 8, IQ4_NL: 8, MXFP4: 8}
 _AVX512 = {Q2_K: 8}
 _DOT_PRODUCT = {Q4_0: 4, Q4_K: 8, Q5_K: 8, Q6_K: 8, IQ4_NL: 4, MXFP4: 4, Q8_0: 4, Q1_0: 4}
-_AMX = {1: 32, Q4_0: 32, 3: 32, Q8_0: 32, Q4_K: 32, Q5_K: 32, Q6_K: 32, 23: 32}
+_TILE = 32
+_AMX = dict.fromkeys((1, Q4_0, 3, Q8_0, Q4_K, Q5_K, Q6_K, 23), _TILE)
+_AMX_ADDS = {Q8_0: (34, 4), Q4_K: (144, 4), Q5_K: (176, 4), 23: (136, 2)}
+"""The bytes of a block, and what a tile has for each one besides."""
 _ROW_LOOKUPS = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
 """Tensors that single rows are read from; nothing is multiplied with them."""
 
@@ -53,6 +56,14 @@ def is_copied(tensor: Tensor, rows: Rows) -> bool:
     dimensions = len(tensor.shape) if tensor.shape[-1] > 1 or len(tensor.shape) <= 2 else len(tensor.shape) - 1
     is_matrix = dimensions == 2 or (dimensions == 3 and "_exps" in tensor.name)
     return is_matrix and tensor.shape[1] % interleaved == 0 and "norm" not in tensor.name
+
+
+def copied_bytes(tensor: Tensor, rows: Rows) -> int:
+    """Bytes of the copy, 0 where there is none."""
+    if not is_copied(tensor, rows):
+        return 0
+    block, more = _AMX_ADDS.get(tensor.kind, (1, 0)) if rows[tensor.kind] == _TILE else (1, 0)
+    return tensor.size_bytes + tensor.size_bytes // block * more
 
 
 def _flags() -> frozenset[str]:
