@@ -281,7 +281,7 @@ async def returning(bench: Bench) -> list[Row]:
         begun = await app.turn(asked(history, 1), 16)
         known = app.session.library.get(_ID)
         other = app.session.library.get(_STARTER)
-    room = known.footprint.peak(begun.n_ctx) // 2**20 + 16 if known.footprint else 0
+    room = known.footprint.needed(begun.n_ctx) // 2**20 + 16 if known.footprint else 0
     with_settings = bench.paths.settings.read_text()
     bench.paths.settings.write_text(f"{with_settings}memory_mb = {room}\n")
     swapped: list[tuple[float, float, float]] = []

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from nanolocal.chat.routes import cells_for
 from nanolocal.chat.tuning import USUAL, Tuning
 from nanolocal.engines.pace import Pace
 from nanolocal.engines.protocol import SEQUENCES
@@ -329,7 +330,7 @@ class Context:
 
 
 def context_parameters(model: int, size: int, kv: str, tuning: Tuning = USUAL) -> ctypes.Structure:
-    """What a context of ``size`` tokens is made with: all that decides how much memory it takes.
+    """What a context for ``size`` tokens is made with: all that decides how much memory it takes.
 
     ``model`` is llama.cpp's pointer. Few tokens of a batch are ever predicted from, so there is room for the logits of
     those, not of all. Where a state sums up what was read, its end cannot be forgotten: there is one text.
@@ -337,7 +338,7 @@ def context_parameters(model: int, size: int, kv: str, tuning: Tuning = USUAL) -
     lib = library()
     sums_up = lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model)
     parameters: ctypes.Structure = lib.llama_context_default_params()
-    parameters.n_ctx = size
+    parameters.n_ctx = cells_for(size)
     parameters.n_batch = parameters.n_ubatch = tuning.batch or BATCH
     parameters.n_seq_max = 1 if sums_up else SEQUENCES
     parameters.kv_unified = True

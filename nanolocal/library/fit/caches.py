@@ -7,6 +7,7 @@ MiniMax M3) they come close; there the probe knows.
 
 from dataclasses import dataclass
 
+from nanolocal.chat.routes import cells_for
 from nanolocal.library.fit.layout import Layout
 
 _RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
@@ -31,7 +32,6 @@ _BY_ARRAY = frozenset({"gemma4", "granite_swa", "maple", "mimo2", "spark2_5", "s
 """Architectures whose header lists the layers with a window."""
 
 _BLOCK_BYTES = {"f16": (1, 2), "q8_0": (32, 34), "q4_0": (32, 18)}
-_CELLS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,10 @@ class Caches:
 
     def size_bytes(self, n_ctx: int, kv: str = "f16", *, ubatch: int = 256, full_window: bool = True) -> int:
         """Bytes for ``n_ctx`` tokens; ``full_window`` is how this program runs them, so that a text can be rewound."""
-        cells = padded(n_ctx)
-        near = cells if full_window else min(cells, padded(self.window + ubatch))
+        cells = cells_for(n_ctx)
+        near = cells if full_window else min(cells, cells_for(self.window + ubatch))
         elements = (self.keys + self.values) * cells + (self.window_keys + self.window_values) * near
         return bytes_of(elements, kv) + self.state_bytes
-
-
-def padded(n_ctx: int) -> int:
-    """Cells of a context: llama.cpp rounds up to 256."""
-    return -(-n_ctx // _CELLS) * _CELLS
 
 
 def bytes_of(elements: int, kv: str) -> int:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from nanolocal.chat.routes import Footprint
+from nanolocal.chat.routes import Footprint, cells_for
 from nanolocal.formats.gguf import Tensor
-from nanolocal.library.fit.caches import Caches, caches_of, padded
+from nanolocal.library.fit.caches import Caches, caches_of
 from nanolocal.library.fit.compute import compute_of, work_per_cell
 from nanolocal.library.fit.layout import Layout, Span
 from nanolocal.library.fit.process import LIBRARIES, per_cell, process_of
@@ -65,7 +65,7 @@ def uses_flash(kv: str) -> bool:
 
 
 def _per_token(caches: Caches, kv: str) -> int:
-    cells = padded(1)
+    cells = cells_for(1)
     return (caches.size_bytes(cells, kv) - caches.state_bytes) // cells
 
 

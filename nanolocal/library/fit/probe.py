@@ -33,7 +33,7 @@ _PASSED_ON = (
 _MAX_ROWS = 2000
 _MAX_CACHE_BYTES = 2**20
 _MAX_REASON = 200
-_ASKED = 2
+_ASKED = 3
 """Goes up when the engine makes its contexts otherwise: answers that were kept before are not used then."""
 _HOST = 4_500_000
 """What the child that answers holds beyond the one that only asks: its modules, threads and work buffers."""

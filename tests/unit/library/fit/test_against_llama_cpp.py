@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from nanolocal.chat.routes import cells_for
 from nanolocal.engines.ggml import Model, backend
 from nanolocal.errors import EngineFailed
-from nanolocal.library.fit.caches import caches_of, padded
+from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.compute import compute_of
 from nanolocal.library.fit.formula import BATCH, ROWS, footprint_of, weights_of
 from nanolocal.library.fit.layout import read_layout
@@ -31,7 +32,7 @@ def test_caches_are_exact_and_scratch_memory_is_close(kind: str, tmp_path: Path)
         said = probe(path, layout, n_ctx, kv)
         growing = caches.size_bytes(n_ctx, kv) - caches.state_bytes
         assert abs(said.cache - growing) <= 2 * _PRINTED
-        computed = compute.fixed + compute.per_cell * padded(n_ctx)
+        computed = compute.fixed + compute.per_cell * cells_for(n_ctx)
         assert -0.25 * 2**20 <= computed - said.compute <= 1.5 * 2**20
         # the state of recurrent layers is the one buffer that is really made, so it is in the process already
         assert said.on_devices == 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanolocal.chat.routes import Build, Kind
+from nanolocal.chat.routes import Build, Kind, cells_for
 from nanolocal.formats.gguf import GGUFFacts, Tensor
 from nanolocal.library.fit.caches import caches_of
 from nanolocal.library.fit.formula import footprint_of, weights_of
@@ -47,8 +47,13 @@ def test_a_window_caps_what_its_layers_keep_only_if_nothing_is_to_be_rewound(tmp
     caches = caches_of(layout_of(tmp_path, SHAPES["window, all but every sixth"]))
     per_layer = 2 * 2 * 64 * 2
     assert caches.window == 512
-    assert caches.size_bytes(8192) == 7 * per_layer * 8192
-    assert caches.size_bytes(8192, full_window=False) == per_layer * 8192 + 6 * per_layer * 768
+    assert caches.size_bytes(3072) == 7 * per_layer * 3072
+    assert caches.size_bytes(3072, full_window=False) == per_layer * 3072 + 6 * per_layer * 768
+
+
+@pytest.mark.parametrize(("n_ctx", "cells"), [(1, 256), (2000, 2304), (2049, 2304), (3072, 3072), (8192, 8448)])
+def test_no_row_of_cells_is_a_multiple_of_4_kib(n_ctx: int, cells: int) -> None:
+    assert cells_for(n_ctx) == cells
 
 
 def test_the_pattern_in_a_file_wins_over_the_usual_one(tmp_path: Path) -> None:

@@ -75,10 +75,10 @@ def test_a_projector_is_counted_in_what_the_build_needs(tmp_path: Path) -> None:
         assert (build.projector, build.sees, alone.sees) == (projector, True, False)
         assert build.footprint is not None
         assert alone.footprint is not None
-        more = looking_of(read_layout(projector)) + 4096 * alone.footprint.wider
+        more = looking_of(read_layout(projector)) + 3072 * alone.footprint.wider
         assert alone.footprint.wider > 0
-        assert build.footprint.needed(4096) == alone.footprint.needed(4096) + more
-        assert build.footprint.peak(4096) == alone.footprint.peak(4096) + more
+        assert build.footprint.needed(3072) == alone.footprint.needed(3072) + more
+        assert build.footprint.peak(3072) == alone.footprint.peak(3072) + more
 
 
 def test_what_llama_cpp_says_of_the_model_leaves_the_projector_in(tmp_path: Path) -> None:
