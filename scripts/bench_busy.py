@@ -9,7 +9,8 @@ session of its own; the engine is a real child, asked over its pipes. In each ro
 writes, once on a quiet machine and once while an endless loop, pinned to a core, keeps that core busy; all of them
 first write a few tokens that do not count. A figure taken while further programs used the machine is taken again.
 Ratios are between medians. A fresh child's first answer on the busy machine is measured too. An asyncio loop in this
-process, which takes what the engine writes as the screen would, ticks every 10 ms: the heartbeat is how late it does.
+process ticks every 10 ms beside each of them, as a screen does: the heartbeat is how late it does beside the engine,
+whose words it takes.
 
 Ends with 1 when a target is missed: 97 % of the best fixed setting on the quiet machine; 80 % of the best, and 20 times
 llama-bench's default (all cores, the wait policy of the library), on the busy one; a heartbeat p95 under 100 ms.
@@ -26,8 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -240,11 +241,10 @@ class Bench:
                         for setting in self._settings:
                             process = bare[json.dumps(dict(setting.waits))]
                             run = partial(process.run, setting.threads)
-                            await self._take(figures, setting.name, [*others, process.process.pid], run)
-                        async with asyncio.TaskGroup() as group:
-                            ticking = group.create_task(tick(figures.late))
+                            async with ticking([]):
+                                await self._take(figures, setting.name, [*others, process.process.pid], run)
+                        async with ticking(figures.late):
                             await self._take(figures, "engine", [*others, engine.child.pid], engine.run)
-                            ticking.cancel()
                         if situation == "busy":
                             await self._take_fresh(figures)
         finally:
@@ -271,6 +271,15 @@ class Bench:
             self.again += 1
             await asyncio.sleep(1)
         figures.speeds.setdefault(name, []).append(speed)
+
+
+@asynccontextmanager
+async def ticking(late: list[float]) -> AsyncIterator[None]:
+    """Meanwhile a loop ticks, and notes how late each tick is."""
+    async with asyncio.TaskGroup() as group:
+        loop = group.create_task(tick(late))
+        yield
+        loop.cancel()
 
 
 async def tick(late: list[float]) -> None:

@@ -48,8 +48,10 @@ _PROGRESS_STEP = 0.02
 _MIN_CONTEXT = 64
 _BESIDE = 64
 """Prompt tokens read in a step that other answers wait for."""
-_WORTH_TOKENS = 256
+_WORTH_TOKENS = 64
 """Fewer are read again sooner than they are brought back."""
+_GROWN = 1 / 16
+"""What was kept is written anew when it has become longer by so much."""
 _RESTORED_S = 2 / 300e6
 """Seconds for a byte of a kept state to come back, with a margin, to be weighed against reading its tokens again."""
 
@@ -368,7 +370,7 @@ class TextEngine:
         False where it could not be, and so all of it will be read again when it goes on.
         """
         count = len(slot.held.tokens)
-        if not slot.chat or count - slot.kept < _WORTH_TOKENS:
+        if not slot.chat or count - slot.kept < max(_WORTH_TOKENS, _GROWN * slot.kept):
             return True
         size = self._context.state_size(slot.sequence)
         if self._read_rate and count / self._read_rate < size * _RESTORED_S:
