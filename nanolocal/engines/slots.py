@@ -7,6 +7,9 @@ from nanolocal.engines.ggml import Context
 from nanolocal.engines.states import State
 from nanolocal.engines.tokens import Held, Token
 
+_LONG, _LARGE = 256, 1 / 4
+"""Tokens that only one conversation has read, and that slow the others down; fewer where they are so much of it."""
+
 
 @dataclass(slots=True)
 class Slot:
@@ -121,8 +124,9 @@ class Slots:
         conversations of 200 tokens each cost a prompt a quarter of its speed, of 600 half.
         """
         for other in self._all:
-            adds = other.common(tokens) < len(other.held.tokens)
-            if other is not slot and not other.is_busy and adds and self._on_leaving(other):
+            held = len(other.held.tokens)
+            is_alone = held - other.common(tokens) >= min(_LONG, _LARGE * held) > 0
+            if other is not slot and not other.is_busy and is_alone and self._on_leaving(other):
                 self.clear(other)
 
     def _places(self) -> int:

@@ -106,6 +106,20 @@ def test_a_long_conversation_that_rests_does_not_slow_the_next_one_down(kept: Ke
     assert heard.done.usage.cached_tokens == heard.done.usage.prompt_tokens - 1
 
 
+def test_a_short_conversation_that_rests_makes_way_and_is_read_again(kept: Kept) -> None:
+    async def there_and_back(pool: EnginePool) -> tuple[Heard, Heard]:
+        job = TextJob(talk("short"), 4096, 24, temperature=0.0, chat_id=kept.chats[0])
+        other = TextJob(talk("y" * 200), 4096, 24, temperature=0.0, chat_id=kept.chats[1])
+        first = await listen(pool, kept.build, job)
+        await listen(pool, kept.build, other)
+        return first, await listen(pool, kept.build, job)
+
+    first, again = with_pool(there_and_back, cache=kept.cache)
+    assert kept.snapshot is None
+    assert again.done.usage.cached_tokens < again.done.usage.prompt_tokens // 2
+    assert again.text == first.text
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "another build"])
 def test_a_damaged_snapshot_costs_reading_again_and_is_dropped(kept: Kept, damage: str) -> None:
     first = kept.ask(HISTORY)
