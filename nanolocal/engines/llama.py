@@ -367,8 +367,10 @@ class TextEngine:
     def _keep(self, slot: Slot) -> bool:
         """Ask where a conversation that is about to be forgotten may be kept, and write it there.
 
-        False where it could not be, and so all of it will be read again when it goes on.
+        False where it could not be, and so all of it will be read again when it goes on, pictures too.
         """
+        if not _is_text(slot):
+            return False
         count = len(slot.held.tokens)
         if not slot.chat or count - slot.kept < max(_WORTH_TOKENS, _GROWN * slot.kept):
             return True
@@ -389,11 +391,10 @@ class TextEngine:
 
     def _state(self, slot: Slot) -> State | None:
         """What ``slot`` holds; ``None`` where that is more than text, or there is no memory for it."""
-        text = text_of(slot.held.tokens)
-        if len(text) < len(slot.held.tokens):
+        if not _is_text(slot):
             return None
         try:
-            return State(text, self._context.state(slot.sequence))
+            return State(text_of(slot.held.tokens), self._context.state(slot.sequence))
         except MemoryError:
             return None
 
@@ -414,6 +415,11 @@ class TextEngine:
             self._slots.bring_back(slot, state)
             slot.kept = len(slot.held.tokens)
             self._slots.cut(slot, common)
+
+
+def _is_text(slot: Slot) -> bool:
+    """Whether it holds neither pictures nor sounds."""
+    return len(text_of(slot.held.tokens)) == len(slot.held.tokens)
 
 
 def _slot_of(task: _Task) -> Slot:
