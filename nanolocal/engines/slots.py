@@ -120,8 +120,8 @@ class Slots:
     def _clear_view(self, slot: Slot, tokens: Sequence[Token]) -> None:
         """Let conversations that rest go, where little is lost.
 
-        With every token llama.cpp looks at all of its memory up to the last place in use, whoever uses it: four
-        conversations of 200 tokens each cost a prompt a quarter of its speed, of 600 half.
+        With every token llama.cpp looks at all of its memory up to the last place in use, whoever uses it: three
+        that rest, of 200 tokens each, cost a prompt a quarter of its speed, of 600 each half (0.6 B, two cores).
         """
         for other in self._all:
             held = len(other.held.tokens)
