@@ -10,8 +10,9 @@
 ``alike``        every token that the engine writes, against llama.cpp's own greedy answer
 
 The build for speed has the shape of Qwen3 0.6B in Q4_K_M, for ``together`` that of Qwen2.5 0.5B beside it; the weights
-make it write the words of its vocabulary in their order, at the cost of real ones. The builds for ``alike`` are the starter build and random ones of each kind of
-memory that llama.cpp knows. Both sides run in turn, and every ratio is of two runs that followed each other.
+make it write the words of its vocabulary in their order, at the cost of real ones. The builds for ``alike`` are the
+starter build and random ones of each kind of memory that llama.cpp knows. Both sides run in turn, and every ratio is of
+two runs that followed each other.
 ``--quick`` takes a small build and short texts, to see that everything runs. Exit code 1 when a target is missed.
 """
 
